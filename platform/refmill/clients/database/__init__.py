@@ -1,0 +1,10 @@
+"""The records in SQL: SQLite by default, PostgreSQL or MySQL elsewhere.
+
+The rule to keep: every public method of these classes is one short transaction, and nothing of SQLAlchemy leaves it.
+"""
+
+from __future__ import annotations
+
+from refmill.clients.database.records import Records, open_records, sqlite_url
+
+__all__ = ["Records", "open_records", "sqlite_url"]

@@ -1,0 +1,129 @@
+"""One database: connections, transactions, and the translation of its errors.
+
+The rule to keep: a transaction that writes takes SQLite's write lock when it begins (BEGIN IMMEDIATE), never later,
+so that it cannot find out half-way that somebody else was faster.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import event, exc
+
+from refmill import errors
+from refmill.texts import text
+
+BUSY_SECONDS = 30  # a writer waits that long for another process; a write takes milliseconds
+_WRITES = "refmill_writes"
+
+Clock = Callable[[], int]
+
+
+def now() -> int:
+    """UTC microseconds."""
+    return time.time_ns() // 1000
+
+
+class Database:
+    """A database and its transactions. Threads may share it; after a fork a process must open its own."""
+
+    def __init__(self, url: str, *, clock: Clock = now) -> None:
+        self.url = sqlalchemy.make_url(url)
+        self.clock = clock
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        options: dict[str, Any] = (
+            {"connect_args": {"timeout": BUSY_SECONDS}} if self.is_sqlite else {"pool_pre_ping": True}
+        )
+        if self.is_sqlite:
+            _make_private(self.url.database)
+        self.engine = sqlalchemy.create_engine(self.url, pool_size=8, max_overflow=120, **options)
+        self._writing_engine = self.engine.execution_options(**{_WRITES: True})
+        # SQLite's own waiting polls with growing pauses; inside one process a lock hands over at once.
+        self._turn = threading.Lock()
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlalchemy.Connection]:
+        """A consistent view. Raises Unavailable if the database does not answer."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlalchemy.Connection]:
+        """One transaction, on disk when the block is left; undone if it raises. Raises Unavailable as above."""
+        with _translated(), self._turn, self._writing_engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def migrating(self) -> Iterator[sqlalchemy.Connection]:
+        """One transaction that may remake tables: foreign keys are not followed in it, so that dropping the old copy
+        of a table does not delete what refers to it. They are checked before the end."""
+        with _translated(), self._turn, self.engine.connect() as connection:
+            if self.is_sqlite:
+                _driver(connection).execute("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
+            try:
+                with connection.execution_options(**{_WRITES: True}).begin():
+                    yield connection
+                    if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                        raise errors.Damaged(text("The database refers to rows that are not there."))
+            finally:
+                connection.invalidate()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _make_private(database: str | None) -> None:
+    """The file holds password hashes: nobody else may read it, nor the log beside it, which takes over its mode."""
+    if not database or database == ":memory:":
+        raise errors.WrongUse(text("An SQLite database needs a file."))
+    try:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise errors.Unavailable(
+            text(
+                "The database %(file)s cannot be opened: %(detail)s", file=database, detail=error.strerror or str(error)
+            ),
+            text("Look at the owner and the mode of the data directory, and whether its disk is full."),
+        ) from error
+
+
+def _driver(connection: sqlalchemy.Connection) -> Any:
+    """The driver's own connection; asking for it begins no transaction."""
+    return connection.connection.driver_connection
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN would come late; `_begin_sqlite` says it
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sqlalchemy.Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (exc.OperationalError, exc.TimeoutError) as error:
+        detail = str(error.orig) if isinstance(error, exc.OperationalError) else str(error)
+        raise errors.Unavailable(
+            text("The database does not answer: %(detail)s", detail=detail),
+            text("It may be busy, or its disk may be full; try again in a moment."),
+        ) from error

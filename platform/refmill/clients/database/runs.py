@@ -1,0 +1,144 @@
+"""The index of runs: making and reading them.
+
+The rule to keep: a run's number is counted in the transaction that inserts it, on the row of its repository, so that
+numbers are never given twice, even after a run is taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import select
+
+from refmill import errors
+from refmill.clients import codec
+from refmill.clients.database import rows, schema
+from refmill.clients.database.connection import Database
+from refmill.clients.database.schema import plans, repositories, runs, stage_attempts
+from refmill.model.plans import Plan
+from refmill.model.runs import Run, RunStatus, StageRun
+from refmill.texts import text
+
+_LONGEST_LIST = 1000
+
+
+class RunIndex:
+    """Implements ports.records.Runs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, run: Run, plan: Plan, stages: Iterable[StageRun]) -> Run:
+        body = rows.plan_body(plan)
+        positions = list(enumerate(stages))
+        with self._database.writing() as connection:
+            this = repositories.c.id == run.repository_id
+            # The repository's row is held first: two that insert the same run come one after the other.
+            counted = connection.execute(select(repositories.c.last_number).where(this).with_for_update()).scalar()
+            if counted is None:
+                raise errors.NotFound(text("There is no such repository."))
+            known = connection.execute(rows.runs().where(runs.c.id == run.id)).first()
+            if known is not None:
+                return rows.run(known)
+            number = counted + 1
+            connection.execute(repositories.update().where(this).values(last_number=number))
+            connection.execute(runs.insert().values(**_values(run), number=number))
+            connection.execute(plans.insert().values(run_id=run.id, body=body))
+            if positions:
+                connection.execute(stage_attempts.insert(), [attempt_row(run.id, *item) for item in positions])
+            return rows.run(connection.execute(rows.runs().where(runs.c.id == run.id)).one())
+
+    def get(self, run_id: str) -> Run:
+        return self._one(runs.c.id == run_id)
+
+    def by_number(self, repository_id: str, number: int) -> Run:
+        return self._one((runs.c.repository_id == repository_id) & (runs.c.number == number))
+
+    def list(
+        self,
+        repository_ids: Iterable[str],
+        *,
+        statuses: Iterable[RunStatus] = (),
+        limit: int = 50,
+        before: int | None = None,
+    ) -> Sequence[Run]:
+        found = rows.runs().where(runs.c.repository_id.in_(tuple(repository_ids)))
+        wanted = tuple(statuses)
+        if wanted:
+            found = found.where(runs.c.status.in_(wanted))
+        if before is not None:
+            found = found.where(runs.c.created < before)
+        found = found.order_by(runs.c.created.desc(), runs.c.number.desc()).limit(max(0, min(limit, _LONGEST_LIST)))
+        with self._database.reading() as connection:
+            return [rows.run(row) for row in connection.execute(found)]
+
+    def plan(self, run_id: str) -> Plan:
+        with self._database.reading() as connection:
+            body = connection.execute(select(plans.c.body).where(plans.c.run_id == run_id)).scalar()
+        if body is None:
+            raise errors.NotFound(text("There is no such run."))
+        return rows.plan(body)
+
+    def stages(self, run_id: str) -> Sequence[StageRun]:
+        with self._database.reading() as connection:
+            return latest(connection.execute(attempts_of([run_id])))
+
+    def _one(self, condition: sqlalchemy.ColumnElement[bool]) -> Run:
+        with self._database.reading() as connection:
+            row = connection.execute(rows.runs().where(condition)).first()
+        if row is None:
+            raise errors.NotFound(text("There is no such run."))
+        return rows.run(row)
+
+
+def attempts_of(run_ids: Iterable[str]) -> sqlalchemy.Select[Any]:
+    """All attempts of these runs, in the plans' order, each stage's attempts counting up."""
+    return (
+        select(stage_attempts)
+        .where(stage_attempts.c.run_id.in_(tuple(run_ids)))
+        .order_by(
+            stage_attempts.c.run_id, stage_attempts.c.position, stage_attempts.c.address_key, stage_attempts.c.attempt
+        )
+    )
+
+
+def latest(found: Iterable[Any]) -> Sequence[StageRun]:
+    """The last attempt of each stage out of the rows of `attempts_of` one run."""
+    return [rows.stage(row) for row in {row.address_key: row for row in found}.values()]
+
+
+def attempt_row(run_id: str, position: int, stage: StageRun) -> dict[str, Any]:
+    """The row of a new attempt; `position` is the stage's place in the plan."""
+    return {
+        "run_id": run_id,
+        "address_key": schema.key(stage.address),
+        "attempt": stage.attempt,
+        "position": position,
+        "address": stage.address,
+        **rows.stage_values(stage),
+    }
+
+
+def _values(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "repository_id": run.repository_id,
+        "commit_sha": run.commit,
+        "ref": run.ref,
+        "ref_key": schema.key(run.ref),
+        "project": run.project,
+        "status": run.status,
+        "subject": run.subject,
+        "created_by": run.created_by,
+        "created": run.created,
+        "started": run.started,
+        "finished": run.finished,
+        "attempt": run.attempt,
+        "parameters": codec.to_json(dict(run.parameters)),
+        "priority": run.priority,
+        "explanation": rows.optional_json(run.explanation),
+        "experiment": run.experiment,
+        "engine": run.engine,
+    }

@@ -1,0 +1,135 @@
+"""Who needs whose output, and in which order DVC would execute: dvc.repo.graph and dvc.repo.reproduce, on the model.
+
+The order is byte-relevant (new entries of dvc.lock stand in it), so nodes and edges are put in exactly as DVC does:
+nodes in the order of its walk over the files; a stage's edges by its dependencies as written, then its parameter files;
+for each, outputs above it from the shortest path down, then those inside it in the order of their stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import networkx
+from pygtrie import Trie
+
+from refmill.clients.findings import Findings
+from refmill.model.pipelines import DataFile, Dependency, ParamsDependency, Stage
+from refmill.problems import Place
+from refmill.texts import text
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """`upstream` by address; `order` is DVC's."""
+
+    upstream: Mapping[str, tuple[str, ...]]
+    order: tuple[str, ...]
+
+
+class Outputs:
+    """All outputs of a project by path. The trie is DVC's own kind, for its order; the rest answers most questions."""
+
+    def __init__(self) -> None:
+        self._trie = Trie()
+        self._owners: dict[str, str] = {}
+        self._above: set[str] = set()
+
+    def add(self, root: str, address: str) -> str | None:
+        """Note an output; gives the path of one that is the same, lies above or inside it (then nothing is noted)."""
+        if clash := next(iter(self.overlapping(root)), None):
+            return clash
+        parts = root.split("/")
+        self._trie[tuple(parts)] = root
+        self._owners[root] = address
+        self._above.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        return None
+
+    def owner(self, root: str) -> str:
+        """Who writes the output `root`."""
+        return self._owners[root]
+
+    def overlapping(self, root: str) -> list[str]:
+        """The outputs that `root` is, lies in, or contains, in DVC's order."""
+        if above := self.above(root):
+            return [above]
+        return list(map(str, self._trie.values(prefix=tuple(root.split("/"))))) if root in self._above else []
+
+    def above(self, path: str) -> str | None:
+        """The output that `path` is or lies in; there is at most one, because outputs never overlap."""
+        while path not in self._owners:
+            path, _, name = path.rpartition("/")
+            if not path or not name:
+                return None
+        return path
+
+
+def collect(nodes: Iterable[Stage | DataFile], findings: Findings) -> tuple[Outputs, bool]:
+    """All outputs of `nodes`; overlaps are told, and make the second value False."""
+    outputs = Outputs()
+    sound = True
+    for node in nodes:
+        for out in node.outs:
+            clash = outputs.add(out.root, node.address)
+            if clash is None:
+                continue
+            sound = False
+            if clash == out.root:
+                message = text(
+                    "“%(path)s” is written by %(one)s and by %(other)s",
+                    path=out.root,
+                    one=outputs.owner(clash),
+                    other=node.address,
+                )
+                remedy = text("Let one of them write it, or give each a path of its own.")
+                kind = "duplicate-output"
+            else:
+                message = text("“%(path)s” of %(other)s and “%(clash)s” of %(one)s lie inside each other",
+                               path=out.root, other=node.address, clash=clash, one=outputs.owner(clash))  # fmt: skip
+                remedy = text("Outputs must be apart: give each a directory or a file of its own.")
+                kind = "overlapping-outputs"
+            findings.add(kind, place_of(node, findings, out.path), message, remedy)
+    return outputs, sound
+
+
+def build(nodes: Mapping[str, Stage | DataFile], outputs: Outputs, findings: Findings) -> Graph | None:
+    """The graph of `nodes` (in the order of DVC's walk), or None with every cycle told."""
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(nodes)
+    for address, node in nodes.items():
+        reads: list[Dependency | ParamsDependency] = [*node.deps, *node.params] if isinstance(node, Stage) else []
+        for item in reads:
+            graph.add_edges_from((address, outputs.owner(root)) for root in outputs.overlapping(item.root))
+    if _tell_cycles(graph, nodes, findings):
+        return None
+    upstream = {address: tuple(graph.successors(address)) for address in nodes}
+    for address, node in nodes.items():
+        if node.frozen:
+            graph.remove_edges_from(list(graph.out_edges(address)))
+    return Graph(upstream, tuple(networkx.dfs_postorder_nodes(graph)))
+
+
+def place_of(node: Stage | DataFile, findings: Findings, needle: str = "") -> Place:
+    """Where `node` is defined; the spot of `needle` in it, if there is one."""
+    if isinstance(node, DataFile):
+        return findings.within(Place(node.file, 1, 1), needle) if needle else Place(node.file)
+    place = node.place or Place(node.file)
+    return findings.within(place, needle) if needle else place
+
+
+def _tell_cycles(graph: networkx.DiGraph, nodes: Mapping[str, Stage | DataFile], findings: Findings) -> bool:
+    found = False
+    for members in networkx.strongly_connected_components(graph):
+        if len(members) == 1 and not any(graph.has_edge(member, member) for member in members):
+            continue
+        found = True
+        cycle = [edge[0] for edge in networkx.find_cycle(graph.subgraph(members))]
+        first = min(cycle, key=list(nodes).index)
+        turn = cycle.index(first)
+        names = [*cycle[turn:], *cycle[:turn], first]
+        findings.add(
+            "cycle", place_of(nodes[first], findings),
+            text("These need each other, so that none can start: %(cycle)s", cycle=" → ".join(names[:20])),
+            text("Take one of the dependencies away, or split a stage in two."),
+        )  # fmt: skip
+    return found

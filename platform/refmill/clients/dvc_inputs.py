@@ -1,0 +1,145 @@
+"""Whether what the stages read can be there: parameters with their keys, files, links; and what they may not write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from refmill import errors
+from refmill.clients.dvc_graph import Outputs, place_of
+from refmill.clients.dvc_trees import Project
+from refmill.clients.findings import Findings
+from refmill.formats import params
+from refmill.model.pipelines import Output, ParamsDependency, Stage
+from refmill.specs import nearest
+from refmill.texts import text
+
+
+class _Checker:
+    def __init__(self, outputs: Outputs, project: Project, findings: Findings) -> None:
+        self._outputs = outputs
+        self._project = project
+        self._findings = findings
+        self._values: dict[str, Any] = {}
+        self._there: dict[str, str] = {}
+
+    def stage(self, stage: Stage) -> None:
+        for out in stage.outs:
+            self._out(stage, out)
+        if stage.frozen:
+            return
+        for dep in stage.deps:
+            self._dep(stage, dep.path, dep.root)
+        for item in stage.params:
+            self._params(stage, item)
+
+    def _kind(self, root: str) -> str:
+        """What git has at `root`: file, directory, link, submodule, or "" for nothing."""
+        if root not in self._there:
+            parts = root.split("/")
+            self._there[root] = ""
+            for depth in range(1, len(parts) + 1):
+                entry = self._findings.tree.entry("/".join(parts[:depth]))
+                if entry is None:
+                    break
+                if depth == len(parts) or entry.kind in ("link", "submodule"):
+                    self._there[root] = entry.kind
+                    break
+        return self._there[root]
+
+    def _dep(self, stage: Stage, path: str, root: str) -> None:
+        kind = self._kind(root)
+        if (kind and kind not in ("link", "submodule")) or self._outputs.overlapping(root):
+            return
+        place = place_of(stage, self._findings, path)
+        if kind:
+            what = text("a symbolic link") if kind == "link" else text("a submodule")
+            self._findings.add(
+                "unsupported",
+                place,
+                text("“%(path)s” is %(what)s: this is not supported yet", path=path, what=what),
+                text("Commit the files themselves."),
+            )
+        else:
+            self._findings.add(
+                "missing-dependency",
+                place,
+                text("“%(path)s” is neither in git, nor tracked by DVC, nor written by a stage", path=path),
+                text("Commit it, or track it with `dvc add %(path)s`.", path=root),
+                warning=True,
+            )
+
+    def _params(self, stage: Stage, item: ParamsDependency) -> None:
+        if self._outputs.overlapping(item.root):
+            return
+        if item.root.lower().endswith(".py"):
+            self._findings.add(
+                "unsupported",
+                place_of(stage, self._findings, item.path),
+                text("Parameters in Python files (“%(path)s”) are not supported yet", path=item.path),
+                text("Put them into a YAML, JSON or TOML file."),
+            )
+            return
+        kind = self._kind(item.root)
+        if kind != "file":
+            message = text("There is no parameter file “%(path)s”", path=item.path)
+            if kind:
+                message = text("“%(path)s” is no regular file, so it holds no parameters", path=item.path)
+            self._findings.add(
+                "missing-params-file",
+                place_of(stage, self._findings, item.path),
+                message,
+                text("Commit the file, or name another one."),
+            )
+            return
+        values = self._load(item.root)
+        if values is None:
+            return
+        chosen = params.select(values, item.keys) if item.keys else {}
+        for key in item.keys:
+            if key not in chosen:
+                self._findings.add(
+                    "missing-param",
+                    place_of(stage, self._findings, key),
+                    text("There is no parameter “%(key)s” in %(file)s", key=key[:80], file=item.root),
+                    nearest(key[:80], list(_names(values))[:2000]),
+                )
+
+    def _load(self, root: str) -> Any:
+        if root not in self._values:
+            self._findings.read(root)
+            try:
+                self._values[root] = self._project.fs.load(root)
+            except errors.Invalid as error:
+                self._findings.take(error.problems)
+                self._values[root] = None
+            except (errors.LimitExceeded, errors.NotFound):
+                self._values[root] = None
+        return self._values[root]
+
+    def _out(self, stage: Stage, out: Output) -> None:
+        if not out.cache:
+            return
+        entry = self._findings.tree.entry(out.root)
+        if entry is not None and entry.oid:
+            self._findings.add(
+                "tracked-output",
+                place_of(stage, self._findings, out.path),
+                text("“%(path)s” is an output that DVC keeps, but git has it too", path=out.path),
+                text("Take it out of git with `git rm -r --cached %(path)s`, or set `cache: false`.", path=out.root),
+                warning=True,
+            )
+
+
+def check(stages: Iterable[Stage], outputs: Outputs, project: Project, findings: Findings) -> None:
+    """Tell what the stages read that is not there, and what they write that git has."""
+    checker = _Checker(outputs, project, findings)
+    for stage in stages:
+        checker.stage(stage)
+
+
+def _names(values: Any, prefix: str = "") -> Iterable[str]:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            yield from _names(value, f"{prefix}{key}.")

@@ -1,0 +1,197 @@
+"""Objects and run-cache in a directory, in DVC's own layout: a `.dvc/cache`, a directory remote, or Refmill's store.
+
+The rule to keep: whatever stands under its final name is whole, verified and on disk; before that it has a temporary
+name (`.tmp-…`) in the same directory, which start-up cleaning may remove.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from refmill import errors
+from refmill.clients import files
+from refmill.errors import Damaged, LimitExceeded, NotFound
+from refmill.formats import blockyaml, hashing, lockfile, yamlfile
+from refmill.model.pipelines import LockEntry
+from refmill.texts import text
+
+OBJECT_MODE = 0o444
+"""DVC believes an object with this mode without hashing it again (dvc_data's LocalHashFileDB.check)."""
+TEMPORARY = ".tmp-"
+_RUN_LIMIT = 16 << 20
+_HEX = frozenset("0123456789abcdef")
+
+
+class DirectoryObjects:
+    """`ports.objects.Objects` over `root/files/md5/xx/…`. Safe for several processes at once.
+
+    With `durable` False nothing is forced to disk, as DVC itself does it in its cache: for a working copy, whose
+    results can be made again.
+    """
+
+    def __init__(self, root: Path, *, durable: bool = True) -> None:
+        self._root = root / "files" / "md5"
+        self._durable = durable
+
+    def path(self, md5: str) -> Path:
+        """Where the object lies or would lie. Raises NotFound for what is no object's name."""
+        if not hashing.is_object_name(md5):
+            raise NotFound(text("%(md5)s is no name of an object", md5=md5[:80]))
+        return self._root / md5[:2] / md5[2:]
+
+    def present(self, md5s: Iterable[str]) -> set[str]:
+        return {md5 for md5 in md5s if hashing.is_object_name(md5) and self.path(md5).is_file()}
+
+    def sizes(self, md5s: Iterable[str]) -> dict[str, int]:
+        """Bytes of those of `md5s` that are there."""
+        found: dict[str, int] = {}
+        for md5 in md5s:
+            try:
+                found[md5] = self.path(md5).stat().st_size
+            except (FileNotFoundError, NotFound):
+                continue
+        return found
+
+    def read(self, md5: str, limit: int = 256 << 20) -> bytes:
+        path = self.path(md5)
+        try:
+            with path.open("rb") as source:
+                size = os.fstat(source.fileno()).st_size
+                if size > limit:
+                    raise LimitExceeded(text("The object %(md5)s has %(size)s bytes", md5=md5, size=size))
+                data = source.read(limit + 1)
+        except FileNotFoundError as error:
+            raise _absent(md5) from error
+        if hashing.md5_bytes(data) != md5[:32]:
+            raise _damaged(md5)
+        return data
+
+    def write(self, data: bytes, suffix: str = "") -> str:
+        md5 = hashing.md5_bytes(data) + suffix
+        if not self.path(md5).exists():
+            with self._new(md5) as temporary:
+                temporary.write_bytes(data)
+        return md5
+
+    def put(self, source: Path, md5: str, *, move: bool = False) -> None:
+        """See the port; raises Damaged if `source` does not (or no longer) hold what `md5` says."""
+        if self.path(md5).exists():
+            if move:
+                source.unlink()
+            return
+        with self._new(md5) as temporary:
+            if not (move and files.take(source, temporary)):
+                files.copy(source, temporary)
+            if hashing.md5_file(temporary)[0] != md5[:32]:
+                raise Damaged(text("%(path)s changed while it was stored", path=source.name))
+        if move:
+            source.unlink(missing_ok=True)
+
+    def get(self, md5: str, target: Path, *, link: bool = False, executable: bool = False) -> None:
+        path = self.path(md5)
+        try:
+            # One inode has one mode: a file that must be executable cannot be a link to one that must not.
+            if link and not executable and files.link(path, target):
+                return
+            with files.replacing(target) as temporary:
+                files.copy(path, temporary)
+                temporary.chmod(0o755 if executable else 0o644)
+        except FileNotFoundError as error:
+            if path.exists():
+                raise
+            raise _absent(md5) from error
+
+    def verify(self, md5: str) -> bool:
+        """Whether the object is there and holds what its name says; reads it whole."""
+        try:
+            return hashing.md5_file(self.path(md5))[0] == md5[:32]
+        except FileNotFoundError:
+            return False
+
+    def names(self) -> Iterator[str]:
+        """Every object's name, in order; for collecting garbage."""
+        for folder in sorted(self._root.glob("[0-9a-f][0-9a-f]")):
+            for path in sorted(folder.iterdir()):
+                if hashing.is_object_name(folder.name + path.name):
+                    yield folder.name + path.name
+
+    @contextmanager
+    def _new(self, md5: str) -> Iterator[Path]:
+        """A temporary path that becomes the object if the block ends well, and vanishes if not."""
+        final = self.path(md5)
+        files.make_directory(final.parent, durable=self._durable)
+        temporary = final.with_name(TEMPORARY + secrets.token_hex(8))
+        try:
+            yield temporary
+            temporary.chmod(OBJECT_MODE)
+            if self._durable:
+                files.sync(temporary)
+            temporary.replace(final)
+            if self._durable:
+                files.sync(final.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class DirectoryRunCache:
+    """`ports.objects.RunCache` over `root/runs/xx/<key>/<value>`."""
+
+    def __init__(self, root: Path, *, durable: bool = True) -> None:
+        self._root = root / "runs"
+        self._durable = durable
+
+    def load(self, key: str) -> LockEntry | None:
+        if not _is_hash(key):
+            return None
+        folder = self._root / key[:2] / key
+        try:
+            with os.scandir(folder) as items:
+                found = [(item.stat().st_mtime_ns, item.name) for item in items if _is_hash(item.name)]
+        except FileNotFoundError:
+            return None
+        for _, name in sorted(found, reverse=True):
+            entry = _read_entry(folder / name)
+            if entry is not None:
+                return entry
+        return None
+
+    def save(self, key: str, value: str, entry: LockEntry) -> None:
+        if not (_is_hash(key) and _is_hash(value)):
+            raise errors.WrongUse(text("A run-cache entry is named by two SHA-256 values"))
+        final = self._root / key[:2] / key / value
+        if final.exists():
+            return
+        files.make_directory(final.parent, durable=self._durable)
+        body = blockyaml.emit(entry)
+        with files.replacing(final, durable=self._durable) as temporary:
+            temporary.write_text(blockyaml.dump(entry) if body is None else body, encoding="utf-8")
+
+
+def _read_entry(path: Path) -> LockEntry | None:
+    """The entry in `path`, or None if it is none; DVC writes YAML, and JSON is YAML too."""
+    try:
+        data = path.read_bytes() if path.stat().st_size <= _RUN_LIMIT else b""
+        quick = blockyaml.parse(data.decode("utf-8"))
+        entry = yamlfile.load(data, path.name) if quick is None else quick
+    except (FileNotFoundError, UnicodeDecodeError, errors.Invalid):
+        return None
+    return entry if lockfile.is_entry(entry) else None
+
+
+def _is_hash(name: str) -> bool:
+    return len(name) == 64 and _HEX.issuperset(name)
+
+
+def _absent(md5: str) -> NotFound:
+    return NotFound(text("There is no object %(md5)s", md5=md5))
+
+
+def _damaged(md5: str) -> Damaged:
+    return Damaged(
+        text("The object %(md5)s does not hold what its name says", md5=md5),
+        text("Take the file away; it is brought again by `dvc push` from a copy that is whole."),
+    )

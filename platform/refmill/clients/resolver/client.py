@@ -1,0 +1,80 @@
+"""Asks the resolver's server."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+from refmill import errors
+from refmill.clients import codec
+from refmill.clients.resolver import frames
+from refmill.ports.resolver import Checked, Source
+from refmill.problems import Place, Problem
+from refmill.texts import Text, text
+
+_CONNECT_SECONDS = 3.0
+_LIMITS = {
+    "time": text("Reading the project's files took too long"),
+    "memory": text("Reading the project's files took too much memory"),
+    "crash": text("The project's files could not be read: the reader broke down on them"),
+}
+
+
+class SocketResolver:
+    """The `Resolver` port over the unix socket at `path`. One connection a request; safe to use from many threads."""
+
+    def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def check(self, source: Source) -> Checked:
+        """All problems at once. Raises Unavailable if the server does not answer, NotFound if there is no such source."""
+        deadline = time.monotonic() + self._timeout
+        try:
+            with self._connect(deadline) as connection:
+                frames.send(connection, b"S", codec.to_json(source).encode())
+                kind, body = frames.receive(connection, deadline)
+        except (OSError, EOFError) as error:
+            raise _unavailable(str(error) or type(error).__name__) from error
+        if kind == b"A":
+            return codec.from_json(Checked, body)
+        if kind == b"L":
+            return Checked(None, problems=(_too_much(body.decode("ascii", "replace")),))
+        raise errors.NotFound(text("%(detail)s", detail=body.decode("utf-8", "replace")))
+
+    def _connect(self, deadline: float) -> socket.socket:
+        """A connection; the server may be starting, so that a refusal is tried again for a moment."""
+        until = min(deadline, time.monotonic() + _CONNECT_SECONDS)
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.settimeout(max(until - time.monotonic(), 0.1))
+                connection.connect(str(self._path))
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+                connection.close()
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.05)
+            except OSError:
+                connection.close()
+                raise
+            else:
+                return connection
+
+
+def _unavailable(detail: str) -> errors.Unavailable:
+    return errors.Unavailable(
+        text("The resolver does not answer: %(detail)s", detail=detail),
+        text("It starts again by itself; try once more in a few seconds."),
+    )
+
+
+def _too_much(reason: str) -> Problem:
+    message: Text = _LIMITS.get(reason, _LIMITS["crash"])
+    return Problem(
+        "too-much",
+        Place("dvc.yaml"),
+        message,
+        text("Look for a `matrix` or `foreach` that multiplies, for YAML aliases inside aliases, and for huge files."),
+    )

@@ -1,0 +1,27 @@
+"""Checks in the caller's own process: for the command line in the user's own working copy, and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from refmill.clients import dvc_parsing
+from refmill.ports.resolver import Checked, Source
+from refmill.ports.trees import Tree
+
+
+class DirectResolver:
+    """The `Resolver` port without a server: no limits but those of the readers themselves."""
+
+    def __init__(
+        self, open_tree: Callable[[Source], Tree], *, max_stages: int = 5000, containers: bool = False,
+        ignored: Callable[[str], bool] | None = None,
+    ) -> None:  # fmt: skip
+        self._open_tree = open_tree
+        self._max_stages = max_stages
+        self._containers = containers
+        self._ignored = ignored
+
+    def check(self, source: Source) -> Checked:
+        """All problems at once. Raises what `open_tree` raises."""
+        tree = self._open_tree(source)
+        return dvc_parsing.check(tree, max_stages=self._max_stages, containers=self._containers, ignored=self._ignored)

@@ -1,0 +1,111 @@
+"""A project as it lies in a directory of this machine: `ports.trees.Tree` for a working copy.
+
+The rule to keep: no path leads out of the directory, whatever links it holds; a link is called a link and
+never followed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from refmill.errors import LimitExceeded, NotFound
+from refmill.formats import hashing
+from refmill.ports.trees import Entry
+from refmill.texts import text
+
+_HIDDEN = {".dvc/cache", ".dvc/tmp"}
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+class WorkTree:
+    """The files below `root`, without `.git`, `.dvc/cache` and `.dvc/tmp`. A file's bytes are those on disk."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.realpath(root))
+
+    def entry(self, path: str) -> Entry | None:
+        """See the port."""
+        if not path:
+            return Entry("directory")
+        parts = path.split("/")
+        if any(part in {"", ".", ".."} or "\0" in part for part in parts):
+            return None
+        for length in range(1, len(parts)):
+            above = self._entry("/".join(parts[:length]))
+            if above is None or above.kind != "directory":
+                return None
+        return self._entry(path)
+
+    def _entry(self, path: str) -> Entry | None:
+        """What stands at `path`, whose parents have been looked at; sockets and devices are not there."""
+        place = self._root / path
+        if path in _HIDDEN or place.name == ".git":
+            return None
+        try:
+            status = place.lstat()
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        if stat.S_ISREG(status.st_mode):
+            return Entry("file", "", status.st_size, bool(status.st_mode & 0o100))
+        if stat.S_ISDIR(status.st_mode):
+            return Entry("submodule" if os.path.lexists(place / ".git") else "directory")
+        return Entry("link") if stat.S_ISLNK(status.st_mode) else None
+
+    def read(self, path: str, limit: int = 64 << 20) -> bytes:
+        """See the port."""
+        descriptor = self._open(path)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > limit:
+                raise LimitExceeded(text("%(path)s has %(size)s bytes", path=path, size=size))
+            with os.fdopen(descriptor, "rb", closefd=False) as source:
+                data = source.read(limit + 1)
+        finally:
+            os.close(descriptor)
+        if len(data) > limit:
+            raise LimitExceeded(text("%(path)s has %(size)s bytes", path=path, size=len(data)))
+        return data
+
+    def children(self, path: str) -> dict[str, Entry]:
+        """See the port."""
+        found = self.entry(path)
+        if found is None or found.kind != "directory":
+            return {}
+        start = f"{path}/" if path else ""
+        below = ((name, self._entry(start + name)) for name in sorted(os.listdir(self._root / path)))
+        return {name: entry for name, entry in below if entry is not None}
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
+        """See the port."""
+        found = self.entry(path)
+        if found is not None and found.kind in {"file", "link"}:
+            yield path, found
+            return
+        # A directory sorts as its name with "/" behind it: that makes the whole walk sorted by path.
+        order = sorted(self.children(path).items(), key=lambda item: item[0] + "/" * (item[1].kind == "directory"))
+        for name, entry in order:
+            whole = f"{path}/{name}" if path else name
+            if entry.kind == "directory":
+                yield from self.walk(whole)
+            elif entry.kind != "submodule":
+                yield whole, entry
+
+    def md5(self, path: str) -> tuple[str, int]:
+        """See the port: a working copy is what a checkout holds."""
+        descriptor = self._open(path)
+        try:
+            return hashing.md5_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _open(self, path: str) -> int:
+        found = self.entry(path)
+        if found is None or found.kind != "file":
+            raise NotFound(text("There is no file %(path)s", path=path))
+        try:
+            return os.open(self._root / path, _FLAGS)
+        except OSError as error:
+            raise NotFound(text("There is no file %(path)s", path=path)) from error

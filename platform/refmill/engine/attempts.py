@@ -1,0 +1,71 @@
+"""Where attempts lie on disk: `<work>/<run id>/<stage>-<attempt>/`, and the template of the run's checkout beside them.
+
+A stage's part of the name is twelve digits of its address's SHA-256, so that whoever knows the address (a page, the
+command line) finds the log without the plan. An attempt holds `tree` (the checkout), `home`, `tmp`, `job.json` (what it
+was to do), `result.json` (what came of it) and the files of its supervisor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TEMPLATE = "template"
+LOG = "log"
+
+
+def name(address: str, attempt: int) -> str:
+    """The folder of an attempt, and its log's name in the archive (with `.log`)."""
+    return f"{_digits(address)}-{attempt}"
+
+
+def directory(work: Path, run_id: str, address: str, attempt: int) -> Path:
+    """Where an attempt lies."""
+    return work / run_id / name(address, attempt)
+
+
+def latest(work: Path, run_id: str, address: str) -> int:
+    """The highest attempt on disk that has begun, 0 if there is none."""
+    digits = _digits(address)
+    found = [0]
+    try:
+        with os.scandir(work / run_id) as entries:
+            for entry in entries:
+                stage, _, number = entry.name.partition("-")
+                if stage == digits and number.isdigit() and os.path.exists(os.path.join(entry.path, "spec.json")):
+                    found.append(int(number))
+    except FileNotFoundError:
+        pass
+    return max(found)
+
+
+def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Put a small file in its place whole; `durable` also through a power cut."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    temporary.rename(path)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What `write_json` wrote, or None if it is not there or not whole."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _digits(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()[:12]

@@ -1,0 +1,140 @@
+"""One run on its way through the local engine: its stages, what is known of their results, and its template.
+
+The rule to keep: only the engine's mind (one thread) changes these objects; `look` and `template` are for any thread.
+A tree of git is for one thread at a time, so `look` takes turns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refmill.engine import attempts, checkouts
+from refmill.engine.environments import Environment
+from refmill.engine.progress import Progress
+from refmill.engine.scheduler import Grant, Need, Task
+from refmill.engine.stages import Job
+from refmill.model.pipelines import LockEntry
+from refmill.model.plans import StagePlan
+from refmill.model.runs import StageRun
+from refmill.plans.decide import Memory, decide
+from refmill.plans.inputs import Inputs, Sources
+from refmill.ports.engines import RunOrder, StageSettings
+
+
+@dataclass(slots=True)
+class StageCourse:
+    """A stage that is neither cached nor over. `failures` and `losses` count attempts that ended badly or vanished."""
+
+    plan: StagePlan
+    settings: StageSettings
+    task: Task
+    attempt: int = 0
+    failures: int = 0
+    losses: int = 0
+    inputs: Inputs = field(default_factory=Inputs)
+    environment: Environment | None = None
+    job: Job | None = None
+    grant: Grant | None = None
+    preparing: bool = False
+    prepared: bool = False
+    told: bool = False
+
+    @property
+    def address(self) -> str:
+        """The stage's address."""
+        return self.plan.stage.address
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a stage gets that asks for nothing: bytes of memory, seconds (0 = no limit)."""
+
+    memory: int = 2 << 30
+    timeout: float = 0.0
+
+
+class Course:
+    """One run. Raises NotFound if its repository is gone."""
+
+    def __init__(
+        self, order: RunOrder, memory: Memory, *, folder: Path, repository: Callable[[], Path], defaults: Defaults
+    ) -> None:
+        self.order = order
+        self.memory = memory
+        self.folder = folder
+        self.paused = False
+        self.closing = False
+        self.why: dict[str, StageRun] = {}
+        self.entries: dict[str, LockEntry] = {}
+        self.sources = Sources(order.plan.pipeline, memory.tree, memory.objects)
+        self.stages: dict[str, StageCourse] = {}
+        self._materials: dict[str, Mapping[str, Any]] = {}
+        self._repository = repository
+        self._defaults = defaults
+        self._guard = threading.Lock()
+        self._reading = threading.Lock()
+        for data in order.plan.pipeline.data.values():
+            for out in data.outs:
+                self._materials[out.root] = {"md5": out.md5, "isexec": out.isexec}
+        cached = {item.stage.address: item.entry for item in order.plan.stages if item.verdict == "cached"}
+        ended = {address: stage.status for address, stage in order.done.items()}
+        self.progress = Progress(order.plan, {**dict.fromkeys(cached, "cached"), **ended}, on_error=order.on_error)
+        entries = cached | {address: stage.entry for address, stage in order.done.items() if stage.entry is not None}
+        for address, entry in entries.items():
+            if address in self.progress:
+                self.learn(address, entry)
+        for item in order.plan.stages:
+            self.stages[item.stage.address] = self._stage(item)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.order.run.id
+
+    def learn(self, address: str, entry: LockEntry) -> None:
+        """A stage's result is known: those below it can be looked at."""
+        self.entries[address] = entry
+        stage = self.order.plan.pipeline.stages[address]
+        self.sources.learn(stage, entry)
+        by_path = {out["path"]: out for out in entry.get("outs", ())}
+        self._materials.update({out.root: by_path[out.path] for out in stage.outs if out.path in by_path})
+
+    def look(self, stage: StageCourse) -> tuple[StagePlan, Inputs]:
+        """The verdict on a stage all of whose inputs have been made. What the planner said *run* of stays so."""
+        item = stage.plan
+        with self._reading:
+            inputs = self.sources.inputs(item.stage)
+            if item.verdict == "run" and not inputs.unknown:
+                return item, inputs
+            forced = any(reason.kind == "forced" for reason in item.reasons)
+            locked = self.order.plan.pipeline.lock.get(stage.address)
+            return decide(item.stage, inputs, locked, self.memory, upstream=item.upstream, force=forced), inputs
+
+    def template(self) -> Path:
+        """The run's checkout, made when first asked for."""
+        place = self.folder / attempts.TEMPLATE
+        with self._guard:
+            checkouts.make(self._repository(), self.order.run.commit, place)
+        return place
+
+    def job(self, stage: StageCourse, attempt: int, known: LockEntry) -> Job:
+        """What attempt number `attempt` needs."""
+        return Job(
+            run_id=self.run_id, stage=stage.plan.stage, settings=stage.settings,
+            directory=self.folder / attempts.name(stage.address, attempt), template=self.template,
+            objects=self.memory.objects, runcache=self.memory.runcache, inputs=stage.inputs, known=known,
+            materials=self._materials, locked=self.order.plan.pipeline.lock.get(stage.address),
+            project=self.order.run.project, memory=stage.settings.memory or self._defaults.memory,
+            timeout=stage.settings.timeout or self._defaults.timeout or None,
+            alternates=(self._repository() / "objects").resolve(),
+        )  # fmt: skip
+
+    def _stage(self, item: StagePlan) -> StageCourse:
+        settings = self.order.settings.get(item.stage.address, StageSettings())
+        need = Need(settings.cpu, settings.memory or self._defaults.memory, settings.gpu)
+        key = f"{self.run_id}/{item.stage.address}"
+        return StageCourse(item, settings, Task(key, self.order.owner, need, self.order.run.priority))

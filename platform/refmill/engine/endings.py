@@ -1,0 +1,49 @@
+"""How an attempt ended, in words that say what to do next.
+
+The rule to keep: the reason is the one its supervisor recorded; nothing is guessed from an exit code.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from refmill.engine import amounts
+from refmill.engine.supervision import Exit
+from refmill.texts import Text, text
+
+NOT_FOUND = 127  # POSIX shells: the command was not found
+NOT_EXECUTABLE = 126  # POSIX shells: it was found and could not be run
+
+
+def explain(end: Exit, *, memory: int, timeout: float | None) -> Text | None:
+    """The reason of a bad end, None for a good one. `memory` (bytes) and `timeout` (seconds) are those in force."""
+    if end.reason == "timeout":
+        return text("took longer than %(limit)s and was ended", limit=amounts.duration(timeout or end.seconds))
+    if end.reason == "memory":
+        limit, more = amounts.size(memory), amounts.size(memory * 2)
+        return text("ran out of its %(limit)s of memory: try %(more)s", limit=limit, more=more)
+    if end.reason == "stopped":
+        return text("was stopped")
+    if end.reason == "lost":
+        return text("its processes disappeared without a word: the machine was restarted, or somebody killed them")
+    if end.reason == "stuck":
+        return text("its supervisor disappeared, and processes that it left behind cannot be ended")
+    if end.reason == "start-failed":
+        return text("could not be started: %(detail)s", detail=end.detail)
+    return _exited(end)
+
+
+def _exited(end: Exit) -> Text | None:
+    if end.signal is not None:
+        try:
+            name = signal.Signals(end.signal).name
+        except ValueError:
+            name = "?"
+        return text("was killed by signal %(number)s (%(name)s) from outside", number=end.signal, name=name)
+    if end.code == NOT_FOUND:
+        return text("ended with exit code 127: a command in it was not found")
+    if end.code == NOT_EXECUTABLE:
+        return text("ended with exit code 126: a command in it could not be run")
+    if end.code:
+        return text("ended with exit code %(code)s", code=end.code)
+    return None

@@ -1,0 +1,491 @@
+"""The engine of one machine: takes runs, starts their stages as room allows, and tells what becomes of them.
+
+One thread, the mind, decides; it never waits. Hands look at stages, make workspaces and collect outputs; one starter
+talks to the fork server; builders make environments; a teller tells the listener, in order.
+
+The rule to keep: nothing is told before it stands on disk. A successor is given the same orders, finds the attempts,
+adopts those that live, collects those that ended, and starts again those that vanished.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from refmill import errors
+from refmill.engine import attempts, checkouts, endings, logs, results, stages, supervision
+from refmill.engine.courses import Course, Defaults, StageCourse
+from refmill.engine.environments import Environment, Environments
+from refmill.engine.progress import OVER, WELL
+from refmill.engine.sandbox import Sandbox
+from refmill.engine.scheduler import Budget, Scheduler
+from refmill.engine.supervision import Exit, Supervisors
+from refmill.engine.threads import Workers
+from refmill.engine.watching import Watcher
+from refmill.model.plans import StagePlan
+from refmill.model.runs import Run, StageRun, Usage
+from refmill.plans.decide import Memory
+from refmill.plans.inputs import Inputs
+from refmill.ports.engines import Listener, RunOrder
+from refmill.texts import Text, text
+
+LOG = logging.getLogger(__name__)
+HANDS = 4  # hashing and copying wait for the disk more than for a core
+BUILDERS = 2  # environments at a time; each may take minutes and most of the line
+LOSSES = 3  # times that a vanished attempt is begun again: a command that kills its supervisor must not run for ever
+AHEAD = 2  # workspaces that are made before there is room for their stages
+TELL_AGAIN = (0.1, 0.5, 2.0, 10.0)  # seconds before the listener is told once more, when it could not listen
+T = TypeVar("T")
+
+
+def _forget(_run: Run, _address: str, _attempt: int, _log: Path) -> None:
+    """Keep no log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the engine works with.
+
+    `work` is its folder; `memory` gives what is remembered in a run's repository, `repository` its bare folder by id;
+    `keep(run, address, attempt, log)` copies the finished log of an attempt to where it lasts.
+    """
+
+    work: Path
+    listener: Listener
+    memory: Callable[[Run], Memory]
+    repository: Callable[[str], Path]
+    environments: Environments
+    sandbox: Sandbox
+    budget: Budget
+    defaults: Defaults = field(default_factory=Defaults)
+    keep: Callable[[Run, str, int, Path], None] = _forget
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What collecting an attempt found: how it ended, its result, or why there is none."""
+
+    end: Exit
+    result: stages.Result | None = None
+    why: Text | None = None
+
+
+class LocalEngine:
+    """`ports.engines.Engine` on this machine."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._runs: dict[str, Course] = {}
+        self._places: dict[Path, tuple[Course, StageCourse]] = {}
+        self._scheduler = Scheduler(parts.budget)
+        self._supervisors = Supervisors()
+        self._mind = Workers("mind", 1)
+        self._hands = Workers("hands", HANDS)
+        self._builders = Workers("builder", BUILDERS)
+        self._starter = Workers("starter", 1)
+        self._teller = Workers("teller", 1)
+        parts.work.mkdir(parents=True, exist_ok=True)
+        self._watcher = Watcher(parts.work / "ended.fifo", lambda place: self._mind.do(lambda: self._ended(place)))
+
+    def submit(self, order: RunOrder) -> None:
+        def read() -> Course:
+            return Course(
+                order, self._parts.memory(order.run), folder=self._parts.work / order.run.id,
+                repository=lambda: self._parts.repository(order.run.repository_id), defaults=self._parts.defaults,
+            )  # fmt: skip
+
+        def refused(why: Text) -> None:
+            self._tell(lambda: self._parts.listener.ended(order.run.id, "failed", {}, {}, why))
+
+        self._give(self._hands, read, self._enter, refused)
+
+    def stop(self, run_id: str) -> None:
+        self._mind.do(lambda: self._stop(run_id))
+
+    def pause(self, run_id: str) -> None:
+        self._mind.do(lambda: self._pause(run_id))
+
+    def resume(self, run_id: str) -> None:
+        self._mind.do(lambda: self._resume(run_id))
+
+    def close(self) -> None:
+        for workers in (self._mind, self._starter, self._hands, self._builders, self._teller):
+            workers.close()
+        self._watcher.close()
+        self._supervisors.close()
+
+    def clean(self, keep: Iterable[str]) -> None:
+        """Take away the folders of runs that are not in `keep`; what still runs there is told to stop. At start-up."""
+        kept = set(keep)
+        for folder in self._parts.work.iterdir():
+            if folder.name in kept or not folder.is_dir():
+                continue
+            attempted = [place for place in folder.iterdir() if (place / "lock").exists()]
+            living = [place for place in attempted if supervision.signs(place) == "alive"]
+            for place in living:
+                supervision.stop(place)
+            if not living:
+                checkouts.remove(folder)
+
+    # The mind: everything below, up to the hands, runs in one thread.
+
+    def _enter(self, course: Course) -> None:
+        """A run begins, or goes on after a restart."""
+        if course.run_id in self._runs:
+            return
+        self._runs[course.run_id] = course
+        refusal = self._parts.sandbox.refusal(course.order.owner, trusted=course.order.trusted)
+        for address, stage in course.stages.items():
+            if course.progress[address] in OVER:
+                continue
+            stage.attempt = attempts.latest(self._parts.work, course.run_id, address)
+            if stage.attempt:
+                self._adopt(course, stage)
+            elif refusal is not None:
+                self._over(course, stage, StageRun(address, "failed", 1, explanation=refusal))
+        self._advance(course, course.progress.ready())
+        self._hopeless(course)
+
+    def _adopt(self, course: Course, stage: StageCourse) -> None:
+        """An attempt of an earlier engine: go on where it stands."""
+        for number in range(1, stage.attempt):
+            self._count(stage, _reason(self._parts.work, course.run_id, stage.address, number))
+        place = attempts.directory(self._parts.work, course.run_id, stage.address, stage.attempt)
+        facts = attempts.read_json(place / "job.json") or {"known": stage.plan.entry}
+        stage.job = course.job(stage, stage.attempt, facts["known"])
+        self._places[place] = (course, stage)
+        course.progress.set(stage.address, "running")
+        if supervision.signs(place) == "alive":
+            self._scheduler.adopt(stage.task, supervision.spec_of(place).get("gpus", ()))
+            self._tell_stage(course, StageRun(stage.address, "running", stage.attempt, supervision.started(place)))
+            self._watcher.watch(place)
+        else:
+            self._ended(place)
+
+    def _advance(self, course: Course, addresses: Iterable[str]) -> None:
+        """Look at stages whose inputs have been made."""
+        if course.paused:
+            return
+        for address in addresses:
+            stage = course.stages[address]
+            course.progress.set(address, "queued")
+            self._hand(course, stage, lambda stage=stage: self._look(course, stage), self._looked)  # type: ignore[misc]
+
+    def _looked(
+        self, course: Course, stage: StageCourse, found: tuple[StagePlan, Inputs, Environment | None]
+    ) -> None:
+        stage.plan, stage.inputs, stage.environment = found
+        if stage.plan.verdict == "cached":
+            self._over(course, stage, StageRun(stage.address, "cached", entry=stage.plan.entry))
+        elif stage.plan.verdict != "run":
+            why = stage.plan.reasons[0].message if stage.plan.reasons else None
+            self._over(course, stage, StageRun(stage.address, "blocked", explanation=why))
+        elif (shortage := self._scheduler.shortage(stage.task.need)) is not None:
+            self._fail(course, stage, shortage)
+        elif stage.environment is None:
+            self._hand(course, stage, lambda: self._build(course, stage), self._equipped, self._builders)
+        else:
+            self._equipped(course, stage, stage.environment)
+
+    def _equipped(self, course: Course, stage: StageCourse, environment: Environment) -> None:
+        stage.environment = environment
+        if not course.paused:
+            self._scheduler.add(stage.task)
+            self._schedule()
+        if stage.grant is None and not stage.told:
+            stage.told = True
+            self._tell_stage(course, StageRun(stage.address, "queued", stage.attempt + 1))
+
+    def _schedule(self) -> None:
+        """Start what there is room for, and make the next ones ready."""
+        for grant in self._scheduler.grant():
+            course, stage = self._find(grant.task.key)
+            stage.grant = grant
+            if stage.prepared:
+                self._launch(course, stage)
+            else:
+                self._prepare(course, stage)
+        for task in self._scheduler.ahead(AHEAD):
+            self._prepare(*self._find(task.key))
+
+    def _prepare(self, course: Course, stage: StageCourse) -> None:
+        if stage.preparing or stage.prepared:
+            return
+        stage.preparing = True
+        stage.attempt += 1
+        job = stage.job = course.job(stage, stage.attempt, stage.plan.entry)
+        self._hand(course, stage, lambda: stages.prepare(job, self._parts.sandbox), self._prepared)
+
+    def _prepared(self, course: Course, stage: StageCourse, _: None) -> None:
+        stage.preparing, stage.prepared = False, True
+        if stage.grant is not None:
+            self._launch(course, stage)
+
+    def _launch(self, course: Course, stage: StageCourse) -> None:
+        job, environment, grant = stage.job, stage.environment, stage.grant
+        if job is None or environment is None or grant is None:
+            raise errors.WrongUse(text("%(address)s is not ready", address=stage.address))
+        course.progress.set(stage.address, "running")
+        self._places[job.directory] = (course, stage)
+
+        def start() -> None:
+            spec = stages.spec(job, self._parts.sandbox, environment, grant.gpus, self._watcher.fifo)
+            self._supervisors.start(job.directory, spec)
+
+        self._hand(course, stage, start, self._launched, self._starter)
+
+    def _launched(self, course: Course, stage: StageCourse, _: None) -> None:
+        if stage.job is None:
+            return
+        began = supervision.started(stage.job.directory) or time.time_ns() // 1000
+        self._tell_stage(course, StageRun(stage.address, "running", stage.attempt, began))
+        if course.progress.stopping:
+            supervision.stop(stage.job.directory)
+        self._watcher.watch(stage.job.directory)
+
+    def _ended(self, place: Path) -> None:
+        """An attempt is over or lost: its room is free at once, its outputs are collected beside what runs."""
+        course, stage = self._places.pop(place, (None, None))
+        if course is None or stage is None:
+            return
+        self._scheduler.release(stage.task.key)
+        stage.grant, stage.prepared = None, False
+        self._schedule()
+        self._hand(course, stage, lambda: self._collect(course, stage), self._collected)
+
+    def _collected(self, course: Course, stage: StageCourse, found: _Ending) -> None:
+        end = found.end
+        state = StageRun(
+            stage.address, "succeeded", stage.attempt, end.started, time.time_ns() // 1000, end.seconds, end.code,
+            found.why, found.result.entry if found.result else None,
+            Usage(end.usage.cpu_seconds, end.usage.peak_memory, found.result.output_bytes if found.result else 0),
+        )  # fmt: skip
+        if found.result is not None:
+            self._over(course, stage, state)
+            return
+        again = not course.progress.stopping and self._count(stage, end.reason)
+        stopped = end.reason == "stopped" or course.progress.stopping
+        state = replace(state, status="stopped" if stopped else "failed")
+        if not again:
+            self._over(course, stage, state)
+            return
+        self._tell_stage(course, state)
+        course.progress.set(stage.address, "queued")
+        stage.told = False
+        if course.progress.closed or stage.environment is None:  # adopted: it has not been looked at here
+            course.progress.set(stage.address, "pending")
+            self._advance(course, [] if course.progress.closed else [stage.address])
+            self._hopeless(course)
+        else:
+            self._equipped(course, stage, stage.environment)
+
+    def _count(self, stage: StageCourse, reason: str) -> bool:
+        """Count an attempt that gave no result; whether there is another one."""
+        if reason == "lost":
+            stage.losses += 1
+            return stage.losses <= LOSSES
+        stage.failures += 1
+        return reason not in ("stopped", "stuck") and stage.failures <= stage.settings.retries
+
+    def _fail(self, course: Course, stage: StageCourse, why: Text) -> None:
+        """Something other than the command went wrong."""
+        if course.progress[stage.address] in OVER:
+            return
+        if stage.job is not None:
+            self._places.pop(stage.job.directory, None)
+        self._over(course, stage, StageRun(stage.address, "failed", max(1, stage.attempt), explanation=why))
+
+    def _over(self, course: Course, stage: StageCourse, state: StageRun) -> None:
+        """A stage has ended for good."""
+        self._drop(stage)
+        course.progress.set(stage.address, state.status)
+        course.why[stage.address] = state
+        self._tell_stage(course, state)
+        if state.entry is not None:
+            course.learn(stage.address, state.entry)
+        if state.status in WELL:
+            self._advance(course, course.progress.freed(stage.address))
+        self._hopeless(course)
+        self._schedule()
+
+    def _hopeless(self, course: Course) -> None:
+        """Close the stages that will never start, and the run when nothing is left."""
+        for address, blamed in course.progress.hopeless():
+            self._drop(course.stages[address])
+            state = StageRun(address, "stopped")
+            if blamed:
+                state = StageRun(address, "skipped", explanation=text("%(address)s did not succeed", address=blamed))
+            course.progress.set(address, state.status)
+            self._tell_stage(course, state)
+        if course.progress.over and not course.closing:
+            course.closing = True
+            self._give(self._hands, lambda: self._files(course), lambda files: self._close_run(course, files),
+                       lambda why: self._close_run(course, {}, why))  # fmt: skip
+
+    def _close_run(self, course: Course, files: dict[str, bytes], fault: Text | None = None) -> None:
+        outcome = course.progress.outcome if fault is None else "failed"
+        why = fault or _explanation(course)
+
+        def tell() -> None:
+            self._parts.listener.ended(course.run_id, outcome, files, dict(course.entries), why)
+            self._hands.do(lambda: checkouts.remove(course.folder))
+
+        self._tell(tell)
+        self._runs.pop(course.run_id, None)
+
+    def _drop(self, stage: StageCourse) -> None:
+        self._scheduler.remove(stage.task.key)
+        self._scheduler.release(stage.task.key)
+        stage.grant = None
+
+    def _find(self, key: str) -> tuple[Course, StageCourse]:
+        run_id, _, address = key.partition("/")
+        course = self._runs[run_id]
+        return course, course.stages[address]
+
+    def _stop(self, run_id: str) -> None:
+        course = self._runs.get(run_id)
+        if course is None:
+            return
+        course.progress.stopping = True
+        for place, (owner, _) in self._places.items():
+            if owner is course and place.exists():
+                supervision.stop(place)
+        self._hopeless(course)
+        self._schedule()
+
+    def _pause(self, run_id: str) -> None:
+        course = self._runs.get(run_id)
+        if course is not None:
+            course.paused = True
+            for address in course.progress.named(["queued"]):
+                if course.stages[address].grant is None:
+                    self._scheduler.remove(course.stages[address].task.key)
+
+    def _resume(self, run_id: str) -> None:
+        course = self._runs.get(run_id)
+        if course is None or not course.paused:
+            return
+        course.paused = False
+        for address in course.progress.named(["queued"]):
+            if course.stages[address].environment is not None:
+                self._scheduler.add(course.stages[address].task)
+        self._advance(course, course.progress.ready())
+        self._schedule()
+
+    # The hands: what follows may wait for disks and programs, and changes no course.
+
+    def _look(self, course: Course, stage: StageCourse) -> tuple[StagePlan, Inputs, Environment | None]:
+        item, inputs = course.look(stage)
+        if item.verdict != "run":
+            return item, inputs, None
+        project = course.template() / course.order.run.project
+        return item, inputs, self._parts.environments.known(project, stage.settings.requirements)
+
+    def _build(self, course: Course, stage: StageCourse) -> Environment:
+        project = course.template() / course.order.run.project
+        return self._parts.environments.ready(project, stage.settings.requirements, trusted=course.order.trusted)
+
+    def _collect(self, course: Course, stage: StageCourse) -> _Ending:
+        job = stage.job
+        if job is None:
+            raise errors.WrongUse(text("%(address)s has no attempt", address=stage.address))
+        if stages.collected(job.directory) is None and supervision.signs(job.directory) == "lost":
+            return self._lost(course, stage, job)
+        end = supervision.exit_of(job.directory)
+        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
+        result = None
+        if why is None:
+            try:
+                result = stages.collect(job)
+            except errors.RefmillError as error:
+                why = error.message
+        if why is not None:
+            logs.note(job.directory, why)
+        self._put_away(course, stage, job)
+        return _Ending(end, result, why)
+
+    def _lost(self, course: Course, stage: StageCourse, job: stages.Job) -> _Ending:
+        gone = self._supervisors.reap(job.directory)
+        began = supervision.started(job.directory) or 0
+        end = Exit("lost" if gone else "stuck", "", None, None, began, 0.0, Usage())
+        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
+        if why is not None:
+            logs.note(job.directory, why)
+        self._put_away(course, stage, job)
+        return _Ending(end, None, why)
+
+    def _put_away(self, course: Course, stage: StageCourse, job: stages.Job) -> None:
+        (job.directory / "ended").touch()
+        self._parts.keep(course.order.run, stage.address, stage.attempt, job.directory / attempts.LOG)
+        self._hands.do(lambda: stages.sweep_up(job.directory))
+
+    def _files(self, course: Course) -> dict[str, bytes]:
+        if course.progress.outcome != "succeeded":
+            return {}
+        return results.files(course.order.plan, course.entries, self._parts.memory(course.order.run))
+
+    def _hand(
+        self, course: Course, stage: StageCourse, work: Callable[[], T],
+        then: Callable[[Course, StageCourse, T], None], workers: Workers | None = None,
+    ) -> None:  # fmt: skip
+        """Have `work` done, then go on in the mind, unless the stage has been closed meanwhile."""
+
+        def go_on(value: T) -> None:
+            if course.progress[stage.address] not in OVER:
+                then(course, stage, value)
+
+        self._give(workers or self._hands, work, go_on, lambda why: self._fail(course, stage, why))
+
+    def _give(
+        self, workers: Workers, work: Callable[[], T], then: Callable[[T], None], failed: Callable[[Text], None]
+    ) -> None:
+        def job() -> None:
+            try:
+                value = work()
+            except errors.RefmillError as error:
+                why = error.message
+            except Exception as error:
+                LOG.exception("the engine failed at a job")
+                why = text("Refmill itself failed: %(detail)s", detail=f"{type(error).__name__}: {error}")
+            else:
+                self._mind.do(lambda: then(value))
+                return
+            self._mind.do(lambda: failed(why))
+
+        workers.do(job)
+
+    def _tell_stage(self, course: Course, state: StageRun) -> None:
+        self._tell(lambda: self._parts.listener.stage(course.run_id, state))
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        def tell() -> None:
+            for pause in TELL_AGAIN:
+                try:
+                    call()
+                except errors.RefmillError:
+                    LOG.exception("the listener could not be told; once more in %s s", pause)
+                    time.sleep(pause)
+                else:
+                    return
+            call()
+
+        self._teller.do(tell)
+
+
+def _reason(work: Path, run_id: str, address: str, attempt: int) -> str:
+    try:
+        return supervision.exit_of(attempts.directory(work, run_id, address, attempt)).reason
+    except errors.Damaged:
+        return "lost"
+
+
+def _explanation(course: Course) -> Text | None:
+    bad = [course.why[address] for address in course.progress.named(["failed", "blocked"]) if address in course.why]
+    if not bad or bad[0].explanation is None:
+        return None
+    return text("%(address)s %(why)s", address=bad[0].address, why=bad[0].explanation)

@@ -1,0 +1,188 @@
+"""One attempt of one stage: make its workspace, say what is to be started, and take in what came of it.
+
+The rule to keep: collecting can be done again from the start at any time until `result.json` stands, so it takes
+nothing away from the workspace.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from refmill import errors
+from refmill.engine import attempts, checkouts, supervision, workspaces
+from refmill.engine.environments import Environment
+from refmill.engine.sandbox import Box, Sandbox
+from refmill.formats import lockfile, runcache
+from refmill.model.pipelines import LockEntry, Output, Stage
+from refmill.plans.inputs import Inputs
+from refmill.plans.outputs import restore_output, store_output
+from refmill.ports.engines import StageSettings
+from refmill.ports.objects import Objects, RunCache
+from refmill.texts import text
+
+NICE = 10  # stages yield to the platform, which must answer
+PATH = "/usr/local/bin:/usr/bin:/bin"
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What an attempt needs. `known` is the lock entry without outputs; `materials` are outs of lock entries by path
+    from the root; `project` is the DVC project's folder in the checkout; `memory` (bytes) and `timeout` are in force;
+    `alternates` are the hosted repository's objects, which `.git` of the checkout refers to."""
+
+    run_id: str
+    stage: Stage
+    settings: StageSettings
+    directory: Path
+    template: Callable[[], Path]
+    objects: Objects
+    runcache: RunCache
+    inputs: Inputs
+    known: LockEntry
+    materials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    locked: LockEntry | None = None
+    project: str = ""
+    memory: int = 0
+    timeout: float | None = None
+    alternates: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """The DVC project's root in the workspace."""
+        return self.directory / "tree" / self.project
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a stage made: its whole lock entry, and the bytes of its outputs."""
+
+    entry: LockEntry
+    output_bytes: int
+
+
+def prepare(job: Job, sandbox: Sandbox) -> None:
+    """Make the workspace: the commit's files, the inputs, no outputs but those that persist. Raises RefmillError."""
+    if job.directory.exists():
+        checkouts.remove(job.directory)  # a crash left it before anything was started in it
+    job.directory.mkdir(parents=True)
+    for name in ("home", "tmp"):
+        (job.directory / name).mkdir()
+    checkouts.copy(job.template(), job.directory / "tree")
+    for path, item in _wanted(job).items():
+        target = workspaces.clear(job.root, path)
+        restore_output(item, target, job.objects, link=sandbox.works, inside=job.root)
+    for out in job.stage.outs:
+        target = workspaces.clear(job.root, out.root)
+        previous = _previous(job, out) if out.persist else None
+        if previous is not None:
+            restore_output(previous, target, job.objects, inside=job.root)
+    workspaces.make_folder(job.root, job.stage.wdir)
+    job_facts = {"known": job.known, "memory": job.memory, "timeout": job.timeout}
+    attempts.write_json(job.directory / "job.json", job_facts)
+
+
+def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, ...], notify: Path) -> dict[str, Any]:
+    """What the supervisor is told."""
+    stage = job.stage
+    cwd = workspaces.make_folder(job.root, stage.wdir)
+    marker = f"{job.run_id}/{job.directory.name}"
+    lines = stage.cmd.splitlines() if isinstance(stage.cmd, str) else list(stage.cmd)  # as dvc.stage.run does
+    readable = [environment.path, *([job.alternates] if job.alternates else [])]
+    linked = [job.root / path for path in _wanted(job)]
+    folders = (job.directory / "tree", job.directory / "home", job.directory / "tmp")
+    box = Box(folders, tuple(readable), cwd, read_only=tuple(linked), gpus=bool(gpus))
+    return {
+        "commands": [{"argv": sandbox.wrap(["/bin/sh", "-c", line], box), "shown": line} for line in lines],
+        "cwd": os.fspath(cwd),
+        "env": {**_environ(job, environment, gpus), supervision.MARKER: marker},
+        "marker": f"{supervision.MARKER}={marker}",
+        "nice": NICE,
+        "timeout": job.timeout or 0,
+        "memory": job.memory,
+        "notify": os.fspath(notify),
+        "gpus": list(gpus),
+    }
+
+
+def collect(job: Job) -> Result:
+    """Store the outputs of a command that ended well, and give the lock entry.
+
+    Raises WrongUse if an output was not made or cannot be taken, Unavailable if it cannot be stored.
+    """
+    if (found := collected(job.directory)) is not None:
+        return found
+    outs = {}
+    total = 0
+    for out in job.stage.outs:
+        place = job.root / out.root
+        if not os.path.lexists(place):
+            raise errors.WrongUse(text("output %(path)s was not made", path=out.root))
+        try:
+            total += workspaces.measure(place)
+            outs[out.root] = store_output(place, job.objects, is_cached=out.cache, inside=job.directory / "tree")
+        except errors.Damaged as error:
+            raise errors.WrongUse(text("output %(path)s: %(reason)s", path=out.root, reason=error.message)) from error
+        except OSError as error:
+            reason = f"{error.strerror} ({error.filename})" if error.filename else str(error)
+            raise errors.Unavailable(text("output %(path)s: %(reason)s", path=out.root, reason=reason)) from error
+    entry = dict(job.known)
+    if outs:
+        entry["outs"] = lockfile.entry(job.stage, {}, {}, outs)["outs"]
+    if runcache.eligible(job.stage, job.known):
+        job.runcache.save(runcache.key(entry), runcache.value(entry), entry)
+    attempts.write_json(job.directory / "result.json", {"entry": entry, "output_bytes": total}, durable=True)
+    return Result(entry, total)
+
+
+def collected(directory: Path) -> Result | None:
+    """What was collected from an attempt before, or None."""
+    found = attempts.read_json(directory / "result.json")
+    return Result(found["entry"], found["output_bytes"]) if found else None
+
+
+def sweep_up(directory: Path) -> None:
+    """Take the workspace of an attempt away; its log and its papers stay until the run's folder goes."""
+    for name in ("tree", "home", "tmp"):
+        checkouts.remove(directory / name)
+
+
+def _wanted(job: Job) -> dict[str, Mapping[str, Any]]:
+    """The inputs that come from the store, by path from the root; git's own files are in the checkout already."""
+    wanted: dict[str, Mapping[str, Any]] = {}
+    for item in job.inputs.objects:
+        wanted.setdefault(item.path, {"md5": item.md5, **job.materials.get(item.path, {})})
+    return wanted
+
+
+def _previous(job: Job, out: Output) -> Mapping[str, Any] | None:
+    recorded: dict[str, Mapping[str, Any]] = {item["path"]: item for item in (job.locked or {}).get("outs", ())}
+    item = recorded.get(out.path)
+    return item if item is not None and job.objects.present([item["md5"]]) else None
+
+
+def _environ(job: Job, environment: Environment, gpus: tuple[int, ...]) -> dict[str, str]:
+    """The command's variables; the settings of refmill.yaml win over ours."""
+    cores = str(max(1, int(job.settings.cpu)))
+    return {
+        "PATH": f"{environment.programs}:{PATH}",
+        "VIRTUAL_ENV": os.fspath(environment.path),
+        "HOME": os.fspath(job.directory / "home"),
+        "TMPDIR": os.fspath(job.directory / "tmp"),
+        "LANG": "C.UTF-8",
+        "SHELL": "/bin/sh",
+        "PYTHONUNBUFFERED": "1",  # so that a log can be followed
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)),
+        **dict.fromkeys(THREADS, cores),
+        "REFMILL": "1",
+        "REFMILL_RUN": job.run_id,
+        "DVC_NO_ANALYTICS": "1",
+        **job.settings.env,
+        "DVC_ROOT": os.fspath(job.root),
+        "DVC_STAGE": job.stage.address,
+    }
+

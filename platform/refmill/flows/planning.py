@@ -1,0 +1,263 @@
+"""Turns landed pushes into runs.
+
+The rule to keep: planning the same event twice, in two processes, before and after a crash, gives one run: its id
+is computed from what is to be run, and inserting it is idempotent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from refmill import errors, specs
+from refmill.flows.answers import blocked_lines, invalid_lines, plan_lines
+from refmill.model.people import Repository, User
+from refmill.model.plans import Plan
+from refmill.model.pushes import ZERO, Event, RefUpdate
+from refmill.model.runs import Run, StageRun, StageStatus, run_id
+from refmill.plans import make
+from refmill.plans.decide import Memory
+from refmill.ports.imports import Imports
+from refmill.ports.objects import Objects, RunCache
+from refmill.ports.records import Catalogue, Inbox, Runs, RunStates, Waiting
+from refmill.ports.repositories import Commit, Refs, Repositories
+from refmill.ports.resolver import Checked, Resolver, Source
+from refmill.ports.waking import Bell
+from refmill.texts import Text, Translate, text
+
+LOG = logging.getLogger(__name__)
+SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip refmill]")
+VOID_AFTER = 3600.0
+"""Seconds after which an announced ref that never moved is given up: no push takes longer between hook and ref."""
+RESULT_TRAILER = "Refmill-Run: "
+EVERYWHERE = User(0, "", admin=True)
+STAGE_BEFORE: Mapping[str, StageStatus] = {
+    "run": "pending",
+    "later": "pending",
+    "cached": "cached",
+    "blocked": "blocked",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where a repository's data lies, by its id."""
+
+    objects: Callable[[str], Objects]
+    runcache: Callable[[str], RunCache]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A run that is asked for: by a push, a retry, a person."""
+
+    repository: Repository
+    commit: Commit
+    ref: str
+    user: str
+    parameters: Mapping[str, Any]
+    attempt: int = 1
+    force: frozenset[str] = frozenset()
+
+
+class Planner:
+    """Settles events. `submit` hands a new run to the engine; `now` is the clock in UTC microseconds."""
+
+    def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
+        self, *, inbox: Inbox, catalogue: Catalogue, runs: Runs, states: RunStates, waiting: Waiting,
+        repositories: Repositories, refs: Refs, resolver: Resolver, storage: Storage, imports: Imports, bell: Bell,
+        submit: Callable[[Run, Plan, Checked], None], speak: Callable[[str], Translate],
+        address: Callable[[Repository], str], now: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:  # fmt: skip
+        self._inbox, self._catalogue, self._runs, self._states, self._waiting = inbox, catalogue, runs, states, waiting
+        self._repositories, self._refs, self._resolver, self._storage = repositories, refs, resolver, storage
+        self._imports, self._bell, self._submit, self._speak = imports, bell, submit, speak
+        self._address, self._now = address, now
+
+    def settle(self, event: Event) -> None:
+        """Close one event if it can be closed now."""
+        if event.state == "announced" and not self._landed(event):
+            return
+        try:
+            run, lines = self._plan(event)
+        except errors.NotFound as error:
+            run, lines = None, [str(error)]
+        self._inbox.settle(event.id, handled=True, run_id=run, answer=lines)
+        self._bell.ring(f"event:{event.id}")
+
+    def _landed(self, event: Event) -> bool:
+        """Whether an announced ref has moved after all: git told the pusher "ok" and was killed before telling us."""
+        update = event.update
+        try:
+            tip = self._refs.list(event.repository_id, update.ref).get(update.ref)
+        except errors.NotFound:
+            tip = None
+        moved = tip is None if update.deletes else tip == update.new
+        if not moved and tip and not update.deletes:
+            try:
+                moved = self._refs.is_ancestor(event.repository_id, update.new, tip)
+            except errors.NotFound:
+                moved = False
+        if moved:
+            self._inbox.land([event.id])
+        elif self._now() - event.created > VOID_AFTER * 1e6:
+            self._inbox.settle(event.id, handled=False)
+        return moved
+
+    def _plan(self, event: Event) -> tuple[str | None, list[str]]:
+        """The run an event makes (or None), and the lines for the pusher."""
+        update, say = event.update, self._speak(event.pusher)
+        if update.deletes or not update.ref.startswith(("refs/heads/", "refs/tags/")):
+            return None, []
+        commit = self._refs.commit(event.repository_id, update.new)
+        if silence := _silenced(commit, event):
+            return None, [silence.to(say)] if str(silence) else []
+        repository = self._catalogue.get(event.repository_id)
+        checked = self._check(repository, commit.sha)
+        if checked.pipeline is None or checked.errors:
+            return None, invalid_lines(checked.problems, say)
+        if not checked.pipeline.stages or not self._wanted(event, checked):
+            return None, []
+        run, plan = self.begin(Wish(repository, commit, update.ref, event.pusher, {}), checked)
+        base = self._address(repository)
+        lines = plan_lines(run, plan, f"{base}/runs/{run.number}", say)
+        lines += blocked_lines(plan, f"{base}.dvc", say)
+        if self._repositories.tree(repository.id, commit.sha).entry(".dvc/config") is None:
+            lines.append(text("this repository has no .dvc folder: `dvc init` lets people pull its results").to(say))
+        return run.id, lines
+
+    def _wanted(self, event: Event, checked: Checked) -> bool:
+        """Whether `on:` of refmill.yaml lets this ref, with these changed paths, start a run."""
+        update, changed = event.update, None
+        if checked.documents.pipeline.on.skip and update.old != ZERO:
+            with contextlib.suppress(errors.NotFound, errors.LimitExceeded):
+                changed = list(self._refs.changed_paths(event.repository_id, update.old, update.new))
+        return specs.wants(checked.documents, update.ref, changed)
+
+    def begin(self, wish: Wish, checked: Checked | None = None) -> tuple[Run, Plan]:
+        """Plan, insert and (unless nothing is to do or data is missing) submit a run. Raises Invalid."""
+        repository, commit = wish.repository, wish.commit
+        checked = checked or self._check(repository, commit.sha)
+        if checked.pipeline is None or checked.errors:
+            raise errors.Invalid(checked.problems)
+        identity = run_id(repository.id, commit.sha, "", wish.parameters, wish.attempt)
+        plan = self._make(wish, checked, identity)
+        missing = {item.md5 for stage in plan.stages for item in stage.missing}
+        nothing = plan.nothing and not wish.force
+        spec = checked.documents.pipeline
+        run = self._runs.add(
+            Run(
+                id=identity, repository_id=repository.id, repository=repository.full_name, number=0, commit=commit.sha,
+                ref=wish.ref, project="", status="nothing" if nothing else "queued", subject=commit.subject,
+                created_by=wish.user, created=self._now(), attempt=wish.attempt, parameters=wish.parameters,
+                priority=spec.priority, explanation=_explain(plan, nothing=nothing, missing=len(missing)),
+            ),
+            plan,
+            [StageRun(item.stage.address, STAGE_BEFORE[item.verdict],
+                      entry=item.entry if item.verdict == "cached" else None,
+                      explanation=item.reasons[0].message if item.reasons else None) for item in plan.stages],
+        )  # fmt: skip
+        if spec.cancel_superseded and wish.ref.startswith("refs/heads/"):
+            self._supersede(run)
+        if missing:
+            self._waiting.wait_for(run.id, missing)
+        elif run.status == "queued":
+            self._submit(run, plan, checked)
+        return run, plan
+
+    def resume(self, run: Run) -> None:
+        """Go on with a run: after a restart, or when the data that it waited for has arrived."""
+        plan = self._runs.plan(run.id)
+        repository = self._catalogue.get(run.repository_id)
+        checked = self._check(repository, run.commit)
+        if any(stage.verdict == "blocked" for stage in plan.stages):
+            wish = Wish(
+                repository,
+                self._refs.commit(repository.id, run.commit),
+                run.ref,
+                run.created_by,
+                run.parameters,
+                run.attempt,
+            )
+            plan = self._make(wish, checked, run.id)
+            missing = {item.md5 for stage in plan.stages for item in stage.missing}
+            if missing:
+                self._waiting.wait_for(run.id, missing)
+                return
+            self._waiting.replan(run.id, plan)
+            self._waiting.done(run.id)
+            for item in plan.stages:
+                state = StageRun(
+                    item.stage.address,
+                    STAGE_BEFORE[item.verdict],
+                    entry=item.entry if item.verdict == "cached" else None,
+                )
+                self._states.set_stage(run.id, state, expected=("blocked", "pending"))
+        self._submit(run, plan, checked)
+
+    def _make(self, wish: Wish, checked: Checked, identity: str) -> Plan:
+        pipeline, repository = checked.pipeline, wish.repository
+        if pipeline is None:
+            raise errors.Invalid(checked.problems)
+        tree = self._repositories.tree(repository.id, wish.commit.sha)
+        memory = Memory(self._storage.objects(repository.id), self._storage.runcache(repository.id), tree)
+        for file, missing in make.missing_data(pipeline, memory).items():
+            if source := pipeline.data[file].source:
+                self._imports.bring(wish.user, source.url, [item.md5 for item in missing], into=repository.id)
+        plan = make.make(pipeline, memory, force=wish.force)
+        LOG.info("planned %s of %s at %s: %d stages", identity, repository.full_name, wish.commit.sha, len(plan.stages))
+        return replace(plan, warnings=tuple(problem.message for problem in checked.problems if problem.warning))
+
+    def _supersede(self, run: Run) -> None:
+        for other in self._runs.list([run.repository_id], statuses=("queued", "running", "paused"), limit=1000):
+            if other.ref == run.ref and other.number < run.number:
+                self._states.ask(other.id, "supersede")
+        self._bell.ring("wishes")
+
+    def _check(self, repository: Repository, commit: str) -> Checked:
+        return self._resolver.check(Source(self._repositories.path(repository.id), commit))
+
+
+def sweep(catalogue: Catalogue, refs: Refs, inbox: Inbox) -> int:
+    """Find branch tips that no event covers (a crash, a ref moved by hand) and make their events; how many."""
+    found = 0
+    known = {event.repository_id for event in inbox.open()}
+    for repository in catalogue.visible(EVERYWHERE):
+        if repository.id in known:
+            continue
+        handled = inbox.handled_tips(repository.id)
+        tips = refs.list(repository.id)
+        updates = [
+            RefUpdate(ref, handled.get(ref) or ZERO, tip) for ref, tip in tips.items() if handled.get(ref) != tip
+        ]
+        if updates:
+            events = inbox.announce(repository.id, repository.owner, updates, ("refmill.swept",))
+            inbox.land([event.id for event in events])
+            LOG.warning("%s: %d branch tips that no push told of", repository.full_name, len(updates))
+            found += len(updates)
+    return found
+
+
+def _silenced(commit: Commit, event: Event) -> Text | None:
+    """Why a landed commit starts nothing, or None; our own result commits say nothing at all."""
+    if "refmill.skip" in event.options:
+        return text("nothing started: the push asked for it (refmill.skip)")
+    lowered = commit.message.lower()
+    for word in SKIP_WORDS:
+        if word in lowered:
+            return text("nothing started: the commit message says %(word)s", word=word)
+    if any(line.startswith(RESULT_TRAILER) for line in commit.message.splitlines()):
+        return text("")
+    return None
+
+
+def _explain(plan: Plan, *, nothing: bool, missing: int) -> Text | None:
+    if nothing:
+        return text("nothing to run: all %(count)s stages are up to date", count=len(plan.stages))
+    if missing:
+        return text("waits for data: %(count)s objects are missing", count=missing)
+    return None

@@ -1,0 +1,153 @@
+"""Receives a push: refuses what cannot work or may not be, writes down what was announced, answers with the plan.
+
+The rule to keep: before git moves a ref, its event is in the database; once git has moved it, nothing here may fail.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from refmill import errors
+from refmill.flows.answers import problem_lines
+from refmill.model.people import Repository
+from refmill.model.pushes import ZERO, RefUpdate
+from refmill.ports.records import Catalogue, Inbox
+from refmill.ports.repositories import Refs, Repositories
+from refmill.ports.resolver import Checked, Resolver, Source
+from refmill.ports.waking import Bell
+from refmill.problems import Problem
+from refmill.texts import Text, Translate, text
+
+OPEN_PREFIXES = ("refs/heads/", "refs/tags/", "refs/exps/", "refs/notes/")
+RUN_EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/run-[0-9]+")
+RELEVANT = re.compile(r"(^|/)(dvc\.yaml|dvc\.lock|\.dvcignore)$|^refmill\.yaml$|\.(dvc|ya?ml|json|toml|py)$")
+"""Paths whose change can break a pipeline: definitions, locks, tracked data, and whatever may hold parameters."""
+ANSWER_SECONDS = 0.3
+"""How long git's answer waits for the plan; people feel more than that as slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A push as git's pre-receive hook sees it; its objects still lie in `quarantine`."""
+
+    repository_id: str
+    user: str
+    updates: tuple[RefUpdate, ...]
+    options: tuple[str, ...] = ()
+    quarantine: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Whether the push is taken, what git prints to the pusher, and the events it became."""
+
+    accepted: bool
+    lines: tuple[str, ...]
+    events: tuple[int, ...] = ()
+
+
+class Reception:
+    """Both halves of a push. `speak` gives the translation into a user's language; `address` a repository's URL."""
+
+    def __init__(
+        self, *, inbox: Inbox, catalogue: Catalogue, repositories: Repositories, refs: Refs, resolver: Resolver,
+        bell: Bell, speak: Callable[[str], Translate], address: Callable[[Repository], str],
+    ) -> None:  # fmt: skip
+        self._inbox, self._catalogue, self._repositories, self._refs = inbox, catalogue, repositories, refs
+        self._resolver, self._bell, self._speak, self._address = resolver, bell, speak, address
+
+    def before(self, push: Push) -> Reply:
+        """In pre-receive: refuse, or announce. Nothing of a refused push stays."""
+        repository = self._catalogue.get(push.repository_id)
+        say = self._speak(push.user)
+        if refusals := [refusal for update in push.updates if (refusal := self._forbidden(push, repository, update))]:
+            return Reply(False, tuple(refusal.to(say) for refusal in refusals))
+        lines: list[str] = []
+        problems = [problem for update in push.updates for problem in self._problems(push, update)]
+        if problems:
+            warn_only = "refmill.validate=warn" in push.options
+            lines = problem_lines(problems, say)
+            if not warn_only and any(not problem.warning for problem in problems):
+                return Reply(False, tuple(lines))
+        events = self._inbox.announce(push.repository_id, push.user, push.updates, push.options)
+        return Reply(True, tuple(lines), tuple(event.id for event in events))
+
+    def after(self, push: Push, announced: Sequence[int], landed: Sequence[RefUpdate]) -> list[str]:
+        """In post-receive: the refs in `landed` have moved. Wait a moment for the plan and give its lines."""
+        moved = {update.ref for update in landed}
+        events = [number for number, update in zip(announced, push.updates, strict=True) if update.ref in moved]
+        self._inbox.land(events)
+        self._first_branch(push, landed)
+        self._bell.ring("events")
+        waiting: list[int] = list(events)
+        answers: list[str] = []
+        until = time.monotonic() + ANSWER_SECONDS
+        while waiting and (left := until - time.monotonic()) > 0:
+            self._bell.wait(frozenset({f"event:{waiting[0]}"}), min(left, 0.05))
+            while waiting and (event := self._inbox.get(waiting[0])).state in ("handled", "void"):
+                answers += event.answer
+                waiting.pop(0)
+        if waiting and any(update.branch and not update.deletes for update in push.updates):
+            repository = self._catalogue.get(push.repository_id)
+            planning = text("planning: %(url)s", url=f"{self._address(repository)}/runs")
+            answers.append(planning.to(self._speak(push.user)))
+        return list(dict.fromkeys(answers))
+
+    def _first_branch(self, push: Push, landed: Sequence[RefUpdate]) -> None:
+        """The first branch of an empty repository becomes its default branch, whatever it is called."""
+        repository = self._catalogue.get(push.repository_id)
+        branches = [update.branch for update in landed if update.branch and not update.deletes]
+        if not branches or repository.default_branch in branches:
+            return
+        if f"refs/heads/{repository.default_branch}" in self._refs.list(repository.id):
+            return
+        self._repositories.set_default_branch(repository.id, branches[0])
+        self._catalogue.change(replace(repository, default_branch=branches[0]))
+
+    def _forbidden(self, push: Push, repository: Repository, update: RefUpdate) -> Text | None:
+        """Why this ref may not move so, or None."""
+        if repository.archived:
+            return text("%(name)s is archived: nothing can be pushed to it", name=repository.full_name)
+        if not update.ref.startswith(OPEN_PREFIXES):
+            return text("%(ref)s: only branches, tags, notes and DVC experiments can be pushed", ref=update.ref)
+        if RUN_EXPERIMENT.fullmatch(update.ref):
+            return text("%(ref)s: names of the form run-N belong to Refmill's own experiments", ref=update.ref)
+        if not repository.protected or update.branch != repository.default_branch or update.old == ZERO:
+            return None
+        if update.deletes:
+            return text("%(branch)s is protected: it cannot be deleted", branch=update.branch)
+        if not self._refs.is_ancestor(push.repository_id, update.old, update.new, quarantine=push.quarantine):
+            return text(
+                "%(branch)s is protected: its history stays. Push to another branch, or fetch and merge first",
+                branch=update.branch,
+            )
+        return None
+
+    def _problems(self, push: Push, update: RefUpdate) -> Sequence[Problem]:
+        """What is wrong at a branch's new tip and was not so at its old one."""
+        if update.branch is None or update.deletes:
+            return ()
+        old = None if update.old == ZERO else update.old
+        try:
+            changed = set(self._refs.changed_paths(push.repository_id, old, update.new, quarantine=push.quarantine))
+        except errors.LimitExceeded:
+            changed = set()
+        else:
+            if not any(RELEVANT.search(path) for path in changed):
+                return ()
+        found = self._check(push, update.new).problems
+        elsewhere = [problem for problem in found if changed and problem.place.file not in changed]
+        if not elsewhere or old is None:
+            return found
+        before = {
+            (problem.kind, problem.place.file, str(problem.message)) for problem in self._check(push, old).problems
+        }
+        return [item for item in found if (item.kind, item.place.file, str(item.message)) not in before]
+
+    def _check(self, push: Push, commit: str) -> Checked:
+        path = self._repositories.path(push.repository_id)
+        return self._resolver.check(Source(path, commit, quarantine=push.quarantine))

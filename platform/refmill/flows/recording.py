@@ -1,0 +1,101 @@
+"""Records what an engine tells: each stage's course, and at the end the result, in git.
+
+The rule to keep: the experiment is made before the run is called succeeded, and making it again gives the same commit;
+so a crash between the two costs nothing and records nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from refmill import errors
+from refmill.flows.planning import RESULT_TRAILER
+from refmill.formats import lockfile
+from refmill.model.pipelines import LockEntry
+from refmill.model.plans import Plan
+from refmill.model.runs import Run, StageRun
+from refmill.ports.records import Runs, RunStates
+from refmill.ports.repositories import NewCommit, Refs, Repositories
+from refmill.ports.trees import Tree
+from refmill.ports.waking import Bell
+from refmill.texts import Text, text
+
+LOG = logging.getLogger(__name__)
+AUTHOR, EMAIL = "Refmill", "refmill@localhost"
+
+
+class Recorder:
+    """The engine's listener. `commits_results` tells whether a run's results go onto its branch; `archive` keeps
+    `run.json` and the logs of a finished run in the object store."""
+
+    def __init__(
+        self, *, runs: Runs, states: RunStates, repositories: Repositories, refs: Refs, bell: Bell,
+        commits_results: Callable[[Run], bool], archive: Callable[[Run], None],
+    ) -> None:  # fmt: skip
+        self._runs, self._states, self._repositories, self._refs, self._bell = runs, states, repositories, refs, bell
+        self._commits_results, self._archive = commits_results, archive
+
+    def stage(self, run_id: str, stage: StageRun) -> None:
+        """A stage changed its state."""
+        if stage.status == "running":
+            self._states.move(run_id, "running", expected=("queued",))
+        self._states.set_stage(run_id, stage)
+        self._bell.ring(f"run:{run_id}")
+
+    def ended(
+        self, run_id: str, status: Literal["succeeded", "failed", "stopped"], files: Mapping[str, bytes],
+        entries: Mapping[str, LockEntry], explanation: Text | None = None,
+    ) -> None:  # fmt: skip
+        """The run is over: record its results, then its status."""
+        run = self._runs.get(run_id)
+        note = explanation
+        if status == "succeeded":
+            note = self._record(run, files, entries) or explanation
+        self._archive(run)
+        self._states.move(run_id, status, expected=("queued", "running", "paused"), explanation=note)
+        self._bell.ring(f"run:{run_id}")
+        self._bell.ring("runs")
+
+    def _record(self, run: Run, files: Mapping[str, bytes], entries: Mapping[str, LockEntry]) -> Text | None:
+        """Make the experiment, and the commit on the branch if it is asked for. A note if that could not be."""
+        tree = self._repositories.tree(run.repository_id, run.commit)
+        locks = merged_locks(tree, self._runs.plan(run.id), entries)
+        changed = {path: data for path, data in ({**files, **locks}).items() if _differs(tree, path, data)}
+        name = f"run-{run.number}"
+        message = f"refmill: {run.repository} run {run.number}\n\n{run.subject}\n\n{RESULT_TRAILER}{run.id}\n"
+        commit = NewCommit(run.commit, changed, message, AUTHOR, EMAIL, run.created // 1_000_000)
+        ref = f"refs/exps/{run.commit[:2]}/{run.commit[2:]}/{name}"
+        self._refs.record(run.repository_id, commit, ref, None)
+        self._states.set_experiment(run.id, name)
+        if not (changed and run.ref.startswith("refs/heads/") and self._commits_results(run)):
+            return None
+        try:
+            self._refs.record(run.repository_id, commit, run.ref, run.commit)
+        except errors.Conflict:
+            return text("%(ref)s has moved on: the results are in the experiment %(name)s only", ref=run.ref, name=name)
+        return None
+
+
+def merged_locks(tree: Tree, plan: Plan, entries: Mapping[str, LockEntry]) -> dict[str, bytes]:
+    """The dvc.lock files with the entries of a run, by path, as DVC writes them."""
+    by_file: dict[str, dict[str, LockEntry]] = {}
+    for address in plan.pipeline.order:
+        if address in entries and (stage := plan.pipeline.stages.get(address)):
+            by_file.setdefault(lockfile.path_for(stage.file), {})[stage.name] = entries[address]
+    found: dict[str, bytes] = {}
+    for path, mine in by_file.items():
+        try:
+            lock = lockfile.parse(tree.read(path), path)
+        except errors.NotFound:
+            lock = lockfile.Lock()
+        found[path] = lockfile.emit(lockfile.merge(lock, mine))
+    return found
+
+
+def _differs(tree: Tree, path: str, data: bytes) -> bool:
+    try:
+        return tree.read(path) != data
+    except errors.NotFound:
+        return True

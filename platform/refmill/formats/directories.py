@@ -1,0 +1,191 @@
+"""Directories as DVC stores them: an object whose name ends in `.dir` lists each file's path and MD5.
+
+The rule to keep: a listing may come from anybody. What `parse` gives back has been checked: every path is relative,
+stays inside, and stands once; every MD5 is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from refmill.errors import Damaged, LimitExceeded
+from refmill.formats import hashing
+from refmill.formats.hashing import FileHash
+from refmill.texts import text
+
+MAX_FILES = 2_000_000
+"""Files in one listing; at 100 bytes each that is the 256 MiB which a store hands out in one piece."""
+IGNORED_DIRECTORIES = frozenset({".git", ".hg", ".dvc"})
+"""Never part of a tracked directory, at any depth (dvc.ignore.DvcIgnoreFilter)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ListedFile:
+    """A file of a listing: its path from the directory's top, and its MD5."""
+
+    relpath: str
+    md5: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of a directory, sorted by path as one string, as DVC sorts them."""
+
+    entries: tuple[ListedFile, ...]
+
+    @classmethod
+    def of(cls, files: Iterable[tuple[str, str]]) -> Listing:
+        """A listing of (path, md5) pairs in any order."""
+        return cls(tuple(sorted(ListedFile(path, md5) for path, md5 in files)))
+
+    def to_bytes(self) -> bytes:
+        """The object's content, byte for byte as DVC writes it (dvc_data.hashfile.tree.Tree.as_bytes)."""
+        return json.dumps([{"md5": entry.md5, "relpath": entry.relpath} for entry in self.entries]).encode("ascii")
+
+    @property
+    def name(self) -> str:
+        """The object's name: the MD5 of its content and `.dir`."""
+        return hashing.md5_bytes(self.to_bytes()) + ".dir"
+
+    def below(self, path: str) -> Listing:
+        """The part of the listing inside the sub-directory `path`, with paths from there."""
+        start = path.rstrip("/") + "/"
+        inside = (entry for entry in self.entries if entry.relpath.startswith(start))
+        return Listing(tuple(ListedFile(entry.relpath[len(start) :], entry.md5) for entry in inside))
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory on disk that has been read: its listing, the bytes of all its files, and each file by its path."""
+
+    listing: Listing
+    size: int
+    files: dict[str, FileHash]
+
+    @property
+    def hash(self) -> FileHash:
+        """The directory as it stands in dvc.lock."""
+        return FileHash(self.listing.name, self.size, nfiles=len(self.listing.entries))
+
+
+def is_ignored(path: str) -> bool:
+    """Whether a tracked directory leaves out `path` (a file, "/"-separated) because of the name of a part of it."""
+    *folders, name = path.split("/")
+    return name == ".git" or not IGNORED_DIRECTORIES.isdisjoint(folders)
+
+
+def parse(data: bytes) -> Listing:
+    """The listing that `data` holds. Raises Damaged if it is none, LimitExceeded if it is too long."""
+    try:
+        items = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(text("This is no directory listing: %(detail)s", detail=str(error))) from error
+    if not isinstance(items, list):
+        raise Damaged(text("This is no directory listing: it is not a list"))
+    if len(items) > MAX_FILES:
+        raise LimitExceeded(text("A directory listing may have %(limit)s files", limit=MAX_FILES))
+    entries = sorted(_entry(item) for item in items)
+    _refuse_overlaps({entry.relpath for entry in entries}, len(entries))
+    return Listing(tuple(entries))
+
+
+def _entry(item: Any) -> ListedFile:
+    path, md5 = (item.get("relpath"), item.get("md5")) if isinstance(item, dict) else (None, None)
+    if not isinstance(path, str) or not isinstance(md5, str):
+        raise Damaged(text("This is no directory listing: an entry lacks its path or its MD5"))
+    if not hashing.is_object_name(md5) or md5.endswith(".dir"):
+        raise Damaged(text("A directory listing holds something that is no MD5: %(md5)s", md5=md5[:80]))
+    if "\0" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+        raise Damaged(text("A directory listing holds a path that it must not: %(path)s", path=path[:200]))
+    return ListedFile(path, md5)
+
+
+def _refuse_overlaps(paths: set[str], count: int) -> None:
+    if len(paths) != count:
+        raise Damaged(text("A directory listing names a file twice"))
+    parents = {path[:end] for path in paths for end in _slashes(path)}
+    if parents & paths:
+        raise Damaged(text("A directory listing names %(path)s as file and as directory", path=min(parents & paths)))
+
+
+def _slashes(path: str) -> Iterator[int]:
+    end = path.find("/")
+    while end >= 0:
+        yield end
+        end = path.find("/", end + 1)
+
+
+def hash_file(path: Path, *, inside: Path | None = None) -> FileHash:
+    """The file at `path`; see `hash_directory` for links. Raises Damaged, OSError."""
+    descriptor = _open(path, inside)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        md5, size = hashing.md5_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+    return FileHash(md5, size, isexec=bool(mode & 0o111))
+
+
+def hash_directory(path: Path, *, inside: Path | None = None) -> Directory:
+    """All files below `path`, chosen as DVC chooses them.
+
+    Links to files count as their content, links to directories are left out, and so are `.git`, `.hg`, `.dvc`, and
+    directories that are DVC projects themselves; empty directories are not kept. With `inside`, a link may lead only
+    to places below that directory: what a stage wrote must not read the machine's other files into the store.
+    Raises Damaged for a link that leads out or nowhere, a .dvcignore, a socket or a device; OSError.
+    """
+    files: dict[str, FileHash] = {}
+    for folder, name in _walk(path):
+        relative = f"{folder}/{name}" if folder else name
+        if name == ".dvcignore":
+            raise Damaged(text("%(path)s: a tracked directory must not hold a .dvcignore", path=relative))
+        files[relative] = hash_file(path / relative, inside=inside)
+    listing = Listing.of((relative, file.md5) for relative, file in files.items())
+    return Directory(listing, sum(file.size or 0 for file in files.values()), files)
+
+
+def _walk(path: Path) -> Iterator[tuple[str, str]]:
+    """(folder from `path` with "/", file name) of every file, folders in the order of their names."""
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        below: list[str] = []
+        with os.scandir(path / folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not entry.is_dir():
+                    if entry.name != ".git":
+                        yield folder, entry.name
+                elif not entry.is_symlink() and entry.name not in IGNORED_DIRECTORIES and not _is_project(entry.path):
+                    below.append(f"{folder}/{entry.name}" if folder else entry.name)
+        pending.extend(reversed(below))
+
+
+def _is_project(path: str) -> bool:
+    return os.path.isdir(os.path.join(path, ".dvc"))
+
+
+def _open(path: Path, inside: Path | None) -> int:
+    """A descriptor of the regular file at `path`; never waits for a pipe, never follows a link out of `inside`."""
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    target = path
+    if inside is not None:
+        target = Path(os.path.realpath(path))
+        if not target.is_relative_to(os.path.realpath(inside)):
+            raise Damaged(text("%(path)s is a link that leads out of the workspace", path=path.name))
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(target, flags)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise Damaged(text("%(path)s is a link that leads nowhere", path=path.name)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Damaged(text("%(path)s is neither a file nor a directory", path=path.name))
+    return descriptor

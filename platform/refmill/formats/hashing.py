@@ -1,0 +1,92 @@
+"""MD5 as DVC names objects by it, and SHA-256 of a dictionary as its run-cache names entries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_CHUNK = 1 << 20
+"""Bytes read at a time: hashlib lets other threads run meanwhile, and a megabyte makes that switch cheap."""
+_NAME = re.compile(r"[0-9a-f]{32}(?:\.dir)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class FileHash:
+    """What a file or directory holds: `md5` (ends in `.dir` for a directory's listing), `size` in bytes (of all files
+    together; None if nobody counted), for a directory the number of files, for a file whether it may be executed."""
+
+    md5: str
+    size: int | None
+    nfiles: int | None = None
+    isexec: bool = False
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> FileHash:
+        """The hash that an item of a lock entry's `deps` or `outs` records."""
+        return cls(item["md5"], item.get("size"), item.get("nfiles"), bool(item.get("isexec")))
+
+    def item(self, path: str) -> dict[str, Any]:
+        """The item of a lock entry that records this hash for `path`, its keys in DVC's order."""
+        item: dict[str, Any] = {"path": path, "hash": "md5", "md5": self.md5}
+        if self.size is not None:
+            item["size"] = self.size
+        if self.nfiles is not None:
+            item["nfiles"] = self.nfiles
+        return item | {"isexec": True} if self.isexec else item
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the hash names a listing."""
+        return self.md5.endswith(".dir")
+
+
+def is_object_name(md5: str) -> bool:
+    """Whether `md5` has the form of an object's name: 32 lower-case hex digits, `.dir` behind them for a listing."""
+    return _NAME.match(md5) is not None
+
+
+def md5_bytes(data: bytes) -> str:
+    """The MD5 of `data` in 32 hex digits."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def md5_file(path: Path) -> tuple[str, int]:
+    """MD5 and size in bytes of the file at `path` (a link is followed), read in pieces. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        return md5_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def md5_descriptor(descriptor: int) -> tuple[str, int]:
+    """MD5 and size in bytes of what is left to read from an open file."""
+    digest = hashlib.md5(usedforsecurity=False)
+    size = 0
+    while chunk := os.read(descriptor, _CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    return digest.hexdigest(), size
+
+
+def dict_sha256(value: Any, exclude: Collection[str] = ()) -> str:
+    """SHA-256 in hex of `value` as sorted JSON without the keys in `exclude`, at any depth (dvc.utils.dict_sha256).
+
+    Raises TypeError for values that JSON cannot hold, as DVC does.
+    """
+    text = json.dumps(_without(value, exclude), sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _without(value: Any, exclude: Collection[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(item, exclude) for key, item in value.items() if key not in exclude}
+    if isinstance(value, list):
+        return [_without(item, exclude) for item in value]
+    return value

@@ -1,0 +1,148 @@
+"""Parameter files: their values as DVC reads them, and the keys that a stage names in them.
+
+The rule to keep: nothing of a parameter file is ever executed. Python files are read by nobody yet.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from refmill.errors import Invalid
+from refmill.formats import yamlfile
+from refmill.problems import Place, Problem
+from refmill.texts import Text, text
+
+
+def load(data: bytes, file: str) -> Any:
+    """The values in the parameter file `file`, by its ending as DVC goes by it; YAML if it says nothing.
+
+    Raises Invalid for a file that cannot be read, and for a Python file.
+    """
+    return _LOADERS.get(PurePosixPath(file).suffix.lower(), yamlfile.load)(data, file)
+
+
+def select(values: Any, keys: Iterable[str]) -> dict[str, Any]:
+    """The values of `keys` ("train.lr", "layers.0", "train.*") as they stand in dvc.lock; without keys, all values.
+
+    A key is left out if it names nothing, or more than one thing (dpath.get, which DVC uses).
+    """
+    wanted = list(dict.fromkeys(keys))
+    if not wanted:
+        return dict(values) if isinstance(values, dict) else {}
+    chosen: dict[str, Any] = {}
+    for key in wanted:
+        pattern = key.lstrip(".").split(".")
+        found = list(islice(_matches(values, pattern), 2)) if pattern.count("**") <= 1 else []
+        if len(found) == 1:
+            chosen[key] = found[0]
+    return chosen
+
+
+def _matches(value: Any, pattern: list[str]) -> Iterator[Any]:
+    if not pattern:
+        yield value
+        return
+    first, rest = pattern[0], pattern[1:]
+    if first == "**":
+        yield from _matches(value, rest) if rest else ()
+        for _, item in _items(value):
+            yield from _matches(item, pattern if rest else [])
+            if not rest:
+                yield from _matches(item, pattern)
+        return
+    if isinstance(value, Mapping) and not any(char in first for char in "*?[") and first in value:
+        # The usual case; only a number as a key could match the same word a second time.
+        yield from _matches(value[first], rest)
+        yield from (
+            found
+            for name, item in value.items()
+            if not isinstance(name, str) and _is_called(name, first, 0)
+            for found in _matches(item, rest)
+        )
+        return
+    for name, item in _items(value):
+        if _is_called(name, first, len(value) if isinstance(value, list) else 0):
+            yield from _matches(item, rest)
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
+
+
+def _is_called(name: Any, pattern: str, length: int) -> bool:
+    """Whether `pattern` names the key `name`; in a list of `length` items numbers may count from the end."""
+    if isinstance(name, int):
+        try:
+            number = int(pattern)
+        except ValueError:
+            return fnmatchcase(str(name), pattern)
+        return number == name or (length > 0 and number + length == name)
+    return isinstance(name, str) and fnmatchcase(name, pattern)
+
+
+def _json(data: bytes, file: str) -> Any:
+    try:
+        return json.loads(_utf8(data, file)) or {}
+    except json.JSONDecodeError as error:
+        place = Place(file, error.lineno, error.colno)
+        raise _invalid(
+            "params-syntax", place, data, text("This is not valid JSON: %(detail)s", detail=error.msg)
+        ) from error
+    except RecursionError as error:
+        message = text("The values are nested too deep")
+        raise _invalid("params-syntax", Place(file), data, message) from error
+
+
+def _toml(data: bytes, file: str) -> Any:
+    try:
+        return tomllib.loads(_utf8(data, file))
+    except tomllib.TOMLDecodeError as error:
+        message, _, where = str(error).partition(" (at ")
+        numbers = [int(word) for word in where.rstrip(")").replace(",", "").split() if word.isdigit()]
+        place = Place(file, *numbers) if len(numbers) == 2 else Place(file, data.count(b"\n") + 1, 1)
+        raise _invalid(
+            "params-syntax", place, data, text("This is not valid TOML: %(detail)s", detail=message)
+        ) from error
+    except RecursionError as error:
+        message_ = text("The values are nested too deep")
+        raise _invalid("params-syntax", Place(file), data, message_) from error
+
+
+def _python(_data: bytes, file: str) -> Any:
+    raise Invalid(
+        [
+            Problem(
+                "params-python",
+                Place(file),
+                text("Parameters in Python files are not supported yet"),
+                text("Move the parameters into a YAML, JSON or TOML file."),
+            )
+        ]
+    )
+
+
+def _utf8(data: bytes, file: str) -> str:
+    if len(data) > yamlfile.MAX_BYTES:
+        message = text("The file is larger than %(limit)s bytes", limit=yamlfile.MAX_BYTES)
+        raise _invalid("params-syntax", Place(file), b"", message)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _invalid("encoding", Place(file, line, 1), data, text("The file is not valid UTF-8")) from error
+
+
+def _invalid(kind: str, place: Place, data: bytes, message: Text) -> Invalid:
+    remedy = text("Mend the file so that the program which reads it can load it.")
+    return Invalid([Problem(kind, place, message, remedy, yamlfile.excerpt(data, place.line))])
+
+
+_LOADERS: dict[str, Callable[[bytes, str], Any]] = {".json": _json, ".toml": _toml, ".py": _python}

@@ -1,0 +1,84 @@
+"""Runs and their stages as they go along."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from refmill.model.pipelines import LockEntry
+from refmill.texts import Text
+
+RunStatus: TypeAlias = Literal["queued", "running", "paused", "succeeded", "failed", "stopped", "superseded", "nothing"]
+StageStatus: TypeAlias = Literal[
+    "pending", "blocked", "queued", "running", "cached", "succeeded", "failed", "skipped", "stopped"
+]
+RUN_STATUSES: tuple[RunStatus, ...] = (
+    "queued", "running", "paused", "succeeded", "failed", "stopped", "superseded", "nothing",
+)  # fmt: skip
+RUN_ENDED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "stopped", "superseded", "nothing"})
+STAGE_ENDED: frozenset[StageStatus] = frozenset({"cached", "succeeded", "failed", "skipped", "stopped"})
+
+
+def run_id(repository_id: str, commit: str, project: str, parameters: Mapping[str, Any], attempt: int) -> str:
+    """The run's deterministic id: the same push planned twice gives one run (20 characters of base32, lower case)."""
+    digest = hashlib.sha256(json.dumps(dict(parameters), sort_keys=True).encode()).hexdigest()
+    parts = json.dumps([repository_id, commit, project, digest, attempt])
+    return base64.b32encode(hashlib.sha256(parts.encode()).digest()).decode().lower()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a stage used: seconds of CPU, peak resident memory in bytes, bytes written to its outputs."""
+
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    output_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """One stage of one run. Times are UTC microseconds; `seconds` comes from a monotonic clock.
+
+    `entry` is the finished lock entry. `explanation` says in words how it ended or what it waits for.
+    `reasons` are those of its plan. `attempt` counts from 1.
+    """
+
+    address: str
+    status: StageStatus
+    attempt: int = 1
+    started: int | None = None
+    finished: int | None = None
+    seconds: float | None = None
+    exit_code: int | None = None
+    explanation: Text | None = None
+    entry: LockEntry | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one project at one commit. `number` counts up in its repository; `experiment` is `run-N`."""
+
+    id: str
+    repository_id: str
+    repository: str
+    number: int
+    commit: str
+    ref: str
+    project: str
+    status: RunStatus
+    subject: str
+    created_by: str
+    created: int
+    started: int | None = None
+    finished: int | None = None
+    attempt: int = 1
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    explanation: Text | None = None
+    experiment: str | None = None
+    engine: str = "local"

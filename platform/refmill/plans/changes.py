@@ -1,0 +1,82 @@
+"""How a stage differs from what dvc.lock says of it. Follows `dvc status`: what DVC does not look at, we do not either.
+
+(Source of the rules: dvc.stage.Stage.changed_stage, changed_deps, changed_outs; dvc.dependency.param.workspace_status.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from refmill.model.pipelines import LockEntry, Stage
+from refmill.model.plans import Reason
+from refmill.plans.inputs import Inputs
+from refmill.texts import text
+
+SHOWN = 60
+"""Characters of a value or command that a reason shows: enough to recognise it, short enough for one line."""
+
+
+def differences(stage: Stage, inputs: Inputs, locked: LockEntry | None) -> list[Reason]:
+    """Why `stage` is not what `locked` records, the telling ones first; [] if it is."""
+    if locked is None:
+        return [Reason("new", text("it has not run before"))]
+    reasons: list[Reason] = []
+    command = list(stage.cmd) if isinstance(stage.cmd, tuple) else stage.cmd
+    if locked.get("cmd") != command:
+        old, new = _shown(locked.get("cmd")), _shown(command)
+        reasons.append(
+            Reason("command", text("its command changed: %(old)s → %(new)s", old=old, new=new), "cmd", old, new)
+        )
+    if stage.always_changed or not (stage.deps or stage.params or stage.outs):
+        reasons.append(Reason("always", text("it runs every time (always_changed, or nothing declared)")))
+    if not stage.frozen:
+        reasons += _params(stage, inputs, locked)
+        reasons += _deps(stage, inputs, locked)
+    known = {out["path"] for out in locked.get("outs", ())}
+    for out in stage.outs:
+        if out.path not in known:
+            reasons.append(Reason("output", text("%(path)s is a new output", path=out.path), out.root))
+    return reasons
+
+
+def _deps(stage: Stage, inputs: Inputs, locked: LockEntry) -> Iterator[Reason]:
+    recorded = {dep["path"]: dep.get("md5") for dep in locked.get("deps", ())}
+    for dependency in stage.deps:
+        if dependency.root in inputs.unknown:
+            continue
+        found = inputs.deps.get(dependency.root)
+        old, new = recorded.get(dependency.path), found.md5 if found else None
+        if old is None:
+            yield Reason(
+                "dependency", text("%(path)s is a new dependency", path=dependency.path), dependency.root, None, new
+            )
+        elif new is None:
+            yield Reason("dependency", text("%(path)s is missing", path=dependency.path), dependency.root, old, None)
+        elif old != new:
+            message = text("%(path)s changed: %(old)s → %(new)s", path=dependency.path, old=old[:7], new=new[:7])
+            yield Reason("dependency", message, dependency.root, old, new)
+
+
+def _params(stage: Stage, inputs: Inputs, locked: LockEntry) -> Iterator[Reason]:
+    recorded: Mapping[str, Mapping[str, Any]] = locked.get("params", {})
+    for item in stage.params:
+        if item.root in inputs.unknown:
+            continue
+        old, new = recorded.get(item.path), inputs.params.get(item.root, {})
+        if old is None:
+            yield Reason("parameter", text("%(file)s is a new parameter file", file=item.path), item.root)
+            continue
+        for key in item.keys or dict.fromkeys([*new, *old]):
+            if (key in old) != (key in new) or old.get(key) != new.get(key):
+                was, now = (_shown(values[key]) if key in values else "–" for values in (old, new))
+                message = text("%(file)s: %(key)s %(old)s → %(new)s", file=item.path, key=key, old=was, new=now)
+                yield Reason("parameter", message, f"{item.root}:{key}", was, now)
+
+
+def _shown(value: Any) -> str:
+    """A value on one line, cut where it is long."""
+    plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    plain = " ".join(plain.split())
+    return plain if len(plain) <= SHOWN else plain[: SHOWN - 1] + "…"

@@ -1,0 +1,129 @@
+"""Decides whether a stage runs or its result is taken over: the one place where *cached* is said.
+
+Three questions in DVC's own order (dvc.stage.Stage.reproduce, dvc.stage.cache.StageCache.restore): is the stage what
+dvc.lock records, with all its outputs at hand? Has the run-cache an answer for these inputs? Are the inputs there to
+run it? The planner asks before a run, the engine asks again for a stage whose inputs were made meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from refmill import errors
+from refmill.formats import directories, lockfile, runcache
+from refmill.model.pipelines import LockEntry, Stage
+from refmill.model.plans import MissingObject, Reason, StagePlan
+from refmill.plans.changes import differences
+from refmill.plans.inputs import Inputs
+from refmill.ports.objects import Objects, RunCache
+from refmill.ports.trees import Tree
+from refmill.texts import text
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered of earlier runs: objects, run-cache, and the commit's own files for `cache: false` outputs."""
+
+    objects: Objects
+    runcache: RunCache
+    tree: Tree
+
+
+def decide(
+    stage: Stage, inputs: Inputs, locked: LockEntry | None, memory: Memory, *,
+    upstream: tuple[str, ...] = (), force: bool = False,
+) -> StagePlan:  # fmt: skip
+    """The verdict on one stage, with its reasons and its lock entry as far as it is known."""
+    reasons = [Reason("forced", text("it was asked for"))] if force else differences(stage, inputs, locked)
+    known = lockfile.entry(stage, inputs.deps, inputs.params, {})
+    if inputs.absent:
+        return StagePlan(stage, "blocked", (*map(_absent, inputs.absent), *reasons), known, upstream)
+    if inputs.unknown and not stage.frozen:
+        return StagePlan(stage, "later", (_waits(upstream), *reasons), known, upstream, _missing(inputs, memory))
+    if not force:
+        if locked is not None and not reasons:
+            lost = _lost_outputs(stage, locked, memory, in_git=True)
+            if not lost:
+                return StagePlan(stage, "cached", (_unchanged(),), locked, upstream)
+            reasons = [_lost(path) for path in lost]
+        if found := _remembered(stage, known, memory):
+            note = Reason("run-cache", text("an earlier run with the same inputs gave this result"))
+            return StagePlan(stage, "cached", (note, *reasons), found, upstream)
+    if missing := _missing(inputs, memory):
+        return StagePlan(stage, "blocked", (_missing_data(missing), *reasons), known, upstream, missing)
+    return StagePlan(stage, "run", tuple(reasons), known, upstream)
+
+
+def _remembered(stage: Stage, known: LockEntry, memory: Memory) -> LockEntry | None:
+    """The run-cache's entry for these inputs, if all its outputs can be had, with today's inputs in it."""
+    if not runcache.eligible(stage, known):
+        return None
+    whole = known | {"outs": [{"path": out.path} for out in sorted(stage.outs, key=lambda out: out.path)]}
+    found = memory.runcache.load(runcache.key(whole))
+    if found is None or _lost_outputs(stage, found, memory, in_git=False):
+        return None
+    return known | {"outs": found["outs"]}
+
+
+def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: bool) -> list[str]:
+    """Outputs of `entry` that cannot be had. A `cache: false` output may live in git, where it must be unchanged."""
+    recorded = {out["path"]: out for out in entry.get("outs", ())}
+    wanted: dict[str, str] = {}
+    lost: list[str] = []
+    for out in stage.outs:
+        md5 = recorded.get(out.path, {}).get("md5")
+        committed = memory.tree.entry(out.root) if in_git and not out.cache else None
+        if md5 is None or (committed is not None and committed.kind == "file" and memory.tree.md5(out.root)[0] != md5):
+            lost.append(out.path)
+        elif committed is None or committed.kind != "file":
+            wanted[out.path] = md5
+    gone = absent_objects(wanted.values(), memory.objects)
+    return lost + [path for path, md5 in wanted.items() if md5 in gone]
+
+
+def absent_objects(md5s: Iterable[str], objects: Objects) -> set[str]:
+    """Those of `md5s` that are not there whole: an object, or a directory's listing with every file in it."""
+    asked = set(md5s)
+    there = objects.present(asked)
+    absent = asked - there
+    for name in (md5 for md5 in there if md5.endswith(".dir")):
+        try:
+            files = {entry.md5 for entry in directories.parse(objects.read(name)).entries}
+        except errors.NotFound:
+            files = {name}
+        if files - objects.present(files):
+            absent.add(name)
+    return absent
+
+
+def _missing(inputs: Inputs, memory: Memory) -> tuple[MissingObject, ...]:
+    gone = absent_objects((item.md5 for item in inputs.objects), memory.objects)
+    return tuple(item for item in inputs.objects if item.md5 in gone)
+
+
+def _unchanged() -> Reason:
+    return Reason("unchanged", text("nothing it depends on changed"))
+
+
+def _absent(path: str) -> Reason:
+    return Reason(
+        "dependency",
+        text("%(path)s does not exist: it is neither in git, nor tracked, nor made by a stage", path=path),
+        path,
+    )
+
+
+def _waits(upstream: tuple[str, ...]) -> Reason:
+    return Reason("upstream", text("its inputs are made by %(stages)s in this run", stages=", ".join(upstream)))
+
+
+def _lost(path: str) -> Reason:
+    return Reason("output", text("%(path)s is not in Refmill's storage", path=path), path)
+
+
+def _missing_data(missing: tuple[MissingObject, ...]) -> Reason:
+    size = sum(item.size or 0 for item in missing)
+    message = text("missing data: %(count)s objects, %(size)s bytes: %(paths)s", count=len(missing), size=size,
+                   paths=", ".join(sorted({item.path for item in missing})[:5]))  # fmt: skip
+    return Reason("missing-data", message, missing[0].path)

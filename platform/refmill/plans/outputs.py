@@ -1,0 +1,92 @@
+"""Outputs of stages on their way into the object store and back.
+
+The rule to keep: a directory's listing is stored after all its files, so that whoever sees the listing can have them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from refmill.errors import Damaged, NotFound
+from refmill.formats import directories
+from refmill.formats.hashing import FileHash
+from refmill.ports.objects import Objects
+from refmill.texts import text
+
+
+def store_output(
+    path: Path, objects: Objects, *, is_cached: bool = True, move: bool = False, inside: Path | None = None
+) -> FileHash:
+    """Hash the file or directory `path` and store all of it.
+
+    With `move` the files of a cached output may be taken away; an output that lives in git (`is_cached` False) is
+    stored too, because stages elsewhere read it, but always stays. `inside` is the workspace that links must not leave.
+    Raises NotFound if there is nothing at `path`, Damaged for links that lead out, sockets and devices.
+    """
+    taken = move and is_cached
+    if not os.path.lexists(path):
+        raise NotFound(text("%(path)s does not exist", path=path.name))
+    if not path.is_dir():
+        found = directories.hash_file(path, inside=inside)
+        _put(path, found.md5, objects, move=taken)
+        return found
+    directory = directories.hash_directory(path, inside=inside)
+    absent = {file.md5 for file in directory.files.values()}
+    absent -= objects.present(absent)
+    for relative, file in directory.files.items():
+        if taken or file.md5 in absent:
+            _put(path / relative, file.md5, objects, move=taken)
+            absent.discard(file.md5)
+    objects.write(directory.listing.to_bytes(), ".dir")
+    return directory.hash
+
+
+def _put(path: Path, md5: str, objects: Objects, *, move: bool) -> None:
+    # What a link leads to may belong to somebody else: its content is stored, the file itself never taken.
+    objects.put(path, md5, move=move and not path.is_symlink())
+
+
+def restore_output(
+    item: Mapping[str, Any], target: Path, objects: Objects, *, link: bool = False, inside: Path | None = None
+) -> None:
+    """Make `target` (which is not there yet) what `item` of a lock entry's `outs` or `deps` records; parents are made.
+
+    With `link` files may be read-only hard links into the store. With `inside`, `target` must really lie below that
+    directory, whatever links the repository holds. Raises NotFound if an object is missing, Damaged.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if inside is not None and not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(inside)):
+        raise Damaged(text("%(path)s would lie outside of the workspace", path=target.name))
+    md5 = str(item["md5"])
+    if not md5.endswith(".dir"):
+        objects.get(md5, target, link=link, executable=bool(item.get("isexec")))
+        return
+    listing = directories.parse(objects.read(md5))
+    target.mkdir()
+    made = {""}
+    for entry in listing.entries:
+        folder = entry.relpath.rpartition("/")[0]
+        if folder not in made:
+            (target / folder).mkdir(parents=True, exist_ok=True)
+            made.add(folder)
+        objects.get(entry.md5, target / entry.relpath, link=link)
+
+
+def remove_output(target: Path) -> None:
+    """Take a file, link or directory away, also one whose directories are read-only; nothing there is no error."""
+    if target.is_symlink() or not target.is_dir():
+        target.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(target)
+    except PermissionError:
+        target.chmod(0o700)
+        for folder, names, _ in os.walk(target):
+            for path in (Path(folder, name) for name in names):
+                if not path.is_symlink():
+                    path.chmod(0o700)  # before os.walk comes to it
+        shutil.rmtree(target)

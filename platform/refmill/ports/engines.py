@@ -1,0 +1,63 @@
+"""What runs a plan. One plan, one result, several engines: local here, Argo Workflows elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from refmill.model.pipelines import LockEntry
+from refmill.model.plans import Plan
+from refmill.model.runs import Run, StageRun
+from refmill.model.stages import StageSettings
+from refmill.texts import Text
+
+__all__ = ["Engine", "Listener", "RunOrder", "StageSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """All that an engine needs to carry out a run, also after a restart.
+
+    `done` are the stages that ended in this run before (from the database); `on_error` as in decisions: `stop` lets
+    running stages finish and starts no new one, `continue` goes on with what does not depend on the failed one.
+    """
+
+    run: Run
+    plan: Plan
+    settings: Mapping[str, StageSettings]
+    owner: str
+    done: Mapping[str, StageRun] = field(default_factory=dict)
+    on_error: Literal["stop", "continue"] = "stop"
+    trusted: bool = False
+
+
+class Engine(Protocol):
+    """Carries out runs. Every method returns at once; what happens is told to the `Listener`."""
+
+    def submit(self, order: RunOrder) -> None:
+        """Begin (or, after a restart, go on with) a run; the same run twice is no error."""
+
+    def stop(self, run_id: str) -> None:
+        """End the run's processes now; its unfinished stages end as stopped."""
+
+    def pause(self, run_id: str) -> None:
+        """Start nothing new; running stages finish."""
+
+    def resume(self, run_id: str) -> None:
+        """Go on after a pause."""
+
+    def close(self) -> None:
+        """Stop watching, without ending what runs: a later start adopts it."""
+
+
+class Listener(Protocol):
+    """Whoever keeps the record. Called from the engine's threads; each call is durable on return."""
+
+    def stage(self, run_id: str, stage: StageRun) -> None:
+        """A stage changed its state."""
+
+    def ended(self, run_id: str, status: Literal["succeeded", "failed", "stopped"], files: Mapping[str, bytes],
+              entries: Mapping[str, LockEntry], explanation: Text | None = None) -> None:  # fmt: skip
+        """The run is over. `entries` are all finished stages' lock entries by address (cached ones included), `files`
+        the small results that belong into git: `cache: false` outputs and .gitignore files, by path from the root."""

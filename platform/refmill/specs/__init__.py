@@ -1,0 +1,23 @@
+"""refmill.yaml: its documents as pydantic models, its JSON Schema, and how it is read."""
+
+from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
+from refmill.specs.overrides import all_settings, settings_for
+from refmill.specs.quantities import duration, quantity
+from refmill.specs.reading import Fault, nearest, parse
+from refmill.specs.triggers import wants
+
+__all__ = [
+    "Documents",
+    "Fault",
+    "OtherDocument",
+    "PipelineSpec",
+    "StageOverride",
+    "Triggers",
+    "all_settings",
+    "duration",
+    "nearest",
+    "parse",
+    "quantity",
+    "settings_for",
+    "wants",
+]

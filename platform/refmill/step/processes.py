@@ -1,0 +1,162 @@
+"""The tree of processes below one process: who is in it, what it uses, and how to end it.
+
+The rule to keep: a tree is found by its parents, never by names. As a *subreaper* the supervisor stays the ancestor of
+whatever its command starts, also of daemons that have left their session.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+LINUX = sys.platform.startswith("linux")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+OOM_SCORE = b"500"  # of 1000: when the machine runs out of memory, stages go before the platform
+
+_libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+_has_children = os.path.exists("/proc/self/task/%d/children" % os.getpid())
+
+
+def become_subreaper() -> None:
+    """Make orphans below this process its children (Linux; elsewhere they go to init)."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def prepare_child(nice: int) -> None:
+    """Run between fork and exec of a command: politeness, and no outliving the supervisor."""
+    if nice:
+        os.nice(nice)
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        try:
+            descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+            os.write(descriptor, OOM_SCORE)
+            os.close(descriptor)
+        except OSError:
+            pass
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids below `root`, without itself, parents before children."""
+    if not _has_children:
+        return _from_table(root)
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        below = _children(queue.pop())
+        found += below
+        queue += below
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/children" % (pid, task), "rb") as file:
+                found += [int(word) for word in file.read().split()]
+    except OSError:
+        pass
+    return found
+
+
+def _from_table(root: int) -> list[int]:
+    below: dict[int, list[int]] = {}
+    for pid, (parent, _) in _table().items():
+        below.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        children = below.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def _table() -> dict[int, tuple[int, int]]:
+    """Parent and resident bytes of every process, where /proc cannot tell (macOS)."""
+    lines = subprocess.run(
+        ["ps", "-axo", "pid=,ppid=,rss="], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+    ).stdout.splitlines()
+    rows = [[int(word) for word in line.split()] for line in lines if len(line.split()) == 3]
+    return {pid: (parent, size * 1024) for pid, parent, size in rows}
+
+
+def memory(pids: list[int], limit: int) -> int:
+    """Resident bytes of `pids` together.
+
+    The sum of RSS counts shared pages once for each process that has them. Only a sum above `limit` is worth the far
+    dearer PSS, which divides them fairly.
+    """
+    if not LINUX:
+        table = _table()
+        return sum(table.get(pid, (0, 0))[1] for pid in pids)
+    total = sum(_resident(pid) for pid in pids)
+    if limit and total > limit and len(pids) > 1:
+        total = sum(_proportional(pid) for pid in pids)
+    return total
+
+
+def _resident(pid: int) -> int:
+    try:
+        with open("/proc/%d/statm" % pid, "rb") as file:
+            return int(file.read().split()[1]) * PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _proportional(pid: int) -> int:
+    try:
+        with open("/proc/%d/smaps_rollup" % pid, "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return _resident(pid)
+
+
+def send(pids: list[int], number: int) -> None:
+    """Signal each of `pids`; those already gone do not matter."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def marked(marker: str) -> list[int]:
+    """Processes whose environment holds `marker` ("NAME=value"): what a lost supervisor has left behind (Linux)."""
+    wanted = marker.encode()
+    found: list[int] = []
+    if not LINUX:
+        return found
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open("/proc/%s/environ" % name, "rb") as file:
+                    if wanted in file.read().split(b"\0"):
+                        found.append(int(name))
+            except OSError:
+                continue
+    return found
+
+
+def end_marked(marker: str, patience: float) -> bool:
+    """SIGKILL every process that carries `marker` until none is left; False if some remain after `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        pids = marked(marker)
+        if not pids:
+            return True
+        if time.monotonic() > until:
+            return False
+        send(pids, signal.SIGKILL)
+        time.sleep(0.01)

@@ -1,0 +1,356 @@
+"""Starts a stage's commands, watches them, and says how they ended. The one place that starts a command.
+
+`supervisor.py SPEC` supervises in this process. `supervisor.py --serve` is a fork server: for each path of a SPEC on
+its standard input it forks a supervisor into a session of its own, which outlives the server and the engine, and
+answers one line. `supervisor.py --reap SPEC` ends what a supervisor left behind that died itself, and says "lost".
+
+SPEC is JSON beside which everything else of the attempt lies: `lock` (held for the supervisor's whole life; holds its
+pid and start), `log`, `stop` (put there by whoever wants an end), `exit.json` (the last thing that is written).
+    commands  list of {"argv": [...], "shown": "text for the log"}, run in turn until one fails
+    cwd, env, nice, marker ("NAME=value" in env by which leftovers are known)
+    timeout, grace (seconds), memory (bytes), log_limit (bytes); 0 is none
+    notify    a FIFO that is told the directory when exit.json stands
+
+The rule to keep: exit.json is written once, whole, when nothing of the command's tree is alive any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from typing import IO, Any
+
+if __name__ == "__main__":  # started by path: the folder above the package is not on the path yet
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from refmill.step import output, processes
+
+LOG_LIMIT = 64 << 20  # bytes
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+TICK = 0.2  # seconds between two looks at memory, the clock and the stop file
+TICK_NEAR = 0.05  # the same when memory is near its limit: a gigabyte is written in a third of a second
+STUBBORN = 10.0  # seconds to wait for processes that SIGKILL does not end (blocked in the kernel)
+CHUNK = 64 << 10  # bytes; what a pipe holds
+
+
+class Supervisor:
+    """One attempt of one stage."""
+
+    def __init__(self, spec: dict[str, Any], directory: str) -> None:
+        self.spec = spec
+        self.directory = directory
+        self.started = time.time()
+        self.began = time.monotonic()
+        self.log = output.Log(os.path.join(directory, "log"), spec.get("log_limit") or LOG_LIMIT)
+        self.selector = selectors.DefaultSelector()
+        self.streams: dict[IO[bytes], output.Stream] = {}
+        self.main = 0
+        self.status: int | None = None  # of the main process, as waitpid gives it
+        self.reason = ""
+        self.detail = ""
+        self.kill_at: float | None = None
+        self.tick_at = 0.0
+        self.peak = 0
+        self.asked = False
+
+    def run(self) -> dict[str, Any]:
+        """Carry out the spec; gives what goes into exit.json."""
+        processes.become_subreaper()
+        self._listen()
+        for command in self.spec["commands"]:
+            self._check_wishes()
+            if self.reason or not self._one(command):
+                break
+        self._end_leftovers()
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        largest = usage.ru_maxrss * (1024 if processes.LINUX else 1)
+        self.log.close()
+        status = self.status
+        return {
+            "reason": self.reason or "exited",
+            "detail": self.detail or self.log.broken,
+            "code": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
+            "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
+            "started": int(self.started * 1_000_000),
+            "seconds": time.monotonic() - self.began,
+            "usage": {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_memory": max(self.peak, largest)},
+        }
+
+    def _listen(self) -> None:
+        self.waking, write = os.pipe()
+        os.set_blocking(self.waking, False)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._asked)
+        signal.signal(signal.SIGINT, self._asked)
+        self.selector.register(self.waking, selectors.EVENT_READ, None)
+
+    def _asked(self, *_: object) -> None:
+        self.asked = True
+
+    def _one(self, command: dict[str, Any]) -> bool:
+        """Run one command to its end; True if it succeeded."""
+        self.log.note("$ " + command["shown"])
+        try:
+            process = subprocess.Popen(
+                command["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                cwd=self.spec["cwd"], env=self.spec["env"], start_new_session=True,
+                preexec_fn=lambda: processes.prepare_child(self.spec.get("nice", 0)),  # noqa: PLW1509 - one thread only
+            )  # fmt: skip
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            self.reason, self.detail = "start-failed", str(error)
+            self.log.note(self.detail)
+            return False
+        self.main, self.status = process.pid, None
+        for pipe, letter in ((process.stdout, "o"), (process.stderr, "e")):
+            if pipe is None:  # never: both were asked for
+                continue
+            os.set_blocking(pipe.fileno(), False)
+            self.streams[pipe] = output.Stream(self.log, letter)
+            self.selector.register(pipe, selectors.EVENT_READ, pipe)
+        while self.status is None:
+            self._turn()
+        process.returncode = self.status  # reaped here, so that Popen need not ask
+        return self.status == 0 and not self.reason
+
+    def _turn(self) -> None:
+        """Wait for something to happen, and see to it."""
+        wait = max(0.0, self.tick_at - time.monotonic())
+        for key, _ in self.selector.select(wait):
+            if key.data is None:
+                _drain(self.waking)
+            else:
+                self._read(key.data)
+        self._reap()
+        if self.asked or time.monotonic() >= self.tick_at:
+            self._tick()
+
+    def _read(self, pipe: IO[bytes]) -> bool:
+        """Take what stands in a pipe; False at its end or when it is empty."""
+        try:
+            data = os.read(pipe.fileno(), CHUNK)
+        except BlockingIOError:
+            return False
+        if data:
+            self.streams[pipe].feed(data)
+            return True
+        self._close(pipe)
+        return False
+
+    def _close(self, pipe: IO[bytes]) -> None:
+        self.streams.pop(pipe).close()
+        self.selector.unregister(pipe)
+        pipe.close()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.main:
+                self.status = status
+
+    def _tick(self) -> None:
+        """Look at the clock, the memory and the wishes; enforce what was decided."""
+        self.asked = self.asked and not self.reason
+        tree = processes.descendants(os.getpid())
+        limit = self.spec.get("memory") or 0
+        used = processes.memory(tree, limit)
+        self.peak = max(self.peak, used)
+        if limit and used > limit and not self.reason:
+            self.reason, self.detail = "memory", "%d of %d bytes" % (used, limit)
+            self._kill(signal.SIGKILL)
+        self._check_wishes()
+        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+            self._kill(signal.SIGKILL)
+        for stream in self.streams.values():
+            stream.tick()
+        self.tick_at = time.monotonic() + (TICK_NEAR if limit and used > limit // 2 else TICK)
+
+    def _check_wishes(self) -> None:
+        """Whether time is up or somebody wants an end."""
+        if self.reason:
+            return
+        timeout = self.spec.get("timeout") or 0
+        if self.asked or os.path.exists(os.path.join(self.directory, "stop")):
+            self.reason = "stopped"
+        elif timeout and time.monotonic() - self.began > timeout:
+            self.reason, self.detail = "timeout", "%g seconds" % timeout
+        if self.reason:
+            self._kill(signal.SIGTERM)
+            self.kill_at = time.monotonic() + self.spec.get("grace", GRACE)
+
+    def _kill(self, number: int) -> None:
+        processes.send(processes.descendants(os.getpid()), number)
+
+    def _end_leftovers(self) -> None:
+        """What the commands left running in the background goes with them."""
+        self._reap()
+        left = processes.descendants(os.getpid())
+        if left:
+            if not self.reason:
+                self.log.note("ending %d processes that were left running" % len(left))
+                self._kill(signal.SIGTERM)
+            kill_at = self.kill_at or time.monotonic() + self.spec.get("grace", GRACE)
+            give_up = max(kill_at, time.monotonic()) + STUBBORN
+            while processes.descendants(os.getpid()) and time.monotonic() < give_up:
+                if time.monotonic() >= kill_at or self.reason == "memory":
+                    self._kill(signal.SIGKILL)
+                self.tick_at = time.monotonic() + 0.01  # a process that ends elsewhere in the tree sends us no signal
+                self._turn()
+                self._reap()
+        for pipe in list(self.streams):
+            while self._read(pipe):
+                pass
+            if pipe in self.streams:
+                self._close(pipe)
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 512):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def take_lock(directory: str) -> int | None:
+    """The attempt's lock as an open descriptor, or None if somebody has it or the attempt is over already."""
+    descriptor = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    if os.path.exists(os.path.join(directory, "exit.json")):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def write_exit(directory: str, result: dict[str, Any], notify: str) -> None:
+    """Put exit.json in its place, durably, and tell the engine."""
+    temporary = os.path.join(directory, "exit.json.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, os.path.join(directory, "exit.json"))
+    folder = os.open(directory, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+    if notify:
+        try:
+            bell = os.open(notify, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(bell, os.fsencode(directory) + b"\n")  # whole or not at all below PIPE_BUF
+            os.close(bell)
+        except OSError:
+            pass  # only a hint: the engine looks by itself, and a later engine finds the file
+
+
+def load(path: str) -> dict[str, Any]:
+    """A spec from its file."""
+    with open(path, encoding="utf-8") as file:
+        spec: dict[str, Any] = json.load(file)
+        return spec
+
+
+def supervise(path: str, descriptor: int) -> None:
+    """One attempt from its lock to its exit.json."""
+    directory = os.path.dirname(path)
+    spec = load(path)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "started": int(time.time() * 1_000_000)}).encode(), 0)
+    write_exit(directory, Supervisor(spec, directory).run(), spec.get("notify", ""))
+    os.close(descriptor)
+
+
+def reap(path: str) -> int:
+    """End what a dead supervisor left behind and write "lost". 0 done, 3 the supervisor lives or has ended in order,
+    4 something of the tree cannot be ended."""
+    directory = os.path.dirname(path)
+    descriptor = take_lock(directory)
+    if descriptor is None:
+        return 3
+    spec = load(path)
+    if not processes.end_marked(spec.get("marker") or "\0", STUBBORN):
+        return 4
+    started = int(os.stat(os.path.join(directory, "lock")).st_ctime * 1_000_000)
+    result = {"reason": "lost", "detail": "", "code": None, "signal": None, "started": started, "seconds": 0.0}
+    write_exit(directory, {**result, "usage": {"cpu_seconds": 0.0, "peak_memory": 0}}, "")
+    return 0
+
+
+def serve() -> None:
+    """The fork server. Its answer comes when the attempt's lock is held, so that whoever asked may look at it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for line in sys.stdin:
+        path = line.rstrip("\n")
+        child = os.fork()
+        if child == 0:
+            _detach(path)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(("started " if status == 0 else "refused ") + path + "\n")
+        sys.stdout.flush()
+
+
+def _detach(path: str) -> None:
+    """In the child of the server: take the lock, leave the session, go on in a grandchild. Never returns."""
+    code = 1
+    try:
+        descriptor = take_lock(os.path.dirname(path))
+        if descriptor is not None:
+            os.setsid()
+            if os.fork() == 0:
+                _own_streams(os.path.dirname(path))
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                supervise(path, descriptor)
+            code = 0
+    except BaseException as error:  # noqa: BLE001 - the outermost frame of a process: nobody else can tell
+        os.write(2, ("%s: %r\n" % (path, error)).encode("utf-8", "replace"))
+    finally:
+        os._exit(code)
+
+
+def _own_streams(directory: str) -> None:
+    """The server's pipes are not ours: its reader must see their end when the server goes."""
+    null = os.open(os.devnull, os.O_RDWR)
+    errors = os.open(os.path.join(directory, "supervisor.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(errors, 2)
+    os.close(null)
+    os.close(errors)
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; see the module's description."""
+    if arguments == ["--serve"]:
+        serve()
+        return 0
+    if len(arguments) == 2 and arguments[0] == "--reap":
+        return reap(os.path.abspath(arguments[1]))
+    if len(arguments) != 1:
+        sys.stderr.write("usage: supervisor.py SPEC | --serve | --reap SPEC\n")
+        return 2
+    path = os.path.abspath(arguments[0])
+    descriptor = take_lock(os.path.dirname(path))
+    if descriptor is None:
+        return 3
+    supervise(path, descriptor)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

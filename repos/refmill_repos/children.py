@@ -1,0 +1,91 @@
+"""Git as a child process: one environment, one way to start it, arguments always as lists."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from refmill import errors
+from refmill.texts import text
+
+NOWHERE = "/nonexistent"
+"""A home and a configuration directory without files: settings of whoever started the server change nothing."""
+
+OPTIONS = (
+    "-c", "safe.directory=*",  # the repositories are ours, whoever owns the mounted volume
+    "-c", f"core.hooksPath={NOWHERE}",
+    "-c", "core.fsync=committed,loose-object,reference",  # git's default leaves loose objects and refs to the kernel
+    "-c", "gc.auto=0",
+    "-c", "protocol.allow=never",  # no child of ours fetches from anywhere
+)  # fmt: skip
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of every git child: nothing inherited but PATH; `extra` on top."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": NOWHERE,
+        "XDG_CONFIG_HOME": NOWHERE,
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",  # refs/replace would show other bytes than those that were hashed
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_DEFAULT_HASH": "sha1",
+        "GIT_DEFAULT_REF_FORMAT": "files",
+        "GIT_COMMITTER_NAME": "Refmill",
+        "GIT_COMMITTER_EMAIL": "refmill@localhost",
+        **(extra or {}),
+    }
+
+
+def quarantined(path: Path, quarantine: Path | None) -> dict[str, str]:
+    """Variables under which a git child sees the objects of a push that is not accepted yet."""
+    if quarantine is None:
+        return {}
+    return {"GIT_OBJECT_DIRECTORY": str(quarantine), "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(path / "objects")}
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    options: Sequence[str] = (),
+    stdin: bytes = b"",
+    extra: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    timeout: float = 120,
+) -> bytes:
+    """Run a short git command and give its output. Raises GitFailed with git's own words, Unavailable without git."""
+    command = ["git", *OPTIONS, *options, *arguments]
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, env=environment(extra), pass_fds=pass_fds, timeout=timeout,
+            check=False, cwd="/",
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise no_git() from error
+    except subprocess.TimeoutExpired as error:
+        raise errors.Unavailable(text("git %(command)s took too long", command=arguments[0])) from error
+    if done.returncode:
+        raise GitFailed(arguments[0], done.returncode, done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def no_git() -> errors.Unavailable:
+    """The error for a machine without the git program."""
+    return errors.Unavailable(text("the git program is not there"), text("Install git and start Refmill again."))
+
+
+class GitFailed(errors.Damaged):
+    """A git command that should have worked did not; `words` is what it said."""
+
+    def __init__(self, command: str, code: int, words: str) -> None:
+        self.words = words.strip()
+        super().__init__(text("git %(command)s ended with %(code)s: %(words)s", command=command, code=code,
+                              words=self.words[:500]))  # fmt: skip

@@ -1,0 +1,119 @@
+"""One request to a git service: the body goes into the child from a thread while the child's output goes out.
+
+Learnt by measuring: feeding first and reading afterwards deadlocks as soon as both pipes are full; a receive-pack that
+is killed, or loses its output, leaves its quarantine behind. So receive-pack is never killed: when the client goes away
+its input is closed and its output drained until it has cleaned up and ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from refmill import errors
+from refmill_repos import children, guards
+from refmill_repos.bodies import PIECE, Body, BrokenOff
+from refmill_repos.hooks.channel import HookChannel
+
+_log = logging.getLogger("refmill.git")
+
+
+class Exchange:
+    """A running git service of a repository below `root`; iterate for its output, `close` in any case."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], body: Body | None, *,
+        root: Path, channel: HookChannel | None = None, killable: bool = True,
+    ) -> None:  # fmt: skip
+        self._body, self._channel, self._killable = body, channel, killable
+        self._closed = self._drained = False
+        self.broken: Exception | None = None
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the exchange
+        hooks = channel.fds if channel else ()
+        try:
+            with guards.held(root) as fd:
+                self._child = subprocess.Popen(
+                    command, stdin=subprocess.PIPE if body else subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=self._words, env=dict(environment), cwd="/", pass_fds=(fd, *hooks), bufsize=0,
+                    start_new_session=True,  # Ctrl-C in the server's terminal must not strike a push
+                )  # fmt: skip
+        except OSError as error:
+            self._words.close()
+            if channel:
+                channel.abandon()
+            raise children.no_git() from error
+        if channel:
+            channel.start()
+        self._feeder = threading.Thread(target=self._feed, name="git-body", daemon=True)
+        self._feeder.start()
+        self.first = self._read()
+        """The first piece of output, b"" if there is none at all."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        piece = self.first
+        while piece:
+            yield piece
+            piece = self._read()
+
+    def close(self) -> None:
+        """Wait for the child's end; one that only reads is killed if its output is not wanted any more."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._killable and not self._drained:
+            self._kill()
+        while self._read():
+            pass
+        self._child.wait()
+        self._feeder.join()
+        if self._channel:
+            self._channel.join()
+        if self._child.stdout:
+            self._child.stdout.close()
+        if self._child.returncode > 0 or self.broken:
+            _log.info("git ended with %s: %s %s", self._child.returncode, self.words(), self.broken or "")
+        self._words.close()
+
+    def failed(self) -> bool:
+        """Whether the child or the body ended badly; to be asked when there was no output at all."""
+        code = self._child.wait()
+        self._feeder.join()
+        return code != 0 or self.broken is not None
+
+    def words(self) -> str:
+        """What git wrote to its standard error, cut."""
+        self._words.seek(0)
+        return self._words.read(2000).decode(errors="replace").strip()
+
+    def _read(self) -> bytes:
+        piece = os.read(self._child.stdout.fileno(), PIECE) if self._child.stdout else b""
+        self._drained = not piece
+        return piece
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self._child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _feed(self) -> None:
+        """The feeding thread: the body into git; what git does not want any more is read and dropped."""
+        if self._body is None or self._child.stdin is None:
+            return
+        try:
+            with self._child.stdin as stdin:
+                for piece in self._body:
+                    view = memoryview(piece)
+                    while view:
+                        view = view[stdin.write(view) or 0 :]
+        except BrokenPipeError:
+            pass  # git has ended, and its output says why
+        except (BrokenOff, errors.LimitExceeded) as error:
+            self.broken = error
+        self._body.drain()

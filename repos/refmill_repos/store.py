@@ -1,0 +1,169 @@
+"""The folder of bare repositories: making them with our settings, taking them away, cleaning up after a SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from refmill import errors
+from refmill.ports.trees import Tree
+from refmill.texts import text
+from refmill_repos import children, guards, names
+from refmill_repos.trees import GitTree
+
+CONFIG = b"""\
+[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = true
+\tlogAllRefUpdates = true
+\tfsync = committed,loose-object,reference
+\tbigFileThreshold = 16m
+[receive]
+\tadvertisePushOptions = true
+\tfsckObjects = true
+\tautogc = false
+\tdenyDeleteCurrent = refuse
+[receive "fsck"]
+\tzeroPaddedFilemode = ignore
+\tbadTimezone = ignore
+\tmissingSpaceBeforeDate = ignore
+[transfer]
+\thideRefs = refs/refmill
+\tadvertiseSID = false
+[uploadpack]
+\tallowFilter = true
+\tallowAnySHA1InWant = true
+[http]
+\treceivepack = true
+[gc]
+\tauto = 0
+[pack]
+\twindowMemory = 64m
+\tdeltaCacheSize = 64m
+"""
+"""Why: files above 16 MiB are streamed instead of held in memory, and nobody looks for deltas in them; three faults
+that old, honest histories have are let in; whoever may read a repository may fetch any object of it (lazy clones ask
+for single files); the log of a branch's moves makes a forced push undoable; packing in the background is nobody's
+but ours (`maintain`)."""
+
+_NEW, _GONE = ".new-", ".gone-"
+
+
+class BareRepositories:
+    """`ports.repositories.Repositories` on the folder `root`: `<repository id>.git` each."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def create(self, repository_id: str, default_branch: str) -> None:
+        target = self._place(repository_id)
+        if target.is_dir():
+            return
+        head = names.check_ref(f"refs/heads/{default_branch}")
+        made = self._root / f"{_NEW}{secrets.token_hex(8)}"
+        with guards.held(self._root) as fd:
+            children.run(["init", "--quiet", "--bare", "--template=", "--", str(made)], pass_fds=[fd])
+        _write(made / "config", CONFIG)
+        _write(made / "HEAD", f"ref: {head}\n".encode())
+        _sync(made)
+        try:
+            made.rename(target)
+        except OSError:
+            shutil.rmtree(made)
+            if not target.is_dir():  # else another thread made the same one
+                raise
+        _sync(self._root)
+
+    def delete(self, repository_id: str) -> None:
+        gone = self._root / f"{_GONE}{secrets.token_hex(8)}"
+        try:
+            self._place(repository_id).rename(gone)
+        except FileNotFoundError:
+            return
+        _sync(self._root)
+        shutil.rmtree(gone, ignore_errors=True)  # a push that is just going on may still write; clean() takes the rest
+
+    def path(self, repository_id: str) -> Path:
+        place = self._place(repository_id)
+        if not place.is_dir():
+            raise errors.NotFound(text("there is no repository “%(id)s”", id=repository_id))
+        return place
+
+    def tree(self, repository_id: str, commit: str, *, project: str = "", quarantine: Path | None = None) -> Tree:
+        return GitTree(self.path(repository_id), commit, project=project, quarantine=quarantine)
+
+    def set_default_branch(self, repository_id: str, branch: str) -> None:
+        """What a clone checks out: point HEAD at `branch`, which may still have no commit."""
+        head = names.check_ref(f"refs/heads/{branch}")
+        place = self.path(repository_id)
+        made = place / f"HEAD.{secrets.token_hex(8)}"
+        _write(made, f"ref: {head}\n".encode())
+        made.replace(place / "HEAD")
+        _sync(place)
+
+    def maintain(self, repository_id: str) -> None:
+        """Pack refs and objects; safe beside pushes, as nothing that is younger than two weeks is dropped."""
+        place = f"--git-dir={self.path(repository_id)}"
+        # gc runs pack-refs, repack and prune in the order that is safe beside writers.
+        with guards.held(self._root) as fd:
+            children.run(["gc", "--quiet"], options=[place], pass_fds=[fd], timeout=3600)
+
+    def _place(self, repository_id: str) -> Path:
+        return self._root / f"{names.repository_id(repository_id)}.git"
+
+
+def clean(root: Path, patience: float = 30.0) -> list[Path]:
+    """At start-up, before anything else uses `root`: take away what a killed server and its git children left behind.
+
+    Waits up to `patience` seconds until no git child lives any more (else raises Unavailable). Gives what was removed.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    fd = guards.alone(root, patience)
+    try:
+        stale = list(_stale(root))
+        for path in stale:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    finally:
+        os.close(fd)
+    return stale
+
+
+def _stale(root: Path) -> Iterator[Path]:
+    """Half-made and half-deleted repositories; locks and quarantines in the whole ones."""
+    for place in sorted(root.iterdir()):
+        if place.name.startswith((_NEW, _GONE)):
+            yield place
+        elif place.name.endswith(".git"):
+            yield from place.glob("*.lock")
+            yield from place.glob("HEAD.????????????????")
+            yield from place.glob("objects/info/*.lock")
+            yield from place.glob("objects/tmp_objdir-*")
+            yield from place.glob("objects/incoming-*")
+            yield from place.glob("objects/pack/tmp_*")
+            yield from place.glob("objects/[0-9a-f][0-9a-f]/tmp_obj_*")
+            for below in ("refs", "logs"):
+                for folder, _, files in os.walk(place / below):
+                    yield from (Path(folder, name) for name in files if name.endswith(".lock"))
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,151 @@
+"""A real `refmill up` for tests: started as a command, reached over HTTP, ended (or killed) as a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REFMILL = str(Path(sys.executable).with_name("refmill"))
+DVC = str(Path(sys.executable).with_name("dvc"))
+SECONDS = 60.0
+
+
+def wait(until: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
+    """What `until` gives as soon as it is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := until():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@dataclass
+class Platform:
+    """The platform in `data`. `start` and `kill` may be called again and again."""
+
+    data: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    address: str = ""
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *flags: str) -> "Platform":
+        """`refmill up`, until it says that it is ready."""
+        with (self.data.parent / "up.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [REFMILL, "up", "--data", str(self.data), "--port", "0", "--json", "--sandbox", "off", *flags],
+                stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | self.environment,
+            )  # fmt: skip
+        line = self.process.stdout.readline()
+        assert line, self.log()
+        self.address = json.loads(line)["address"]
+        return self
+
+    def log(self) -> str:
+        """What the platform's processes said."""
+        return (self.data.parent / "up.log").read_text()
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(30)
+        self._close()
+
+    def kill(self) -> None:
+        """SIGKILL to the parent; its children die with it."""
+        self.process.kill()
+        self.process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self.process and self.process.stdout:
+            self.process.stdout.close()
+
+    def refmill(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
+        """A command on the data directory."""
+        command = [REFMILL, *arguments, "--data", str(self.data)]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=os.environ | self.environment)
+        assert not check or done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    def user(self, name: str, *flags: str) -> str:
+        """A user of that name with the password `secret-NAME`; gives a token."""
+        if name not in self.tokens:
+            self.refmill("user", "add", name, "--password-stdin", *flags, stdin=f"secret-{name}\n")
+            self.tokens[name] = self.refmill("token", "add", name).strip()
+        return self.tokens[name]
+
+    def url(self, repository: str, user: str | None = None, ending: str = ".git") -> str:
+        """A repository's address, with a user's token in it (only tests put it there)."""
+        if user is None:
+            return f"{self.address}/{repository}{ending}"
+        scheme, _, rest = self.address.partition("://")
+        return f"{scheme}://{user}:{self.user(user)}@{rest}/{repository}{ending}"
+
+    def runs(self, repository: str) -> list[dict[str, Any]]:
+        """`refmill runs --json`, newest first."""
+        return json.loads(self.refmill("runs", repository, "--json"))
+
+    def ended(self, repository: str, number: int = 1, seconds: float = SECONDS) -> dict[str, Any]:
+        """The run as soon as it has ended."""
+        over = {"succeeded", "failed", "stopped", "superseded", "nothing"}
+
+        def look() -> dict[str, Any] | None:
+            return next((run for run in self.runs(repository) if run["number"] == number and run["status"] in over), None)
+
+        return wait(look, f"{repository}#{number} ends; {self.log()[-3000:]}", seconds)
+
+
+@dataclass
+class Copy:
+    """A working copy with git and dvc."""
+
+    path: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command there."""
+        done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, check=False, env=os.environ | self.environment)
+        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done
+
+    def git(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """git there."""
+        return self.run("git", *arguments, check=check)
+
+    def dvc(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """The real dvc there."""
+        return self.run(DVC, *arguments, check=check)
+
+    def write(self, files: dict[str, str]) -> "Copy":
+        """Write files."""
+        for name, content in files.items():
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_text(content)
+        return self
+
+    def commit(self, message: str = "a change") -> str:
+        """Commit everything; gives the sha."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+        return self.git("rev-parse", "HEAD").stdout.strip()
+
+
+def new_copy(path: Path, files: dict[str, str], *, dvc: bool = True) -> Copy:
+    """A new working copy with one commit."""
+    path.mkdir(parents=True)
+    copy = Copy(path)
+    copy.git("init", "--quiet", "--initial-branch=main")
+    if dvc:
+        copy.dvc("init", "--quiet")
+    copy.write(files)
+    copy.commit("start")
+    return copy

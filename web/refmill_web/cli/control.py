@@ -1,0 +1,82 @@
+"""`refmill stop` and `refmill retry`: wishes that the engine carries out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from refmill import errors
+from refmill.clients.database import Records
+from refmill.model.runs import RUN_ENDED, Run
+from refmill.texts import text
+from refmill_web import places
+from refmill_web.cli.names import find_run
+from refmill_web.cli.options import data_option, example, json_option, load
+from refmill_web.cli.runs import run_json
+from refmill_web.cli.speech import print_json, tell
+
+WAIT_SECONDS = 15.0
+"""How long a command waits for the engine before it says that the wish is only noted."""
+
+
+@click.command(**example(text("Stop a run: its processes end, nothing is recorded."), "refmill stop alice/churn#42"))
+@click.argument("run", metavar="RUN")
+@data_option
+@json_option
+def stop(*, run: str, data: Path | None, as_json: bool) -> None:
+    """Ask, and wait until it has stopped."""
+    settings = load(data)
+    records = places.records(settings)
+    found = find_run(records, run)
+    if found.status in RUN_ENDED:
+        raise errors.Conflict(text("%(run)s has ended already: %(status)s", run=run, status=found.status))
+    records.states.ask(found.id, "stop")
+    places.bell(settings).ring("wishes")
+    until = time.monotonic() + WAIT_SECONDS
+    while found.status not in RUN_ENDED and time.monotonic() < until:
+        time.sleep(0.1)
+        found = records.runs.get(found.id)
+    if as_json:
+        print_json(run_json(records, found))
+    elif found.status in RUN_ENDED:
+        tell(text("%(run)s: %(status)s", run=run, status=found.status))
+    else:
+        tell(text("%(run)s will be stopped as soon as the platform runs", run=run))
+
+
+@click.command(
+    **example(text("Run again what failed; what is done comes from the cache."), "refmill retry alice/churn#42")
+)
+@click.argument("run", metavar="RUN")
+@data_option
+@json_option
+def retry(*, run: str, data: Path | None, as_json: bool) -> None:
+    """Ask, and tell the new run."""
+    settings = load(data)
+    records = places.records(settings)
+    found = find_run(records, run)
+    if found.status not in RUN_ENDED:
+        raise errors.Conflict(text("%(run)s has not ended yet", run=run), text("Wait for it, or stop it first."))
+    newest = found.number
+    records.states.ask(found.id, "retry")
+    places.bell(settings).ring("wishes")
+    made = _newer(records, found, newest)
+    if made is None:
+        tell(text("%(run)s will be retried as soon as the platform runs", run=run))
+    elif as_json:
+        print_json(run_json(records, made))
+    else:
+        tell(text("retried as %(repository)s#%(number)s", repository=made.repository, number=made.number))
+
+
+def _newer(records: Records, old: Run, newest: int) -> Run | None:
+    """The attempt that the wish made, once it is there."""
+    until = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < until:
+        for run in records.runs.list([old.repository_id], limit=20):
+            if run.commit == old.commit and run.attempt > old.attempt and run.number > newest:
+                return run
+        time.sleep(0.1)
+    return None

@@ -1,0 +1,39 @@
+"""How a run is named on the command line: `alice/churn#42`, `alice/churn/42`, or its id."""
+
+from __future__ import annotations
+
+import re
+
+from refmill import errors
+from refmill.clients.database import Records
+from refmill.model.people import Repository
+from refmill.model.runs import Run
+from refmill.texts import text
+
+NUMBERED = re.compile(r"(?P<owner>[^/#\s]+)/(?P<name>[^/#\s]+?)(?:#|/runs/|/)(?P<number>[0-9]+)")
+IDENTITY = re.compile(r"[a-z2-7]{20}")
+
+
+def find_run(records: Records, named: str) -> Run:
+    """The run. Raises NotFound, WrongUse."""
+    if IDENTITY.fullmatch(named):
+        return records.runs.get(named)
+    if match := NUMBERED.fullmatch(named):
+        repository = find_repository(records, f"{match['owner']}/{match['name']}")
+        return records.runs.by_number(repository.id, int(match["number"]))
+    raise errors.WrongUse(
+        text("“%(name)s” does not name a run", name=named), text("Write OWNER/NAME#NUMBER, as `refmill runs` shows it.")
+    )
+
+
+def find_repository(records: Records, named: str) -> Repository:
+    """The repository. Raises NotFound, WrongUse."""
+    owner, slash, name = named.partition("/")
+    if not slash or not name:
+        raise errors.WrongUse(text("“%(name)s” does not name a repository", name=named), text("Write OWNER/NAME."))
+    found = records.catalogue.find(owner, name)
+    if found is None:
+        raise errors.NotFound(
+            text("there is no repository %(name)s here", name=named), text("`refmill runs` shows what there is.")
+        )
+    return found

@@ -1,0 +1,97 @@
+"""`refmill validate` and `refmill plan`: what a push would say, from a working copy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from refmill import errors
+from refmill.model.plans import Plan, StagePlan
+from refmill.plans import make
+from refmill.problems import Problem
+from refmill.texts import text
+from refmill_web import local
+from refmill_web.cli.options import example, json_option
+from refmill_web.cli.speech import print_json, say, show_problems, table, tell
+
+VERDICTS = {"run": ("▶", "blue"), "cached": ("✓", "cyan"), "later": ("…", None), "blocked": ("✗", "red")}
+path_argument = click.argument("path", type=click.Path(path_type=Path, exists=True), default=Path())
+
+
+@click.command(
+    **example(
+        text("Say everything that is wrong in the files of a project, as a push would."),
+        "refmill validate",
+        "refmill validate --json | jq '.[].place'",
+    )
+)  # noqa: E501
+@path_argument
+@json_option
+def validate(*, path: Path, as_json: bool) -> None:
+    """Exit code 3 if a push would be refused."""
+    checked = local.open_project(path).checked
+    if as_json:
+        print_json([_problem_json(problem) for problem in checked.problems])
+    else:
+        show_problems(checked.problems)
+        if not checked.errors and checked.pipeline is not None:
+            tell(
+                text(
+                    "fine: %(stages)s stages, %(data)s tracked files",
+                    stages=len(checked.pipeline.stages),
+                    data=len(checked.pipeline.data),
+                )
+            )  # noqa: E501
+    if checked.errors:
+        sys.exit(errors.Invalid.exit_code)
+
+
+@click.command(
+    **example(text("Say what would run, what is cached, and why."), "refmill plan", "refmill plan --rev HEAD~1")
+)
+@path_argument
+@click.option("--rev", help=say(text("Plan a commit of this repository instead of the files here.")))
+@json_option
+def plan(*, path: Path, rev: str | None, as_json: bool) -> None:
+    """A table of stages with verdicts and reasons."""
+    project = local.open_project(path, rev)
+    made = make.make(project.pipeline, project.memory)
+    if as_json:
+        print_json({"nothing": made.nothing, "stages": [_stage_json(item) for item in made.stages]})
+        return
+    show_problems(problem for problem in project.checked.problems if problem.warning)
+    _show(made)
+
+
+def _show(made: Plan) -> None:
+    if not made.stages:
+        tell(text("this project has no stages"))
+        return
+    rows = []
+    for item in made.stages:
+        mark, colour = VERDICTS[item.verdict]
+        reasons = "; ".join(say(reason.message) for reason in item.reasons[:3])
+        rows.append([click.style(mark, fg=colour), item.stage.address, item.verdict, reasons])
+    table(["", say(text("stage")), say(text("verdict")), say(text("why"))], rows)
+    if made.nothing:
+        tell(text("nothing to run: all %(count)s stages are up to date", count=len(made.stages)))
+
+
+def _stage_json(item: StagePlan) -> dict[str, Any]:
+    return {
+        "name": item.stage.address, "verdict": item.verdict, "upstream": list(item.upstream),
+        "reasons": [{"kind": reason.kind, "message": str(reason.message), "subject": reason.subject,
+                     "old": reason.old, "new": reason.new} for reason in item.reasons],
+        "missing": [{"md5": found.md5, "path": found.path, "size": found.size} for found in item.missing],
+    }  # fmt: skip
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "kind": problem.kind, "place": str(problem.place), "file": problem.place.file, "line": problem.place.line,
+        "column": problem.place.column, "message": str(problem.message), "remedy": str(problem.remedy),
+        "excerpt": problem.excerpt, "warning": problem.warning,
+    }  # fmt: skip

@@ -1,0 +1,87 @@
+"""What the command line says: in whose language, as text or JSON, with progress on a terminal and lines in a pipe."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from refmill import errors
+from refmill.problems import Problem
+from refmill.texts import Text, Translate
+
+
+def language(environ: Mapping[str, str] = os.environ) -> str:
+    """`zh` or `en`: REFMILL_LANG first, then what the terminal speaks."""
+    for name in ("REFMILL_LANG", "REFMILL_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := environ.get(name):
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+@functools.cache
+def translate() -> Translate:
+    """The translation for this process. English costs nothing: the catalogue's reader is only loaded for others."""
+    if language() == "en":
+        return str
+    found: Translate = importlib.import_module("refmill.clients.catalogues").translate(language())
+    return found
+
+
+def say(sentence: Text) -> str:
+    """A sentence in this process's language."""
+    return sentence.to(translate())
+
+
+def tell(sentence: Text, *, err: bool = False) -> None:
+    """Print a sentence."""
+    click.echo(say(sentence), err=err)
+
+
+def print_json(value: Any) -> None:
+    """Print data as JSON, indented on a terminal."""
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False, default=str))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns; East Asian characters count double."""
+    lines = [list(headings), *[list(row) for row in rows]]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(headings))]
+    for number, line in enumerate(lines):
+        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]
+        rendered = "  ".join(cells).rstrip()
+        click.echo(click.style(rendered, bold=True) if number == 0 else rendered)
+
+
+def _width(cell: str) -> int:
+    cell = click.unstyle(cell)
+    return sum(2 if "\u1100" <= character <= "\uffdc" else 1 for character in cell)
+
+
+def show_problems(problems: Iterable[Problem]) -> None:
+    """Print problems as `file:line:column: message`, the offending line, the remedy."""
+    for problem in sorted(problems, key=lambda item: (item.warning, item.place)):
+        colour = "yellow" if problem.warning else "red"
+        click.echo(
+            f"{click.style(str(problem.place), bold=True)}: {click.style(say(problem.message), fg=colour)}", err=True
+        )
+        if problem.excerpt:
+            click.echo(f"    {problem.excerpt.strip()}", err=True)
+        click.echo(f"    → {say(problem.remedy)}", err=True)
+
+
+def fail(error: errors.RefmillError) -> NoReturn:
+    """End the process as `error` says, with its message and remedy on stderr."""
+    if isinstance(error, errors.Invalid):
+        show_problems(error.problems)
+    else:
+        click.echo(click.style("refmill: ", fg="red") + say(error.message), err=True)
+        if error.remedy:
+            click.echo(f"    → {say(error.remedy)}", err=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,56 @@
+"""The local engine with everything it needs of this platform."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from refmill import specs
+from refmill.engine import attempts, machine
+from refmill.engine.courses import Defaults
+from refmill.engine.environments import Environments
+from refmill.engine.local import LocalEngine, Parts
+from refmill.engine.sandbox import Sandbox
+from refmill.flows.planning import Storage
+from refmill.model.runs import Run
+from refmill.plans.decide import Memory
+from refmill.ports.engines import Listener
+from refmill.ports.repositories import Repositories
+from refmill.settings import Settings
+from refmill_web import places
+
+
+def make(  # noqa: PLR0913 - what the engine needs, each by its name
+    settings: Settings, *, listener: Listener, storage: Storage, repositories: Repositories, environments: Environments,
+    sandbox: Sandbox,
+) -> LocalEngine:  # fmt: skip
+    """The engine. It tells `listener` what happens, and keeps finished logs beside the repository's objects."""
+
+    def memory(run: Run) -> Memory:
+        tree = repositories.tree(run.repository_id, run.commit)
+        return Memory(storage.objects(run.repository_id), storage.runcache(run.repository_id), tree)
+
+    def keep(run: Run, address: str, attempt: int, log: Path) -> None:
+        target = places.run_archive(settings, run) / "logs" / f"{attempts.name(address, attempt)}.log"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(target.name + ".new")
+        shutil.copyfile(log, new)
+        with new.open("rb") as file:
+            os.fsync(file.fileno())
+        new.replace(target)
+
+    memory_limit = int(specs.quantity(settings.memory)) if settings.memory else 0
+    return LocalEngine(
+        Parts(
+            work=settings.path("work"),
+            listener=listener,
+            memory=memory,
+            repository=repositories.path,
+            environments=environments,
+            sandbox=sandbox,
+            budget=machine.budget(cpus=settings.cpus, memory=memory_limit, gpus=settings.gpus),
+            defaults=Defaults(memory=int(specs.quantity(settings.stage_memory)), timeout=settings.stage_timeout),
+            keep=keep,
+        )
+    )

@@ -1,0 +1,99 @@
+"""The engine's process: settles pushes, carries out wishes, runs stages, sweeps."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections import Counter
+from types import FrameType
+
+from refmill import errors
+from refmill.flows.planning import sweep
+from refmill.texts import text
+from refmill_web import wiring
+from refmill_web.processes import child
+from refmill_web.wiring import Works
+
+LOG = logging.getLogger(__name__)
+TOPICS = frozenset({"events", "wishes", "objects"})
+LOOK_SECONDS = 2.0
+"""How often it looks without being rung for: a bell is only a hint."""
+PATIENCE = 3
+"""Tries before an event that cannot be planned is set aside, so that one bad push never stops the others."""
+
+
+class Loop:
+    """Looks at events, wishes and arrived data until it is told to stop."""
+
+    def __init__(self, works: Works) -> None:
+        self._works = works
+        self._stopping = threading.Event()
+        self._failures: Counter[int] = Counter()
+        self._swept = 0.0
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """As a signal handler: end after what is being done."""
+        self._stopping.set()
+        self._works.parts.bell.ring("events")
+
+    def resume(self) -> None:
+        """Go on with every run that was under way when the last process ended."""
+        runs = self._works.parts.records.runs
+        everywhere = [item.id for item in self._works.repositories()]
+        for run in reversed(runs.list(everywhere, statuses=("queued", "running", "paused"), limit=100_000)):
+            try:
+                self._works.planner.resume(run)
+            except errors.RefmillError as error:
+                LOG.error("run %s cannot go on: %s", run.id, error)  # noqa: TRY400 - the message says it all
+                self._works.parts.records.states.move(
+                    run.id, "failed", expected=("queued", "running", "paused"),
+                    explanation=text("it could not go on after a restart: %(detail)s", detail=error.message),
+                )  # fmt: skip
+
+    def run(self) -> None:
+        """Until stopped."""
+        bell = self._works.parts.bell
+        while not self._stopping.is_set():
+            self._turn()
+            bell.wait(TOPICS, LOOK_SECONDS)
+
+    def _turn(self) -> None:
+        for event in self._works.parts.records.inbox.open():
+            try:
+                self._works.planner.settle(event)
+            except Exception as error:  # noqa: BLE001 - the outermost loop: one bad push must not stop the others
+                self._failed(event.id, error)
+        self._works.control.grant_all()
+        for run_id in self._works.parts.records.waiting.ready():
+            self._works.planner.resume(self._works.parts.records.runs.get(run_id))
+        if time.monotonic() - self._swept > self._works.parts.settings.sweep_seconds or not self._swept:
+            self._swept = time.monotonic()
+            sweep(self._works.parts.records.catalogue, self._works.parts.refs, self._works.parts.records.inbox)
+
+    def _failed(self, event_id: int, error: Exception) -> None:
+        self._failures[event_id] += 1
+        LOG.exception(
+            "event %s could not be planned (%s of %s)", event_id, self._failures[event_id], PATIENCE, exc_info=error
+        )
+        if self._failures[event_id] >= PATIENCE:
+            note = text("this push could not be planned and was set aside: %(detail)s", detail=str(error)[:500])
+            self._works.parts.records.inbox.settle(event_id, handled=True, answer=[str(note)])
+
+
+def main() -> None:
+    """Run the loop until the parent ends."""
+    settings, handed = child.begin("engine")
+    works = wiring.works(wiring.parts(settings, handed["address"]))
+    loop = Loop(works)
+    signal.signal(signal.SIGTERM, loop.stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loop.resume()
+    child.ready(handed)
+    loop.run()
+    works.engine.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The parent: lock, clean, migrate, start the children, start again what dies, stop everything in order."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, fields, replace
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from refmill import errors
+from refmill.settings import Settings
+from refmill.texts import text
+from refmill_web import wiring
+from refmill_web.processes.child import SETTINGS
+
+LOG = logging.getLogger(__name__)
+ORDER = ("resolver", "engine", "web")
+START_SECONDS = 60.0
+"""How long a child may take until it works; imports on a cold disk take ten."""
+STOP_SECONDS = 15.0
+QUICK = 5.0
+"""A child that lived shorter than this waits a second before it is started again, so that a fault does not spin."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One child process and when it was started."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    ready: int
+    since: float = field(default_factory=time.monotonic)
+
+
+class Platform(AbstractContextManager["Platform"]):
+    """A running platform. Entering it starts everything and returns when all parts are ready; leaving it stops them."""
+
+    def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
+        self._settings, self._quiet = settings, quiet
+        self._children: dict[str, Child] = {}
+        self._lock = -1
+        self._socket: socket.socket | None = None
+        self._stopping = False
+
+    @property
+    def address(self) -> str:
+        """Where people reach it, without a slash at the end."""
+        return self._settings.url.rstrip("/") or f"http://{_host(self._settings.host)}:{self._settings.port}"
+
+    def __enter__(self) -> Self:
+        self._settings.data.mkdir(parents=True, exist_ok=True)
+        self._lock = _take_lock(self._settings)
+        try:
+            self._socket = _listen(self._settings)
+            self._settings = replace(self._settings, port=self._socket.getsockname()[1])
+            wiring.prepare(self._settings, self.address)
+            for name in ORDER:
+                self._children[name] = self._start(name)
+            for child in self._children.values():
+                self._await(child)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def watch(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Keep the children alive until `until()` holds or SIGTERM comes."""
+        signal.signal(signal.SIGTERM, self._stop)
+        while not self._stopping and not until():
+            time.sleep(0.2)
+            self.mend()
+
+    def mend(self) -> None:
+        """Start dead children again."""
+        for name, child in self._children.items():
+            code = child.process.poll()
+            if code is None:
+                continue
+            LOG.error("%s ended with %s and is started again", name, code)
+            if time.monotonic() - child.since < QUICK:
+                time.sleep(1)
+            self._children[name] = self._start(name)
+            os.close(self._children[name].ready)
+
+    def close(self) -> None:
+        """Stop the children, the web first so that nothing new comes in; running stages go on by themselves."""
+        for name in reversed(ORDER):
+            if (child := self._children.pop(name, None)) and child.process.poll() is None:
+                child.process.send_signal(signal.SIGTERM)
+                try:
+                    child.process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    child.process.kill()
+                    child.process.wait()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _start(self, name: str) -> Child:
+        reading, writing = os.pipe()
+        listening = self._socket.fileno() if self._socket is not None else -1
+        handed: dict[str, Any] = {
+            "settings": {item.name: getattr(self._settings, item.name) for item in fields(Settings)},
+            "parent": os.getpid(), "ready": writing, "socket": listening, "address": self.address,
+        }  # fmt: skip
+        environment = os.environ | {SETTINGS: json.dumps(handed, default=str)}
+        with self._settings.path("run", f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"refmill_web.processes.{name}"], env=environment, stdin=subprocess.DEVNULL,
+                stdout=log if self._quiet else None, stderr=log if self._quiet else None,
+                pass_fds=[writing, listening] if name == "web" else [writing], start_new_session=True,
+            )  # fmt: skip
+        os.close(writing)
+        return Child(name, process, reading)
+
+    def _await(self, child: Child) -> None:
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            if select.select([child.ready], [], [], 0.1)[0]:
+                told = os.read(child.ready, 1)
+                os.close(child.ready)
+                if told:
+                    return
+                break
+        raise errors.Unavailable(
+            text("the part “%(name)s” of the platform did not start", name=child.name),
+            text("Its log says why: %(log)s", log=str(self._settings.path("run", f"{child.name}.log"))),
+        )
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a platform runs in that data directory."""
+    try:
+        os.close(_take_lock(settings))
+    except errors.Conflict:
+        return True
+    return False
+
+
+def _take_lock(settings: Settings) -> int:
+    """The data directory's lock, held until this process ends. Raises Conflict if another platform runs there."""
+    descriptor = os.open(settings.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise errors.Conflict(
+            text("another Refmill runs in %(data)s", data=str(settings.data)),
+            text("Use that one, stop it first, or choose another directory with --data."),
+        ) from error
+    return descriptor
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The listening socket, taken before anything starts, so that its port is known and a taken one is told clearly."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise errors.Conflict(
+            text(
+                "%(host)s:%(port)s cannot be listened on: %(detail)s",
+                host=settings.host,
+                port=settings.port,
+                detail=error.strerror or str(error),
+            ),  # noqa: E501 - one sentence for the catalogue
+            text("Choose another port with --port, or 0 for any free one."),
+        ) from error
+    return listener
+
+
+def _host(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,252 @@
+"""Each repository's data as a DVC remote over HTTP, at /OWNER/NAME.dvc, as plain WSGI.
+
+What DVC (3.67, dvc-http 2.32) asks: existence is a GET dropped after the headers; an upload is a POST in chunks without
+length or checksum; a pull first asks for `files/md5` itself; its run-cache never travels over HTTP. Basic
+authentication comes with every request. Of an answer DVC shows the status and the reason phrase, so the reason tells
+what is wrong.
+
+The rules to keep: a path is served only if the whole of it fits one pattern, and nobody learns of a repository's
+existence before the gate has admitted them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO, Literal, Protocol
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from refmill import errors
+from refmill.model.people import is_name
+from refmill.texts import Text, text
+from refmill_web import uploads
+
+LOG = logging.getLogger(__name__)
+
+_PATH = re.compile(r"/(?P<owner>[^/]+)/(?P<name>[^/]+)\.dvc(?:/(?P<rest>.*))?", re.ASCII | re.DOTALL)
+_OBJECT = re.compile(r"files/md5/(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\.dir)?)", re.ASCII)
+_FOLDERS = frozenset({"", "files", "files/", "files/md5", "files/md5/"})
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+_METHODS = "GET, HEAD, POST, PUT"
+_DRAINED = 16 << 20  # bytes of a refused upload that are read away, so that the refusal reaches the sender
+_HEADERS = [
+    # Whatever a person stored must never run as a page of this site.
+    ("Content-Security-Policy", "sandbox; default-src 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "private, no-cache"),  # a role may be taken back at any time
+]
+
+Headers = list[tuple[str, str]]
+
+
+class Admitted(Protocol):
+    """Leave to enter."""
+
+    @property
+    def repository_id(self) -> str:
+        """The repository's id."""
+
+
+class Gate(Protocol):
+    """Knows users, repositories and roles."""
+
+    def admit(self, owner: str, name: str, service: Literal["read", "write"], authorization: str | None) -> Admitted:
+        """Let somebody in, or raise Unauthorized, Forbidden, NotFound."""
+
+
+class DataRemote:
+    """The WSGI application. `objects_for` gives the directory of a repository's objects by its id; `arrived` is told
+    (repository id, md5) of each upload once it is on disk; `limit` is the size of the largest object in bytes."""
+
+    def __init__(
+        self, gate: Gate, objects_for: Callable[[str], Path], arrived: Callable[[str, str], object], *, limit: int
+    ) -> None:
+        self._gate, self._objects_for, self._arrived, self._limit = gate, objects_for, arrived, limit
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        try:
+            return self._answer(environ, start_response)
+        except errors.RefmillError as error:
+            _drain(environ)
+            extra: Headers = []
+            if isinstance(error, errors.Unauthorized):
+                extra.append(("WWW-Authenticate", 'Basic realm="Refmill", charset="UTF-8"'))
+            return _say(environ, start_response, error.status, error.message, error.remedy, extra)
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD", "POST", "PUT"):
+            _drain(environ)
+            refusal = text("a data remote is read and added to, nothing else")
+            return _say(environ, start_response, 405, refusal, extra=[("Allow", _METHODS)])
+        # WSGI hands the bytes of the path over as Latin-1; what is not ASCII fits no pattern.
+        found = _PATH.fullmatch(environ.get("PATH_INFO", ""))
+        if found is None or not is_name(found["owner"]) or not is_name(found["name"]):
+            raise _nothing()
+        writes = method in ("POST", "PUT")
+        admitted = self._gate.admit(
+            found["owner"], found["name"], "write" if writes else "read", environ.get("HTTP_AUTHORIZATION")
+        )
+        rest = found["rest"] or ""
+        wanted = _OBJECT.fullmatch(rest)
+        if wanted is not None:
+            store, md5 = self._objects_for(admitted.repository_id), wanted["head"] + wanted["tail"]
+            if writes:
+                return self._take(environ, start_response, admitted.repository_id, md5)
+            return _give(environ, start_response, uploads.place(store, md5), md5)
+        if writes:
+            raise errors.Forbidden(
+                text("only objects can be pushed here: files/md5/xx/..."),
+                text(
+                    "The run-cache is written by Refmill alone; DVC 2 caches are brought over by `dvc cache migrate`."
+                ),
+            )
+        if rest in _FOLDERS:
+            return _say(environ, start_response, 200, text("OK"), text("This is a DVC remote; `dvc pull` reads it."))
+        raise _nothing()
+
+    def _take(
+        self, environ: WSGIEnvironment, start_response: StartResponse, repository_id: str, md5: str
+    ) -> Iterable[bytes]:
+        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            raise errors.WrongUse(text("objects are sent as they are, without an encoding"))
+        announced = _length(environ)
+        if announced is not None and announced > self._limit:
+            raise errors.LimitExceeded(text("an object may have %(limit)s bytes here", limit=self._limit))
+        store = self._objects_for(repository_id)
+        try:
+            new = uploads.take(store, md5, _reader(environ, announced), limit=self._limit)
+        except OSError as error:
+            # The sender went away, or sent broken chunks; if it was our disk, the log tells.
+            LOG.warning("upload of %s to %s broke off: %s", md5, repository_id, error)
+            return _say(environ, start_response, 400, text("the upload broke off"))
+        try:
+            # Also for one that was here: a run may have begun to wait for it just now.
+            self._arrived(repository_id, md5)
+        except errors.Unavailable as error:
+            LOG.warning("nobody could be told that %s has arrived in %s: %s", md5, repository_id, error)
+        return _say(environ, start_response, 201 if new else 200, text("Stored") if new else text("Known"))
+
+
+def _give(environ: WSGIEnvironment, start_response: StartResponse, path: Path, md5: str) -> Iterable[bytes]:
+    """An object, or the part of it that is asked for. Its MD5 is its ETag: what has that name never changes."""
+    etag = f'"{md5}"'
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise _nothing() from error
+    uploads.renew(path)
+    size = os.fstat(file.fileno()).st_size
+    headers = [*_HEADERS, ("ETag", etag), ("Accept-Ranges", "bytes"), ("Content-Type", "application/octet-stream")]
+    headers.append(("Content-Disposition", "attachment"))
+    if etag in environ.get("HTTP_IF_NONE_MATCH", ""):
+        file.close()
+        start_response("304 Not Modified", headers)
+        return ()
+    part = _part(environ, size, etag)
+    start, end = part or (0, size)
+    if part and start >= size:
+        file.close()
+        headers += [("Content-Range", f"bytes */{size}"), ("Content-Length", "0")]
+        start_response("416 Range Not Satisfiable", headers)
+        return ()
+    headers.append(("Content-Length", str(end - start)))
+    if part:
+        headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
+    start_response("206 Partial Content" if part else "200 OK", headers)
+    if environ["REQUEST_METHOD"] == "HEAD" or start == end:
+        file.close()
+        return ()
+    file.seek(start)
+    # A server's own wrapper sends the file from the kernel; it stops at Content-Length.
+    wrapper = environ.get("wsgi.file_wrapper")
+    return wrapper(file, uploads.CHUNK) if wrapper and end == size else _read_part(file, end - start)
+
+
+def _part(environ: WSGIEnvironment, size: int, etag: str) -> tuple[int, int] | None:
+    """Start and end (exclusive) of what is asked for; the start is `size` if that is nothing. None if the whole is
+    asked for, or something other than one plain range, which may be passed over (RFC 9110 §14.2)."""
+    found = _RANGE.fullmatch(environ.get("HTTP_RANGE", ""))
+    if found is None or found[1] == found[2] == "" or environ.get("HTTP_IF_RANGE", etag) != etag:
+        return None
+    if not found[1]:
+        return size - min(int(found[2]), size), size
+    start, last = int(found[1]), int(found[2] or size)
+    return (min(start, size), min(last + 1, size)) if start <= last or not found[2] else None
+
+
+def _read_part(file: IO[bytes], length: int) -> Iterator[bytes]:
+    with file:
+        while length > 0 and (block := file.read(min(uploads.CHUNK, length))):
+            length -= len(block)
+            yield block
+
+
+def _length(environ: WSGIEnvironment) -> int | None:
+    value = environ.get("CONTENT_LENGTH") or ""
+    return int(value) if value.isascii() and value.isdigit() else None
+
+
+def _reader(environ: WSGIEnvironment, announced: int | None) -> uploads.Read:
+    """A function that reads on in the body, and raises OSError if it ends before its announced end."""
+    stream = environ["wsgi.input"]
+    if announced is None:
+        if not environ.get("wsgi.input_terminated"):
+            raise errors.WrongUse(text("this server cannot tell where the upload ends: send its length"))
+        read: uploads.Read = stream.read
+        return read
+    left = announced
+
+    def read_announced(size: int) -> bytes:
+        nonlocal left
+        block: bytes = stream.read(min(size, left)) if left else b""
+        if left and not block:
+            raise ConnectionError("the body is shorter than announced")
+        left -= len(block)
+        return block
+
+    return read_announced
+
+
+def _drain(environ: WSGIEnvironment) -> None:
+    """Read a bounded part of a body nobody wants: who closes with unread bytes resets the connection, and the sender
+    sees that instead of the answer."""
+    announced = _length(environ)
+    if announced is None and not (environ.get("wsgi.input_terminated") and environ.get("HTTP_TRANSFER_ENCODING")):
+        return
+    left = min(_DRAINED, _DRAINED if announced is None else announced)
+    try:
+        while left > 0 and (block := environ["wsgi.input"].read(min(uploads.CHUNK, left))):
+            left -= len(block)
+    except OSError:
+        pass  # the sender is gone
+
+
+def _say(
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: int,
+    message: Text,
+    remedy: Text | None = None,
+    extra: Headers | None = None,
+) -> Iterable[bytes]:
+    """Answer in words; also in the reason phrase, which is what DVC shows."""
+    phrase = HTTPStatus(status).phrase if status < 400 else _one_line(str(message))
+    body = "".join(f"{line}\n" for line in (str(message), str(remedy) if remedy else "") if line).encode()
+    headers = [*_HEADERS, ("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response(f"{status} {phrase}", [*headers, *(extra or [])])
+    return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
+
+
+def _one_line(words: str) -> str:
+    plain = words.replace("“", '"').replace("”", '"').encode("ascii", "replace").decode()
+    return re.sub(r"[^ -~]+", " ", plain)[:200]
+
+
+def _nothing() -> errors.NotFound:
+    return errors.NotFound(text("there is nothing here"))

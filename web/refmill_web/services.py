@@ -1,0 +1,50 @@
+"""What the pages need from the rest of Refmill, as ports; the composition root fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Flask, current_app
+
+from refmill.ports.logs import Logs
+from refmill.ports.objects import Objects
+from refmill.ports.records import Catalogue, Journal, People, Profiles, RunHistory, Runs, RunStates, Sessions
+from refmill.ports.repositories import Refs, Repositories
+from refmill.ports.waking import Bell
+from refmill.settings import Settings
+
+KEY = "refmill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a page may ask. `objects` gives the store of a repository by its id; `ready` names the parts
+    that do not answer now (none = the platform is ready)."""
+
+    settings: Settings
+    people: People
+    profiles: Profiles
+    sessions: Sessions
+    journal: Journal
+    catalogue: Catalogue
+    runs: Runs
+    states: RunStates
+    history: RunHistory
+    repositories: Repositories
+    refs: Refs
+    bell: Bell
+    logs: Logs
+    objects: Callable[[str], Objects]
+    ready: Callable[[], Sequence[str]]
+
+
+def services_of(app: Flask) -> Services:
+    """The services of an application."""
+    return cast(Services, app.extensions[KEY])
+
+
+def services() -> Services:
+    """The services of the application that answers this request."""
+    return services_of(current_app)

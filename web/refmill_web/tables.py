@@ -1,0 +1,72 @@
+"""The tables below a run's graph: metrics, parameters, outputs, lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from refmill import errors
+from refmill.model.runs import Run
+from refmill_web.reports import RunReport
+from refmill_web.services import services
+from refmill_web.values import Change, compare, metrics, outputs, parameters
+
+LOCK_LIMIT = 512 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A finished output of a run."""
+
+    path: str
+    stage: str
+    md5: str
+    size: int | None
+    nfiles: int | None
+    cache: bool
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What came out of a run by now. `lock` is the dvc.lock of its experiment, "" while there is none."""
+
+    metrics: tuple[Change, ...]
+    parameters: tuple[Change, ...]
+    outputs: tuple[Output, ...]
+    lock: str
+
+
+def experiment_ref(run: Run) -> str | None:
+    """The full ref of a run's experiment, as `dvc exp` names them: refs/exps/<2>/<38>/<name>."""
+    return f"refs/exps/{run.commit[:2]}/{run.commit[2:]}/{run.experiment}" if run.experiment else None
+
+
+def tables(whole: RunReport, previous: Run | None) -> Tables:
+    """The tables of a run; metrics and parameters beside those of `previous`, changed parameters first."""
+    course = list(whole.course.values())
+    before: tuple[Mapping[tuple[str, str], Any] | None, Mapping[tuple[str, str], Any] | None] = (None, None)
+    if previous is not None:
+        plan, stages = services().runs.plan(previous.id), services().runs.stages(previous.id)
+        before = (metrics(previous, plan, stages), parameters(plan, stages))
+    params = compare(parameters(whole.plan, course), before[1])
+    params.sort(key=lambda row: not row.changed)
+    found = [
+        Output(path, item["stage"], str(item.get("md5", "")), item.get("size"), item.get("nfiles"), item["cache"], item["kind"])
+        for path, item in outputs(whole.plan, course).items()
+    ]
+    return Tables(tuple(compare(metrics(whole.run, whole.plan, course), before[0])), tuple(params), tuple(found), _lock(whole))
+
+
+def _lock(whole: RunReport) -> str:
+    ref = experiment_ref(whole.run)
+    if ref is None:
+        return ""
+    run = whole.run
+    try:
+        commit = services().refs.commit(run.repository_id, ref)
+        tree = services().repositories.tree(run.repository_id, commit.sha, project=run.project)
+        return tree.read("dvc.lock", LOCK_LIMIT).decode("utf-8", "replace")
+    except (errors.NotFound, errors.LimitExceeded):
+        return ""

@@ -1,0 +1,122 @@
+"""Taking objects in over HTTP: verified, whole or not at all, and on disk before anybody is told so.
+
+The rule to keep: a name in `files/md5` means that the bytes with that MD5 are there, and for a `.dir` that every file
+it lists is there too (DVC believes a directory complete as soon as its listing exists, and would never send the rest).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from refmill import errors
+from refmill.clients import files
+from refmill.formats import directories
+from refmill.texts import text
+
+Read = Callable[[int], bytes]
+
+CHUNK = 1 << 20
+LISTING_LIMIT = 256 << 20
+"""The longest `.dir` listing, about two million files: what a store hands out in one piece."""
+_INCOMING = "incoming"
+_RENEW_SECONDS = 86_400.0  # collection leaves alone what is younger than days, so a day is exact enough
+
+
+def place(store: Path, md5: str) -> Path:
+    """Where an object of the repository's directory `store` lies; `md5` must have been checked."""
+    return store / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def renew(path: Path) -> None:
+    """An object that somebody asked for is in use: it becomes young again for the collection of garbage."""
+    try:
+        if time.time() - path.stat().st_mtime > _RENEW_SECONDS:
+            os.utime(path)
+    except OSError:
+        pass  # it is the collector's hint only
+
+
+def clean(stores: Path) -> None:
+    """At start: take away what uploads left that were cut off by a SIGKILL, in all directories below `stores`."""
+    for incoming in stores.glob(f"*/{_INCOMING}"):
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def take(store: Path, md5: str, read: Read, *, limit: int) -> bool:
+    """Store what `read` gives under the name `md5`; False if it was there already (then it is read to its end).
+
+    Raises WrongUse if the bytes have another MD5 or are no listing, Conflict if a listing names files that are not
+    here, LimitExceeded above `limit` bytes, Unavailable if the disk is full, OSError if the sender breaks off.
+    """
+    target = place(store, md5)
+    if target.exists():
+        for _ in _blocks(read, limit):
+            pass
+        renew(target)
+        return False
+    temporary = store / _INCOMING / f"{md5}-{secrets.token_hex(8)}"
+    try:
+        try:
+            files.make_directory(temporary.parent)
+            _receive(temporary, md5, _blocks(read, limit))
+            if md5.endswith(".dir"):
+                _check_listing(store, temporary)
+            files.make_directory(target.parent)
+            temporary.rename(target)
+            files.sync(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise errors.Unavailable(
+                text("the disk of the server is full"), text("Tell whoever runs it; nothing of this object was kept.")
+            ) from error
+        raise
+    return True
+
+
+def _blocks(read: Read, limit: int) -> Iterator[bytes]:
+    size = 0
+    while block := read(CHUNK):
+        size += len(block)
+        if size > limit:
+            raise errors.LimitExceeded(text("an object may have %(limit)s bytes here", limit=limit))
+        yield block
+
+
+def _receive(temporary: Path, md5: str, blocks: Iterator[bytes]) -> None:
+    digest = hashlib.md5(usedforsecurity=False)
+    with temporary.open("xb") as file:
+        for block in blocks:
+            digest.update(block)
+            file.write(block)
+        if digest.hexdigest() != md5.removesuffix(".dir"):
+            raise errors.WrongUse(
+                text("these bytes have another MD5: %(found)s", found=digest.hexdigest()),
+                text("Push again; if it goes on, look at your cache with `dvc status`."),
+            )
+        file.flush()
+        os.fchmod(file.fileno(), 0o444)  # as in DVC's own cache: nobody writes into an object
+        os.fsync(file.fileno())
+
+
+def _check_listing(store: Path, temporary: Path) -> None:
+    if temporary.stat().st_size > LISTING_LIMIT:
+        raise errors.LimitExceeded(text("a directory listing may have %(limit)s bytes", limit=LISTING_LIMIT))
+    try:
+        listing = directories.parse(temporary.read_bytes())
+    except errors.Damaged as error:
+        raise errors.WrongUse(error.message, error.remedy) from error
+    missing = [entry for entry in listing.entries if not place(store, entry.md5).exists()]
+    if missing:
+        raise errors.Conflict(
+            text("%(count)s files of this directory are not here yet: push all of it", count=len(missing)),
+            text("Its files come first, its listing last; a part alone would look complete to DVC for ever."),
+        )

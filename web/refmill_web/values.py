@@ -1,0 +1,156 @@
+"""Metrics and parameters of a run beside those of an earlier one."""
+
+from __future__ import annotations
+
+import json
+import math
+import posixpath
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from refmill import errors
+from refmill.formats import yamlfile
+from refmill.model.pipelines import LockEntry
+from refmill.model.plans import Plan
+from refmill.model.runs import Run, StageRun
+from refmill.ports.objects import Objects
+from refmill.ports.trees import Tree
+from refmill_web.services import services
+
+FILE_LIMIT = 256 << 10
+VALUES_LIMIT = 500
+DEPTH = 8
+LESS_IS_BETTER = ("loss", "error", "rmse", "mse", "mae", "mape", "perplexity", "latency", "seconds", "time", "logloss")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A value now and before; `better` only where both are numbers and the name tells which way is up."""
+
+    file: str
+    name: str
+    new: Any
+    old: Any
+    known: bool
+    better: Literal["better", "worse", ""] = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether there was an earlier value and it is another one."""
+        return self.known and self.new != self.old
+
+    @property
+    def delta(self) -> float | None:
+        """How much a number grew."""
+        if not (self.known and _is_number(self.new) and _is_number(self.old)):
+            return None
+        found = float(self.new) - float(self.old)
+        return found if math.isfinite(found) else None
+
+
+def parse(path: str, data: bytes) -> Any:
+    """A metrics file's content: JSON, YAML or TOML by its name. Raises Invalid where it is none."""
+    if path.endswith((".yaml", ".yml")):
+        return yamlfile.load(data, path)
+    try:
+        if path.endswith(".toml"):
+            return tomllib.loads(data.decode("utf-8"))
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def leaves(value: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Each leaf of nested mappings under its dotted name; lists stay whole."""
+    if isinstance(value, Mapping) and depth < DEPTH:
+        for key, inner in value.items():
+            yield from leaves(inner, f"{prefix}.{key}" if prefix else str(key), depth + 1)
+    else:
+        yield prefix, value
+
+
+def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str, str], Any]:
+    """(file, name) → value of all that `metrics:` names: finished stages' outputs, else the file in the commit."""
+    outs = outputs(plan, course)
+    objects = services().objects(run.repository_id)
+    tree = services().repositories.tree(run.repository_id, run.commit, project=run.project)
+    found: dict[tuple[str, str], Any] = {}
+    for path in plan.pipeline.metrics:
+        data = _content(path, outs, objects, tree)
+        if data is None:
+            continue
+        try:
+            parsed = parse(path, data)
+        except errors.RefmillError:
+            continue
+        for name, value in leaves(parsed):
+            if len(found) < VALUES_LIMIT and isinstance(value, str | int | float | None):
+                found[path, name] = value
+    return found
+
+
+def outputs(plan: Plan, course: Iterable[StageRun]) -> dict[str, dict[str, Any]]:
+    """Root path → {md5, size, nfiles, stage} of every output that is known by now."""
+    entries: dict[str, LockEntry] = {item.stage.address: item.entry for item in plan.stages if item.verdict == "cached"}
+    entries |= {stage.address: stage.entry for stage in course if stage.entry}
+    found: dict[str, dict[str, Any]] = {}
+    for item in plan.stages:
+        stated = {out.path: out for out in item.stage.outs}
+        for out in entries.get(item.stage.address, {}).get("outs", ()):
+            declared = stated.get(str(out.get("path")))
+            if declared is not None:
+                found[declared.root] = {**out, "stage": item.stage.address, "cache": declared.cache, "kind": declared.kind}
+    return found
+
+
+
+
+def _content(path: str, outs: Mapping[str, Mapping[str, Any]], objects: Objects, tree: Tree) -> bytes | None:
+    try:
+        out = outs.get(path)
+        if out is not None and out.get("md5"):
+            return objects.read(str(out["md5"]), FILE_LIMIT)
+        return tree.read(path, FILE_LIMIT)
+    except (errors.NotFound, errors.LimitExceeded, errors.Damaged):
+        return None
+
+
+def parameters(plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str, str], Any]:
+    """(file, dotted key) → value of every parameter that a stage reads."""
+    entries = [item.entry for item in plan.stages] + [stage.entry for stage in course if stage.entry]
+    found: dict[tuple[str, str], Any] = {}
+    for entry in entries:
+        for file, values in (entry.get("params") or {}).items():
+            for key, value in values.items() if isinstance(values, Mapping) else ():
+                for name, leaf in leaves(value, str(key)):
+                    if len(found) < VALUES_LIMIT:
+                        found[str(file), name] = leaf
+    return found
+
+
+def compare(new: Mapping[tuple[str, str], Any], old: Mapping[tuple[str, str], Any] | None) -> list[Change]:
+    """Values side by side, in the order of the new ones."""
+    return [_change(file, name, value, old) for (file, name), value in new.items()]
+
+
+def _change(file: str, name: str, value: Any, old: Mapping[tuple[str, str], Any] | None) -> Change:
+    known = old is not None and (file, name) in old
+    before = old[file, name] if old is not None and known else None
+    better: Literal["better", "worse", ""] = ""
+    if known and _is_number(value) and _is_number(before) and value != before:
+        down = any(word in name.lower() for word in LESS_IS_BETTER)
+        better = "better" if (value < before) == down else "worse"
+    return Change(file, name, value, before, known, better)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def titles(rows: Iterable[Change]) -> dict[str, str]:
+    """A short heading for each file: its base name, or the path where two are alike."""
+    files = list(dict.fromkeys(row.file for row in rows))
+    names = [posixpath.basename(file) for file in files]
+    return {file: name if names.count(name) == 1 else file for file, name in zip(files, names, strict=True)}

@@ -1,0 +1,115 @@
+"""Files of a repository at a ref: directories, files with line numbers, raw bytes."""
+
+from __future__ import annotations
+
+import mimetypes
+import posixpath
+from dataclasses import dataclass
+
+from flask import Blueprint, make_response, redirect, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+from refmill import errors
+from refmill.texts import text
+from refmill_web import auth, security
+from refmill_web.addresses import Spot, spot
+from refmill_web.content import SHOWN_LIMIT, highlighted, readme
+from refmill_web.listings import Row, listing
+from refmill_web.services import services
+from refmill_web.shell import Frame, frame, render
+
+blueprint = Blueprint("files", __name__, url_prefix="/<owner>/<name>")
+RAW_LIMIT = 64 << 20
+PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
+
+
+@dataclass(frozen=True, slots=True)
+class TreePage:
+    """The context of tree.html."""
+
+    frame: Frame
+    spot: Spot
+    rows: tuple[Row, ...]
+    readme: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPage:
+    """The context of blob.html: lines of text, a picture, or neither."""
+
+    frame: Frame
+    spot: Spot
+    size: int
+    lines: tuple[Markup, ...] = ()
+    picture: bool = False
+    too_large: bool = False
+
+
+@blueprint.get("/tree/<path:rest>")
+def tree(owner: str, name: str, rest: str) -> Response | str:
+    """A directory."""
+    access = auth.access(owner, name)
+    here = spot(access.repository, rest)
+    files = services().repositories.tree(access.repository.id, here.commit.sha)
+    entry = files.entry(here.path) if here.path else None
+    if here.path and entry is None:
+        raise _missing(here)
+    if entry is not None and entry.kind != "directory":
+        return redirect(url_for("files.blob", owner=owner, name=name, rest=rest))
+    shown = readme(files, access.repository, here, here.path)
+    return render("tree.html", TreePage(frame(access, "files"), here, listing(files, here), shown))
+
+
+@blueprint.get("/blob/<path:rest>")
+def blob(owner: str, name: str, rest: str) -> Response | str:
+    """A file."""
+    access = auth.access(owner, name)
+    here = spot(access.repository, rest)
+    files = services().repositories.tree(access.repository.id, here.commit.sha)
+    entry = files.entry(here.path) if here.path else None
+    if entry is not None and entry.kind == "directory" or not here.path:
+        return redirect(url_for("files.tree", owner=owner, name=name, rest=rest))
+    if entry is None or entry.kind == "submodule":
+        raise _missing(here)
+    page = BlobPage(frame(access, "files"), here, entry.size)
+    if mimetypes.guess_type(here.path)[0] in PICTURES:
+        page = BlobPage(page.frame, here, entry.size, picture=True)
+    elif entry.size > SHOWN_LIMIT:
+        page = BlobPage(page.frame, here, entry.size, too_large=True)
+    else:
+        data = files.read(here.path, SHOWN_LIMIT)
+        if b"\0" not in data[:8000]:
+            page = BlobPage(page.frame, here, entry.size, highlighted(here.path, data.decode("utf-8", "replace")))
+    return render("blob.html", page)
+
+
+@blueprint.get("/raw/<path:rest>")
+def raw(owner: str, name: str, rest: str) -> Response:
+    """A file's bytes, in a sandbox: nothing in them runs here."""
+    access = auth.access(owner, name)
+    here = spot(access.repository, rest)
+    files = services().repositories.tree(access.repository.id, here.commit.sha)
+    return plain(posixpath.basename(here.path), files.read(here.path, RAW_LIMIT))
+
+
+def plain(name: str, data: bytes) -> Response:
+    """Bytes from a repository or a run as an answer: pictures and text are shown, the rest is downloaded."""
+    guessed = mimetypes.guess_type(name)[0]
+    response = make_response(data)
+    if guessed in PICTURES:
+        response.content_type = guessed
+    elif b"\0" not in data[:8000]:
+        response.content_type = "text/plain; charset=utf-8"
+    else:
+        response.content_type = "application/octet-stream"
+        response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.headers["Content-Security-Policy"] = security.SANDBOX
+    return response
+
+
+def _missing(here: Spot) -> errors.NotFound:
+    return errors.NotFound(
+        text("There is no file “%(path)s” at %(ref)s.", path=here.path, ref=here.ref),
+        text("It may have been moved or deleted; look through the folders from the top."),
+    )

@@ -1,0 +1,83 @@
+"""What a run left behind, as files: its logs and its outputs."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from refmill import errors
+from refmill.model.runs import Run
+from refmill.ports.logs import Logs
+from refmill.texts import text
+from refmill_web import auth, security
+from refmill_web.logview import view
+from refmill_web.services import services
+from refmill_web.values import outputs
+from refmill_web.views.files import RAW_LIMIT, plain
+
+blueprint = Blueprint("results", __name__, url_prefix="/<owner>/<name>/runs/<int:number>")
+CHUNK = 1000
+
+
+def _attempt(run: Run, address: str) -> int:
+    given = request.args.get("attempt", type=int)
+    if given:
+        return given
+    return next((stage.attempt for stage in services().runs.stages(run.id) if stage.address == address), 1)
+
+
+@blueprint.get("/log.json")
+def log_lines(owner: str, name: str, number: int) -> Response:
+    """Lines of a stage's log from `start` (negative: from the end): {rows, next, complete}."""
+    access = auth.access(owner, name)
+    run = services().runs.by_number(access.repository.id, number)
+    address = request.args.get("stage", "")
+    start, limit = request.args.get("start", 1, type=int), request.args.get("limit", CHUNK, type=int)
+    page = services().logs.read(run, address, _attempt(run, address), start=start, limit=max(1, min(limit, CHUNK)))
+    shown = view(page)
+    return jsonify({"rows": shown.rows, "next": shown.next, "complete": shown.complete})
+
+
+@blueprint.get("/log.txt")
+def log_text(owner: str, name: str, number: int) -> Response:
+    """A stage's whole log for download, each line with its time."""
+    access = auth.access(owner, name)
+    run = services().runs.by_number(access.repository.id, number)
+    address = request.args.get("stage", "")
+    lines = _lines(services().logs, run, address, _attempt(run, address))
+    response = Response(lines, content_type="text/plain; charset=utf-8")
+    safe = "".join(character if character.isalnum() or character in "-_@." else "-" for character in address)
+    response.headers.set("Content-Disposition", "attachment", filename=f"{access.repository.name}-{number}-{safe}.log")
+    response.headers["Content-Security-Policy"] = security.SANDBOX
+    return response
+
+
+def _lines(logs: Logs, run: Run, address: str, attempt: int) -> Iterator[str]:
+    start = 1
+    while True:
+        page = logs.read(run, address, attempt, start=start, limit=CHUNK)
+        for line in page.lines:
+            when = datetime.fromtimestamp(line.time / 1e6, UTC).isoformat(timespec="milliseconds")
+            yield f"{when.removesuffix('+00:00')}Z {line.text}\n"
+        if not page.lines or page.next <= start:
+            return
+        start = page.next
+
+
+@blueprint.get("/outputs/<path:path>")
+def output(owner: str, name: str, number: int, path: str) -> AnyResponse:
+    """An output file of the run, in a sandbox; directories and large files are for `dvc pull`."""
+    access = auth.access(owner, name)
+    run = services().runs.by_number(access.repository.id, number)
+    found = outputs(services().runs.plan(run.id), services().runs.stages(run.id)).get(path)
+    md5 = str(found.get("md5", "")) if found else ""
+    if not md5 or md5.endswith(".dir"):
+        raise errors.NotFound(
+            text("Run #%(number)s has no output file “%(path)s”.", number=number, path=path[:200]),
+            text("Directories come with `dvc pull` in a clone."),
+        )
+    return plain(posixpath.basename(path), services().objects(run.repository_id).read(md5, RAW_LIMIT))

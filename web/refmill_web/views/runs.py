@@ -1,0 +1,149 @@
+"""Runs: across repositories, of one repository, one run with its stages, and what people ask of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlencode
+
+from flask import Blueprint, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from refmill import errors
+from refmill.model.people import Repository
+from refmill.model.runs import RUN_ENDED, RUN_STATUSES, Run, RunStatus, StageRun
+from refmill.texts import text
+from refmill_web import auth
+from refmill_web.logview import TAIL, LogView, view
+from refmill_web.reports import RunReport, StageReport, default_stage, report, stage_report
+from refmill_web.services import services
+from refmill_web.shell import Frame, frame, render
+from refmill_web.tables import Tables, tables
+from refmill_web.views.live import state
+
+blueprint = Blueprint("runs", __name__)
+PAGE = 50
+WISHES: Mapping[str, frozenset[RunStatus]] = {
+    "stop": frozenset({"queued", "running", "paused"}),
+    "pause": frozenset({"queued", "running"}),
+    "resume": frozenset({"paused"}),
+    "retry": RUN_ENDED,
+}
+"""What can be asked of a run, and at which status."""
+RETRY_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class RunsPage:
+    """The context of runs.html; `frame` is None across repositories."""
+
+    frame: Frame | None
+    runs: Sequence[Run]
+    stages: Mapping[str, Sequence[StageRun]]
+    counts: Mapping[RunStatus, int]
+    status: RunStatus | None
+    older: str | None
+    pushable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """The context of run.html. `state` is what the graph island starts with (see views/live.py)."""
+
+    frame: Frame
+    report: RunReport
+    stage: StageReport | None
+    log: LogView | None
+    line: int | None
+    tables: Tables
+    previous: Run | None
+    state: Mapping[str, object]
+    wishes: frozenset[str]
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.report.run
+
+
+@blueprint.get("/runs")
+def everywhere() -> str:
+    """The runs of all repositories that the asker may see."""
+    return _list(None, services().catalogue.visible(auth.user()))
+
+
+@blueprint.get("/<owner>/<name>/runs")
+def of_repository(owner: str, name: str) -> str:
+    """The runs of one repository."""
+    access = auth.access(owner, name)
+    return _list(frame(access, "runs"), [access.repository])
+
+
+def _list(head: Frame | None, repositories: Sequence[Repository]) -> str:
+    asked = request.args.get("status", "")
+    status = cast(RunStatus, asked) if asked in RUN_STATUSES else None
+    before = request.args.get("before", type=int)
+    ids = [repository.id for repository in repositories]
+    found = services().runs.list(ids, statuses=(status,) if status else (), limit=PAGE + 1, before=before) if ids else ()
+    runs = found[:PAGE]
+    older = urlencode({"status": status or "", "before": runs[-1].created}) if len(found) > PAGE else None
+    stages = services().history.stages_of([run.id for run in runs]) if runs else {}
+    counts = services().history.counts(ids) if ids else {}
+    pushable = head is not None and head.access.may("write")
+    return render("runs.html", RunsPage(head, runs, stages, counts, status, f"?{older}" if older else None, pushable))
+
+
+@blueprint.get("/<owner>/<name>/runs/<int:number>")
+def run(owner: str, name: str, number: int) -> str:
+    """One run; with `part` only that piece of the page, for its script: `stage` or `results`."""
+    access = auth.access(owner, name)
+    whole = report(services().runs.by_number(access.repository.id, number))
+    part = request.args.get("part")
+    address = request.args.get("stage") or default_stage(whole)
+    stage = stage_report(whole, address) if address else None
+    line = request.args.get("line", type=int)
+    log = _log(whole.run, stage, line) if part != "results" else None
+    previous = services().history.previous(whole.run)
+    page = RunPage(
+        frame(access, "runs"), whole, stage, log, line, tables(whole, previous), previous, state(whole),
+        frozenset(wish for wish, at in WISHES.items() if whole.run.status in at and access.may("write")),
+    )  # fmt: skip
+    return render({"stage": "run_stage.html", "results": "run_results.html"}.get(part or "", "run.html"), page)
+
+
+def _log(run: Run, stage: StageReport | None, line: int | None) -> LogView | None:
+    if stage is None or stage.course is None:
+        return None
+    attempt = stage.course.attempt
+    start = max(1, line - TAIL // 2) if line and line > 0 else -TAIL
+    return view(services().logs.read(run, stage.node.address, attempt, start=start, limit=TAIL))
+
+
+@blueprint.post("/<owner>/<name>/runs/<int:number>/<any(stop, pause, resume, retry):wish>")
+def ask(owner: str, name: str, number: int, wish: str) -> Response:
+    """Leave a wish for the engine. A retry makes a new run: go there as soon as it is known."""
+    access = auth.access(owner, name, "write")
+    run = services().runs.by_number(access.repository.id, number)
+    if run.status not in WISHES[wish]:
+        raise errors.Conflict(
+            text("Run #%(number)s cannot do that any more: it is %(status)s.", number=number, status=run.status),
+            text("Load its page again to see where it stands."),
+        )
+    services().states.ask(run.id, wish)
+    services().journal.note(auth.signed_in().name, f"run-{wish}", f"{access.repository.full_name}#{number}")
+    services().bell.ring("wishes")
+    there = _retried(run) if wish == "retry" else run
+    return redirect(url_for("runs.run", owner=owner, name=name, number=there.number), 303)
+
+
+def _retried(run: Run) -> Run:
+    """The run that a retry of `run` made, or `run` itself if it is not there within a moment."""
+    until = time.monotonic() + RETRY_SECONDS
+    while time.monotonic() < until:
+        newest = services().runs.list([run.repository_id], limit=1)
+        if newest and newest[0].number > run.number and newest[0].commit == run.commit:
+            return newest[0]
+        services().bell.wait(frozenset({"runs", f"run:{run.id}"}), 0.1)
+    return run

@@ -1,0 +1,259 @@
+"""Puts the parts together: which class stands behind which port, in which process.
+
+The rule to keep: nothing here decides anything; a newcomer reads it to find the class behind a port.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import uv
+
+from refmill import errors, specs
+from refmill.clients.catalogues import translate
+from refmill.clients.database import Records
+from refmill.clients.resolver.client import SocketResolver
+from refmill.engine.environments import Environments
+from refmill.engine.sandbox import Mode, Sandbox
+from refmill.flows.control import Control
+from refmill.flows.planning import EVERYWHERE, Planner, Storage
+from refmill.flows.receive import Reception
+from refmill.flows.recording import Recorder
+from refmill.model.people import Repository
+from refmill.model.plans import Plan
+from refmill.model.runs import STAGE_ENDED, Run
+from refmill.ports.engines import Engine, RunOrder, StageSettings
+from refmill.ports.repositories import Refs, Repositories
+from refmill.ports.resolver import Checked, Resolver, Source
+from refmill.ports.waking import Bell
+from refmill.settings import Settings
+from refmill.texts import Translate
+from refmill_repos.refs import BareRefs
+from refmill_repos.smart_http import GitHTTP
+from refmill_repos.store import BareRepositories, clean
+from refmill_web import archive, local_engine, places
+from refmill_web.app import create_app
+from refmill_web.cli.speech import language
+from refmill_web.gate import Gate
+from refmill_web.git_listener import Listener
+from refmill_web.imports import HostedImports
+from refmill_web.remote import DataRemote
+from refmill_web.services import Services
+
+DATA_REMOTE = re.compile(r"/[^/]+/[^/]+\.dvc(/|$)")
+FOLDERS = ("run", "repos", "objects", "env", "work", "cache", "tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every process of a platform has."""
+
+    settings: Settings
+    address: str
+    records: Records
+    repositories: Repositories
+    refs: Refs
+    resolver: Resolver
+    storage: Storage
+    bell: Bell
+    gate: Gate
+
+    def speak(self, user: str) -> Translate:
+        """The translation into a user's language; the installation's where they chose none."""
+        found = self.records.people.find(user) if user else None
+        return translate((found.language if found else "") or self.settings.language or language())
+
+    def address_of(self, repository: Repository) -> str:
+        """A repository's address, without an ending."""
+        return f"{self.address}/{repository.full_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """What only the engine's process has."""
+
+    parts: Parts
+    engine: Engine
+    planner: Planner
+    control: Control
+
+    def repositories(self) -> Sequence[Repository]:
+        """All of them."""
+        return self.parts.records.catalogue.visible(EVERYWHERE)
+
+
+def prepare(settings: Settings, address: str) -> None:
+    """Once at start-up, before any part runs: folders, what a SIGKILL left, the database's schema, the address."""
+    for name in FOLDERS:
+        settings.path(name).mkdir(parents=True, exist_ok=True)
+    os.chmod(settings.data, 0o700)
+    for socket in settings.path("run").glob("*.sock"):
+        socket.unlink(missing_ok=True)
+    clean(settings.path("repos"))
+    secret = settings.path("secret.key")
+    if not secret.exists():
+        new = secret.with_suffix(".new")
+        new.write_text(secrets.token_hex(32))
+        new.chmod(0o600)
+        new.replace(secret)
+    places.records(settings).close()
+    settings.path("run", "address.json").write_text(json.dumps({"address": address, "pid": os.getpid()}))
+
+
+def parts(settings: Settings, address: str) -> Parts:
+    """Everything that web and engine share the making of."""
+    kept = places.records(settings)
+    repositories = BareRepositories(settings.path("repos"))
+    gate = Gate(
+        kept.people, kept.catalogue, repositories, push_to_create=settings.push_to_create, reserved=places.RESERVED
+    )
+    return Parts(
+        settings, address, kept, repositories, BareRefs(settings.path("repos")),
+        SocketResolver(settings.path("run", "resolver.sock")), places.storage(settings), places.bell(settings), gate,
+    )  # fmt: skip
+
+
+def reception(parts: Parts) -> Reception:
+    """The flow that receives pushes."""
+    return Reception(
+        inbox=parts.records.inbox, catalogue=parts.records.catalogue, repositories=parts.repositories, refs=parts.refs,
+        resolver=parts.resolver, bell=parts.bell, speak=parts.speak, address=parts.address_of,
+    )  # fmt: skip
+
+
+def works(parts: Parts) -> Works:
+    """Planner, engine and recorder, for the engine's process."""
+    kept = parts.records
+    recorder = Recorder(
+        runs=kept.runs, states=kept.states, repositories=parts.repositories, refs=parts.refs, bell=parts.bell,
+        commits_results=lambda run: _checked(parts, run).documents.pipeline.results == "commit",
+        archive=lambda run: archive.keep(parts.settings, kept, run),
+    )  # fmt: skip
+    sandbox = Sandbox(cast(Mode, parts.settings.sandbox), network=parts.settings.network)
+    engine = local_engine.make(
+        parts.settings,
+        listener=recorder,
+        storage=parts.storage,
+        repositories=parts.repositories,
+        environments=environments(parts.settings, sandbox),
+        sandbox=sandbox,
+    )
+    planner = Planner(
+        inbox=kept.inbox, catalogue=kept.catalogue, runs=kept.runs, states=kept.states, waiting=kept.waiting,
+        repositories=parts.repositories, refs=parts.refs, resolver=parts.resolver, storage=parts.storage,
+        imports=HostedImports(parts.gate, parts.storage.objects, parts.address, parts.settings.path("tmp")),
+        bell=parts.bell, submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
+        speak=parts.speak, address=parts.address_of,
+    )  # fmt: skip
+    control = Control(kept.runs, kept.states, kept.catalogue, parts.refs, engine, planner, parts.bell)
+    return Works(parts, engine, planner, control)
+
+
+def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
+    """A run as the engine takes it, with the platform's defaults where refmill.yaml says nothing."""
+    repository = parts.records.catalogue.get(run.repository_id)
+    owner = parts.records.people.find(repository.owner)
+    tree = parts.repositories.tree(run.repository_id, run.commit)
+    default = StageSettings(
+        cpu=parts.settings.stage_cpus, memory=int(specs.quantity(parts.settings.stage_memory)),
+        timeout=parts.settings.stage_timeout or None,
+        requirements="requirements.txt" if tree.entry("requirements.txt") else "",
+    )  # fmt: skip
+    ended = {stage.address: stage for stage in parts.records.runs.stages(run.id) if stage.status in STAGE_ENDED}
+    return RunOrder(
+        run, plan, specs.all_settings(checked.documents, plan.pipeline, default), repository.owner, ended,
+        checked.documents.pipeline.on_error, trusted=parts.settings.trust_all_users or bool(owner and owner.trusted),
+    )  # fmt: skip
+
+
+def _checked(parts: Parts, run: Run) -> Checked:
+    return parts.resolver.check(Source(parts.repositories.path(run.repository_id), run.commit))
+
+
+def environments(settings: Settings, sandbox: Sandbox | None = None) -> Environments:
+    """Where stages' environments are made and found."""
+    return Environments(
+        settings.path("env"),
+        settings.path("cache", "uv"),
+        uv=uv.find_uv_bin(),
+        sandbox=sandbox or Sandbox(cast(Mode, settings.sandbox), network=settings.network),
+        wheels_only=settings.wheels_only,
+        index=settings.pip_index,
+    )
+
+
+def web_application(parts: Parts) -> WSGIApplication:
+    """All that the web's process answers: git, the data remote, and the pages for the rest."""
+    git = GitHTTP(
+        gate=parts.gate,
+        listener=Listener(reception(parts)),
+        root=parts.settings.path("repos"),
+        push_limit=int(specs.quantity(parts.settings.push_limit)),
+        translate=translate(parts.settings.language or language()),
+    )
+
+    def arrived(repository_id: str, md5: str) -> None:
+        if parts.records.waiting.arrived(repository_id, md5):
+            parts.bell.ring("objects")
+
+    data = DataRemote(
+        parts.gate,
+        lambda repository_id: places.objects(parts.settings, repository_id),
+        arrived,
+        limit=int(specs.quantity(parts.settings.object_limit)),
+    )
+    pages = create_app(services(parts))
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if GitHTTP.handles(path):
+            return git(environ, start_response)
+        if DATA_REMOTE.match(path):
+            return data(environ, start_response)
+        return pages(environ, start_response)
+
+    return answer
+
+
+def services(parts: Parts) -> Services:
+    """What the pages may ask."""
+    kept = parts.records
+    return Services(
+        settings=parts.settings,
+        people=kept.people,
+        profiles=kept.profiles,
+        sessions=kept.sessions,
+        journal=kept.journal,
+        catalogue=kept.catalogue,
+        runs=kept.runs,
+        states=kept.states,
+        history=kept.history,
+        repositories=parts.repositories,
+        refs=parts.refs,
+        bell=parts.bell,
+        logs=places.logs(parts.settings),
+        objects=parts.storage.objects,
+        ready=lambda: _silent(parts),
+    )
+
+
+def _silent(parts: Parts) -> list[str]:
+    """Parts of the platform that do not answer now."""
+    missing: list[str] = []
+    try:
+        parts.records.people.find("nobody")
+    except errors.RefmillError:
+        missing.append("database")
+    probe = Source(parts.settings.path("run"))
+    try:
+        parts.resolver.check(probe)
+    except errors.RefmillError:
+        missing.append("resolver")
+    return missing
