@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -182,3 +183,8 @@ def _put(repository: pygit2.Repository, index: pygit2.Index, path: str, data: by
     executable = standing is not None and standing.mode == pygit2.GIT_FILEMODE_BLOB_EXECUTABLE
     mode = pygit2.enums.FileMode.BLOB_EXECUTABLE if executable else pygit2.enums.FileMode.BLOB
     index.add(pygit2.IndexEntry(path, repository.create_blob(data), mode))
+
+
+def _escaped(path: str) -> str:
+    """`path` as a pathspec that means just itself."""
+    return re.sub(r"([*?\[\]\\!])", r"\\\1", path)

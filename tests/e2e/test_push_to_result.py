@@ -16,9 +16,10 @@ stages:
   sum:
     foreach: [one, two]
     do:
-      cmd: sh add.sh ${item} < sorted.txt > sums/${item}.json
+      cmd: mkdir -p sums && sh add.sh ${item} < sorted.txt > sums/${item}.json
       deps: [sorted.txt, add.sh]
-      params: [factor.${item}]
+      params:
+        - factor.${item}
       outs:
         - sums/${item}.json
   report:
@@ -100,12 +101,12 @@ def test_a_push_that_changes_nothing_relevant_ends_at_once(
 def test_a_broken_file_is_refused_with_its_place_and_remedy(
     platform: Platform, project: Callable[[dict[str, str]], Copy], name: str
 ) -> None:
-    copy = project(FILES | {"dvc.yaml": "stages:\n  one:\n    cmd: true\n    dep: [numbers.txt]\n    outs: [../x]\n"})
+    copy = project(FILES | {"dvc.yaml": "stages:\n  one:\n    cmd: echo\n    dep: [a]\n  two:\n    cmd: echo\n    outs: [../x]\n"})
     url = platform.url(f"alice/{name}", "alice")
     pushed = copy.git("push", url, "main", check=False)
     assert pushed.returncode != 0
     assert "dvc.yaml:4:5" in pushed.stderr
-    assert "dvc.yaml:5" in pushed.stderr
+    assert "dvc.yaml:7" in pushed.stderr
     assert "deps" in pushed.stderr
     assert platform.runs(f"alice/{name}") == []
     assert copy.git("ls-remote", url).stdout == ""

@@ -16,6 +16,7 @@ from typing import Any
 from refmill import errors, specs
 from refmill.flows.answers import blocked_lines, invalid_lines, plan_lines
 from refmill.model.people import Repository, User
+from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import ZERO, Event, RefUpdate
 from refmill.model.runs import Run, StageRun, StageStatus, run_id
@@ -208,9 +209,15 @@ class Planner:
         for file, missing in make.missing_data(pipeline, memory).items():
             if source := pipeline.data[file].source:
                 self._imports.bring(wish.user, source.url, [item.md5 for item in missing], into=repository.id)
-        plan = make.make(pipeline, memory, force=wish.force)
+        plan = make.make(pipeline, memory, force=wish.force, earlier=self._earlier(repository))
         LOG.info("planned %s of %s at %s: %d stages", identity, repository.full_name, wish.commit.sha, len(plan.stages))
         return replace(plan, warnings=tuple(problem.message for problem in checked.problems if problem.warning))
+
+    def _earlier(self, repository: Repository) -> dict[str, LockEntry]:
+        """The results of the newest run that succeeded, by address: what reasons compare with."""
+        for run in self._runs.list([repository.id], statuses=("succeeded",), limit=1):
+            return {stage.address: stage.entry for stage in self._runs.stages(run.id) if stage.entry}
+        return {}
 
     def _supersede(self, run: Run) -> None:
         for other in self._runs.list([run.repository_id], statuses=("queued", "running", "paused"), limit=1000):

@@ -32,10 +32,16 @@ class Memory:
 
 def decide(
     stage: Stage, inputs: Inputs, locked: LockEntry | None, memory: Memory, *,
-    upstream: tuple[str, ...] = (), force: bool = False,
+    upstream: tuple[str, ...] = (), force: bool = False, earlier: LockEntry | None = None,
 ) -> StagePlan:  # fmt: skip
-    """The verdict on one stage, with its reasons and its lock entry as far as it is known."""
+    """The verdict on one stage, with its reasons and its lock entry as far as it is known.
+
+    `earlier` is the stage's result in an earlier run that no dvc.lock here records: it changes no verdict, but tells
+    what changed since, where there is nothing else to compare with.
+    """
     reasons = [Reason("forced", text("it was asked for"))] if force else differences(stage, inputs, locked)
+    if locked is None and earlier is not None and not force:
+        reasons = differences(stage, inputs, earlier) or reasons
     known = lockfile.entry(stage, inputs.deps, inputs.params, {})
     if inputs.absent:
         return StagePlan(stage, "blocked", (*map(_absent, inputs.absent), *reasons), known, upstream)

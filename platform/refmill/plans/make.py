@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from refmill.model.pipelines import DataFile, Pipeline
+from refmill.model.pipelines import DataFile, LockEntry, Pipeline
 from refmill.model.plans import DataPlan, MissingObject, Plan, Reason, StagePlan
 from refmill.plans.decide import Memory, absent_objects, decide
 from refmill.plans.inputs import Sources
@@ -12,10 +12,11 @@ from refmill.texts import text
 
 
 def make(
-    pipeline: Pipeline, memory: Memory, *, force: Collection[str] = (), only: Collection[str] | None = None
-) -> Plan:
+    pipeline: Pipeline, memory: Memory, *, force: Collection[str] = (), only: Collection[str] | None = None,
+    earlier: Mapping[str, LockEntry] | None = None,
+) -> Plan:  # fmt: skip
     """The plan for `pipeline`. `force` are addresses that run whatever is known; `only` limits it to some addresses
-    (their ancestors are the caller's to add)."""
+    (their ancestors are the caller's to add). `earlier` are results of an earlier run by address, for the reasons."""
     sources = Sources(pipeline, memory.tree, memory.objects)
     stages: list[StagePlan] = []
     for address in pipeline.order:
@@ -25,6 +26,7 @@ def make(
         made = decide(
             stage, sources.inputs(stage), pipeline.lock.get(address), memory,
             upstream=pipeline.upstream.get(address, ()), force=address in force,
+            earlier=(earlier or {}).get(address),
         )  # fmt: skip
         if made.verdict == "cached":
             sources.learn(stage, made.entry)

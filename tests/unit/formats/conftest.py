@@ -120,7 +120,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("oracle") / "project"
     make_project(root, {**FILES, "other.toml": '[a]\nb = [1, 2.5]\n\n[when]\nx = "y"\n'})
     before = {".gitignore": (root / ".gitignore").read_bytes()}
-    dvc(root, "repro", "-q")
+    dvc(root, "repro")
     return Project(root, before)
 
 
