@@ -76,13 +76,15 @@ def _platform(data: Path, port: int | None) -> Iterator[tuple[Platform, Settings
         chosen = settings.load({"data": data, "port": wanted, "language": language()})
         platform = Platform(chosen, quiet=True)
         try:
-            platform.__enter__()
+            platform.start()
         except errors.Conflict:
             if wanted == 0 or port is not None or parent.is_running(chosen):
                 raise
             continue
-        with platform:
-            yield platform, chosen
+        try:
+            yield platform, platform.settings
+        finally:
+            platform.close()
         return
 
 

@@ -58,7 +58,17 @@ class Platform(AbstractContextManager["Platform"]):
         """Where people reach it, without a slash at the end."""
         return self._settings.url.rstrip("/") or f"http://{_host(self._settings.host)}:{self._settings.port}"
 
+    @property
+    def settings(self) -> Settings:
+        """The settings in force, with the port that is really listened on."""
+        return self._settings
+
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start everything; returns when all parts are ready. Raises Conflict, Unavailable."""
         self._settings.data.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(self._settings)
         try:
@@ -72,7 +82,6 @@ class Platform(AbstractContextManager["Platform"]):
         except BaseException:
             self.close()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
