@@ -179,7 +179,7 @@ def _put(repository: pygit2.Repository, index: pygit2.Index, path: str, data: by
         above = "/".join(parts[:depth])
         if above in index:
             index.remove(above)
-    index.remove_all([f"{_escaped(path)}/*"])  # and a directory gives way to a file
+    index.remove_directory(path)  # and a directory gives way to a file
     executable = standing is not None and standing.mode == pygit2.GIT_FILEMODE_BLOB_EXECUTABLE
     mode = pygit2.enums.FileMode.BLOB_EXECUTABLE if executable else pygit2.enums.FileMode.BLOB
     index.add(pygit2.IndexEntry(path, repository.create_blob(data), mode))

@@ -35,6 +35,17 @@ stages:
     "add.sh": "while read n; do echo \"$1 $n\"; done\n",
 }
 
+WIDE = """\
+stages:
+  wide:
+    matrix:
+      n: [1, 2, 3, 4, 5, 6, 7, 8]
+    cmd: sleep 0.1 && echo ${item.n} > out${item.n}.txt
+    deps: [seed.txt]
+    outs:
+      - out${item.n}.txt
+"""
+
 
 def test_a_push_runs_the_pipeline_and_a_clone_gets_the_result(
     platform: Platform, project: Callable[[dict[str, str]], Copy], name: str, tmp_path: Path
@@ -110,3 +121,14 @@ def test_a_broken_file_is_refused_with_its_place_and_remedy(
     assert "deps" in pushed.stderr
     assert platform.runs(f"alice/{name}") == []
     assert copy.git("ls-remote", url).stdout == ""
+
+
+def test_more_stages_than_cores_all_end_with_one_attempt(
+    platform: Platform, project: Callable[[dict[str, str]], Copy], name: str
+) -> None:
+    copy = project({"dvc.yaml": WIDE, "seed.txt": "1\n"})
+    copy.git("push", platform.url(f"alice/{name}", "alice"), "main")
+    run = platform.ended(f"alice/{name}")
+    assert run["status"] == "succeeded"
+    assert {(stage["status"], stage["attempt"]) for stage in run["stages"]} == {("succeeded", 1)}
+    assert len(run["stages"]) == 8

@@ -6,6 +6,7 @@ from flask import Flask
 from jinja2 import StrictUndefined
 
 from refmill_web import auth, csrf, display, failures, i18n, security, shell
+from refmill_web.places import RESERVED
 from refmill_web.services import KEY, Services
 from refmill_web.views import accounts, commits, files, health, live, repositories, results, runs, start
 
@@ -32,11 +33,3 @@ def reserved_words(app: Flask) -> frozenset[str]:
     """First words of the platform's own addresses, which no user may have as a name."""
     words = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()}
     return frozenset(word.lower() for word in words if word and "<" not in word) | RESERVED
-
-
-RESERVED = frozenset(
-    "about admin api assets auth blog docs explore favicon.ico healthz help import login logout metrics mlflow new"
-    " org orgs queue readyz refmill register robots.txt runs search security settings static status support terms"
-    " user users ws".split()
-)
-"""Words that are reserved even before a page stands there."""

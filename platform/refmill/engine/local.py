@@ -198,7 +198,9 @@ class LocalEngine:
             self._schedule()
         if stage.grant is None and not stage.told:
             stage.told = True
-            self._tell_stage(course, StageRun(stage.address, "queued", stage.attempt + 1))
+            # Its workspace may be made ahead already, and then the attempt has its number.
+            begun = stage.preparing or stage.prepared
+            self._tell_stage(course, StageRun(stage.address, "queued", stage.attempt if begun else stage.attempt + 1))
 
     def _schedule(self) -> None:
         """Start what there is room for, and make the next ones ready."""

@@ -69,14 +69,28 @@ def _params(stage: Stage, inputs: Inputs, locked: LockEntry) -> Iterator[Reason]
             yield Reason("parameter", text("%(file)s is a new parameter file", file=item.path), item.root)
             continue
         for key in item.keys or dict.fromkeys([*new, *old]):
-            if (key in old) != (key in new) or old.get(key) != new.get(key):
-                was, now = (_shown(values[key]) if key in values else "–" for values in (old, new))
-                message = text("%(file)s: %(key)s %(old)s → %(new)s", file=item.path, key=key, old=was, new=now)
-                yield Reason("parameter", message, f"{item.root}:{key}", was, now)
+            for leaf, was, now in _leaves(key, old.get(key, _NOTHING), new.get(key, _NOTHING)):
+                before, after = _shown(was), _shown(now)
+                message = text("%(file)s: %(key)s %(old)s → %(new)s", file=item.path, key=leaf, old=before, new=after)
+                yield Reason("parameter", message, f"{item.root}:{leaf}", before, after)
+
+
+_NOTHING = object()
+
+
+def _leaves(key: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The single values in which two values differ, each by its dotted key; nothing where they are equal."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in dict.fromkeys([*new, *old]):
+            yield from _leaves(f"{key}.{name}", old.get(name, _NOTHING), new.get(name, _NOTHING))
+    elif old is _NOTHING or new is _NOTHING or old != new:
+        yield key, old, new
 
 
 def _shown(value: Any) -> str:
     """A value on one line, cut where it is long."""
+    if value is _NOTHING:
+        return "–"
     plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     plain = " ".join(plain.split())
     return plain if len(plain) <= SHOWN else plain[: SHOWN - 1] + "…"
