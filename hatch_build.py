@@ -74,13 +74,17 @@ class FrontEnd(BuildHookInterface[Any]):
             "NPM_CONFIG_UPDATE_NOTIFIER": "false",
         }
         done = subprocess.run(
-            command, cwd=self._sources, env=environ, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            command,
+            cwd=self._sources,
+            env=environ,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
         if done.returncode != 0:
             print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-            raise SystemExit(
-                "The pages could not be built, see above. Without them: REFMILL_SKIP_UI=1 make install"
-            )
+            raise SystemExit("The pages could not be built, see above. Without them: REFMILL_SKIP_UI=1 make install")
 
 
 def _node() -> Path:

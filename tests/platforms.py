@@ -72,7 +72,9 @@ class Platform:
     def refmill(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
         """A command on the data directory."""
         command = [REFMILL, *arguments, "--data", str(self.data)]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=os.environ | self.environment)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, check=False, env=os.environ | self.environment
+        )
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
@@ -99,7 +101,9 @@ class Platform:
         over = {"succeeded", "failed", "stopped", "superseded", "nothing"}
 
         def look() -> dict[str, Any] | None:
-            return next((run for run in self.runs(repository) if run["number"] == number and run["status"] in over), None)
+            return next(
+                (run for run in self.runs(repository) if run["number"] == number and run["status"] in over), None
+            )
 
         return wait(look, f"{repository}#{number} ends; {self.log()[-3000:]}", seconds)
 
@@ -113,7 +117,9 @@ class Copy:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command there."""
-        done = subprocess.run(command, cwd=self.path, capture_output=True, text=True, check=False, env=os.environ | self.environment)
+        done = subprocess.run(
+            command, cwd=self.path, capture_output=True, text=True, check=False, env=os.environ | self.environment
+        )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 

@@ -119,7 +119,7 @@ class CheckoutFilter:
         return self._child.process
 
     def _options(self) -> list[str]:
-        return [f"--git-dir={self._path}", f"--work-tree={str(self._child.folder)}"]
+        return [f"--git-dir={self._path}", f"--work-tree={self._child.folder!s}"]
 
     def _environment(self) -> dict[str, str]:
         return children.environment(children.quarantined(self._path, self._quarantine))

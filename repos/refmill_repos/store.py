@@ -106,6 +106,12 @@ class BareRepositories:
         made.replace(place / "HEAD")
         _sync(place)
 
+    def pack_refs(self, repository_id: str) -> None:
+        """Put all refs into one file: pushes and fetches read every ref, and a file for each makes them slow."""
+        place = f"--git-dir={self.path(repository_id)}"
+        with guards.held(self._root) as fd:
+            children.run(["pack-refs", "--all"], options=[place], pass_fds=[fd])
+
     def maintain(self, repository_id: str) -> None:
         """Pack refs and objects; safe beside pushes, as nothing that is younger than two weeks is dropped."""
         place = f"--git-dir={self.path(repository_id)}"

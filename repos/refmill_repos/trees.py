@@ -193,9 +193,7 @@ def tree_factory(working_copy: Callable[[Source], Tree]) -> Callable[[Source], T
     return open_tree
 
 
-def _in_order(
-    folder: dict[str, tuple[int, pygit2.Oid]], prefix: str
-) -> Iterator[tuple[str, tuple[int, pygit2.Oid]]]:
+def _in_order(folder: dict[str, tuple[int, pygit2.Oid]], prefix: str) -> Iterator[tuple[str, tuple[int, pygit2.Oid]]]:
     """A directory's entries by full path: git's own order, in which a directory sorts as if its name ended in "/"."""
     return ((f"{prefix}{name}", place) for name, place in folder.items())
 

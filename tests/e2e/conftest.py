@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from platforms import Copy, Platform, new_copy
 
 _COUNT = itertools.count(1)

@@ -32,7 +32,7 @@ stages:
 """,
     "params.yaml": "factor:\n  one: 1\n  two: 2\n",
     "numbers.txt": "3\n1\n2\n",
-    "add.sh": "while read n; do echo \"$1 $n\"; done\n",
+    "add.sh": 'while read n; do echo "$1 $n"; done\n',
 }
 
 WIDE = """\
@@ -112,7 +112,9 @@ def test_a_push_that_changes_nothing_relevant_ends_at_once(
 def test_a_broken_file_is_refused_with_its_place_and_remedy(
     platform: Platform, project: Callable[[dict[str, str]], Copy], name: str
 ) -> None:
-    copy = project(FILES | {"dvc.yaml": "stages:\n  one:\n    cmd: echo\n    dep: [a]\n  two:\n    cmd: echo\n    outs: [../x]\n"})
+    copy = project(
+        FILES | {"dvc.yaml": "stages:\n  one:\n    cmd: echo\n    dep: [a]\n  two:\n    cmd: echo\n    outs: [../x]\n"}
+    )
     url = platform.url(f"alice/{name}", "alice")
     pushed = copy.git("push", url, "main", check=False)
     assert pushed.returncode != 0

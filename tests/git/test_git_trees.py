@@ -62,8 +62,8 @@ def test_what_stands_where(work: Path, git: Client) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["nothing", "a.txt/x", "link/b/c.bin", "out/passwd", "../work/a.txt", "a/../a.txt", "/a.txt", "a//b", "./a.txt", "a/",
-     ".git/config", "a.txt\0", "-h"],
+    ["nothing", "a.txt/x", "link/b/c.bin", "out/passwd", "../work/a.txt", "a/../a.txt", "/a.txt", "a//b", "./a.txt",
+     "a/", ".git/config", "a.txt\0", "-h"],
 )  # fmt: skip
 def test_what_is_not_there(work: Path, git: Client, path: str) -> None:
     tree = tree_of(work, git)
@@ -103,8 +103,8 @@ def test_only_a_full_sha_names_a_commit(work: Path, commit: str) -> None:
 
 
 ATTRIBUTES: dict[str, str | bytes] = {
-    ".gitattributes": "[attr]win eol=crlf\n*.txt text eol=crlf\n*.auto text=auto eol=crlf\n*.id ident\n*.sh text eol=lf\n"
-    "*.u16 text working-tree-encoding=UTF-16LE\nkept.txt -text\n",
+    ".gitattributes": "[attr]win eol=crlf\n*.txt text eol=crlf\n*.auto text=auto eol=crlf\n*.id ident\n"
+    "*.sh text eol=lf\n*.u16 text working-tree-encoding=UTF-16LE\nkept.txt -text\n",
     "plain.py": "a\nb\n",
     "a.txt": "a\nb\n",
     "kept.txt": "a\nb\n",
@@ -142,9 +142,7 @@ def test_attributes_above_the_project_count(git: Client, tmp_path: Path) -> None
     assert GitTree(tmp_path / "work", sha, project="p").md5("a.txt") == (hashlib.md5(b"a\r\n").hexdigest(), 3)
 
 
-def test_a_bomb_of_trees_is_walked_only_so_far(
-    git: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bomb_of_trees_is_walked_only_so_far(git: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "MAX_ENTRIES", 5000)
     git.commit(tmp_path / "work", {"f": "x"})
     tree = git("rev-parse", "HEAD:", cwd=tmp_path / "work").strip()

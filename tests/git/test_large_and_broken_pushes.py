@@ -50,7 +50,16 @@ def gunicorn(tmp_path: Path) -> Iterator[Gunicorn]:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)]),
         }
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listening.fileno()}"]
-        command += ["--worker-class", "gthread", "--threads", "16", "--log-level", "warning", "--no-control-socket", "gunicorn_app:application"]
+        command += [
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "16",
+            "--log-level",
+            "warning",
+            "--no-control-socket",
+            "gunicorn_app:application",
+        ]
         log = (tmp_path / "gunicorn.log").open("wb")
         server = subprocess.Popen(command, env=environment, pass_fds=[listening.fileno()], stdout=log, stderr=log)
         try:

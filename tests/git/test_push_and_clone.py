@@ -111,4 +111,3 @@ def test_the_branch_that_clones_check_out_is_not_deleted(git: Client, hosting: H
     hosting.gate.store.set_default_branch(hosting.gate.ids["alice/churn"], "other")
     git("push", "-q", hosting.url("alice/churn"), ":main", cwd=work)
     assert "HEAD branch: other" in git("remote", "show", hosting.url("alice/churn"), cwd=work)
-

@@ -85,9 +85,7 @@ def test_an_error_of_ours_refuses_in_its_own_words(git: Client, hosting: Hosting
     assert _remote(said) == ["the resolver does not answer", "Push again in a moment."]
 
 
-def test_a_bug_in_checking_refuses_and_is_logged(
-    git: Client, hosting: Hosting, work: Path, caplog: Any
-) -> None:
+def test_a_bug_in_checking_refuses_and_is_logged(git: Client, hosting: Hosting, work: Path, caplog: Any) -> None:
     def before(push: Push) -> Verdict:
         raise KeyError("secret detail")
 

@@ -29,9 +29,7 @@ def test_a_wrong_password_stays_outside(git: Client, hosting: Hosting, pushed: P
 def test_a_public_repository_is_read_by_all_and_written_by_few(git: Client, hosting: Hosting, pushed: Path) -> None:
     hosting.gate.public.add("alice/churn")
     assert "refs/heads/main" in git("ls-remote", hosting.url("alice/churn", user=""))
-    assert "could not read Username" in git(
-        "push", hosting.url("alice/churn", user=""), "main", cwd=pushed, fails=True
-    )
+    assert "could not read Username" in git("push", hosting.url("alice/churn", user=""), "main", cwd=pushed, fails=True)
 
 
 def test_somebody_who_is_forbidden_reads_why(git: Client, hosting: Hosting, pushed: Path) -> None:

@@ -29,7 +29,7 @@ def create_app(services: Services) -> Flask:
     return app
 
 
-def reserved_words(app: Flask) -> frozenset[str]:
-    """First words of the platform's own addresses, which no user may have as a name."""
+def first_words(app: Flask) -> frozenset[str]:
+    """First words of the pages' own addresses; no user may be called so (places.RESERVED has them all)."""
     words = {rule.rule.split("/")[1] for rule in app.url_map.iter_rules()}
-    return frozenset(word.lower() for word in words if word and "<" not in word) | RESERVED
+    return frozenset(word.lower() for word in words if word and "<" not in word)

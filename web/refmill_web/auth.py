@@ -80,7 +80,12 @@ def access(owner: str, name: str, role: Role = "read") -> Access:
     if not found.may(role):
         signed_in()
         raise errors.Forbidden(
-            text("Your role in %(name)s is “%(held)s”; this needs “%(needed)s”.", name=repository.full_name, held=held, needed=role),
+            text(
+                "Your role in %(name)s is “%(held)s”; this needs “%(needed)s”.",
+                name=repository.full_name,
+                held=held,
+                needed=role,
+            ),
             text("Ask an administrator of the repository for that role."),
         )
     return found

@@ -86,7 +86,9 @@ def _http(error: HTTPException) -> Answer | AnyResponse:
         message, remedy = text("What was sent is too large."), text("Data belongs into git or the data remote.")
     else:
         message, remedy = text("The request was not understood."), text("Go back and load the page again.")
-    return _answer(code, {404: "not-found", 405: "wrong-method", 413: "limit-exceeded"}.get(code, "wrong-use"), message, remedy)
+    return _answer(
+        code, {404: "not-found", 405: "wrong-method", 413: "limit-exceeded"}.get(code, "wrong-use"), message, remedy
+    )
 
 
 def _unforeseen(error: Exception) -> Answer:

@@ -13,6 +13,7 @@ from refmill.texts import text
 from refmill_repos.gate import Admission, Service
 from refmill_web.auth import Attempts
 
+
 class Gate:
     """Admits by token or password over basic authentication, and by role."""
 

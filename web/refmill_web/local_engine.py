@@ -21,7 +21,7 @@ from refmill.settings import Settings
 from refmill_web import places
 
 
-def make(  # noqa: PLR0913 - what the engine needs, each by its name
+def make(
     settings: Settings, *, listener: Listener, storage: Storage, repositories: Repositories, environments: Environments,
     sandbox: Sandbox,
 ) -> LocalEngine:  # fmt: skip

@@ -11,7 +11,9 @@ from refmill.ports.logs import LogLine, LogPage
 
 SHOWN_CHARACTERS = 4000
 TAIL = 500
-_ESCAPE = re.compile(r"\x1b\[([0-9;:]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f]")
+_ESCAPE = re.compile(
+    r"\x1b\[([0-9;:]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f]"
+)
 _WARNING = re.compile(r"\b(?:\w*Error|\w*Exception|\w*Warning|Traceback|CRITICAL|FATAL|ERROR)\b(?=[:\s(]|$)")
 
 

@@ -15,11 +15,43 @@ from refmill.ports.waking import Bell
 from refmill.settings import Settings
 
 RESERVED = frozenset(
-    (
-        "about admin api assets auth blog docs explore favicon.ico healthz help import login logout metrics mlflow new"
-        " org orgs queue readyz refmill register robots.txt runs search security settings static status support terms"
-        " user users ws"
-    ).split()  # noqa: SIM905 - a list of fifty words reads better so
+    [
+        "about",
+        "admin",
+        "api",
+        "assets",
+        "auth",
+        "blog",
+        "docs",
+        "explore",
+        "favicon.ico",
+        "healthz",
+        "help",
+        "import",
+        "login",
+        "logout",
+        "metrics",
+        "mlflow",
+        "new",
+        "org",
+        "orgs",
+        "queue",
+        "readyz",
+        "refmill",
+        "register",
+        "robots.txt",
+        "runs",
+        "search",
+        "security",
+        "settings",
+        "static",
+        "status",
+        "support",
+        "terms",
+        "user",
+        "users",
+        "ws",
+    ]
 )
 """First words of the platform's own addresses: no user is called so."""
 

@@ -118,7 +118,8 @@ def report(run: Run, plan: Plan | None = None) -> RunReport:
     typical = services().history.typical_seconds(run.repository_id, addresses) if run.status not in RUN_ENDED else {}
     known = {*addresses, *(item.data.address for item in plan.data)}
     upstream = {
-        address: tuple(other for other in plan.pipeline.upstream.get(address, ()) if other in known) for address in known
+        address: tuple(other for other in plan.pipeline.upstream.get(address, ()) if other in known)
+        for address in known
     }
     nodes = [_data_node(item, upstream) for item in plan.data]
     nodes += [_stage_node(item, course.get(item.stage.address), upstream, typical) for item in plan.stages]

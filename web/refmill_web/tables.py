@@ -53,10 +53,20 @@ def tables(whole: RunReport, previous: Run | None) -> Tables:
     params = compare(parameters(whole.plan, course), before[1])
     params.sort(key=lambda row: not row.changed)
     found = [
-        Output(path, item["stage"], str(item.get("md5", "")), item.get("size"), item.get("nfiles"), item["cache"], item["kind"])
+        Output(
+            path,
+            item["stage"],
+            str(item.get("md5", "")),
+            item.get("size"),
+            item.get("nfiles"),
+            item["cache"],
+            item["kind"],
+        )
         for path, item in outputs(whole.plan, course).items()
     ]
-    return Tables(tuple(compare(metrics(whole.run, whole.plan, course), before[0])), tuple(params), tuple(found), _lock(whole))
+    return Tables(
+        tuple(compare(metrics(whole.run, whole.plan, course), before[0])), tuple(params), tuple(found), _lock(whole)
+    )
 
 
 def _lock(whole: RunReport) -> str:

@@ -101,10 +101,13 @@ def outputs(plan: Plan, course: Iterable[StageRun]) -> dict[str, dict[str, Any]]
         for out in entries.get(item.stage.address, {}).get("outs", ()):
             declared = stated.get(str(out.get("path")))
             if declared is not None:
-                found[declared.root] = {**out, "stage": item.stage.address, "cache": declared.cache, "kind": declared.kind}
+                found[declared.root] = {
+                    **out,
+                    "stage": item.stage.address,
+                    "cache": declared.cache,
+                    "kind": declared.kind,
+                }
     return found
-
-
 
 
 def _content(path: str, outs: Mapping[str, Mapping[str, Any]], objects: Objects, tree: Tree) -> bytes | None:

@@ -11,10 +11,10 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-import refmill
 from babel.messages import mofile, pofile
 from babel.messages.catalog import Catalog
 
+import refmill
 from refmill.texts import Translate
 
 LOCALE = Path(refmill.__file__).parent / "locale"

@@ -141,7 +141,7 @@ class StageReader:
                 yield Dependency(value, root)
 
     def _params(self, values: Iterable[Any], wdir: str, path: Path) -> Iterator[ParamsDependency]:
-        """As dvc.dependency._merge_params: a file named without keys is tracked whole, whatever keys stand elsewhere."""
+        """As dvc.dependency._merge_params: a file named without keys is tracked whole, whatever else names its keys."""
         merged: dict[str, list[str]] = {}
         places: dict[str, int] = {}
         items = list(values)

@@ -100,7 +100,7 @@ class Template:
             plain = isinstance(definition, EntryDefinition)
             for name in [group] if plain else definition.get_generated_names():
                 try:
-                    # Expressions were parsed above; checking them again, as resolve_one does, takes a quarter of the time.
+                    # Expressions were parsed above; to check them again, as resolve_one does, takes a quarter of all time.
                     found = definition.resolve(skip_checks=True) if plain else self._resolver.resolve_one(name)
                     yield Resolved(name, found[name], path)
                 except DvcException as error:

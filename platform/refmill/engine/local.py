@@ -175,9 +175,7 @@ class LocalEngine:
             course.progress.set(address, "queued")
             self._hand(course, stage, lambda stage=stage: self._look(course, stage), self._looked)  # type: ignore[misc]
 
-    def _looked(
-        self, course: Course, stage: StageCourse, found: tuple[StagePlan, Inputs, Environment | None]
-    ) -> None:
+    def _looked(self, course: Course, stage: StageCourse, found: tuple[StagePlan, Inputs, Environment | None]) -> None:
         stage.plan, stage.inputs, stage.environment = found
         if stage.plan.verdict == "cached":
             self._over(course, stage, StageRun(stage.address, "cached", entry=stage.plan.entry))

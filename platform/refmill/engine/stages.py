@@ -185,4 +185,3 @@ def _environ(job: Job, environment: Environment, gpus: tuple[int, ...]) -> dict[
         "DVC_ROOT": os.fspath(job.root),
         "DVC_STAGE": job.stage.address,
     }
-

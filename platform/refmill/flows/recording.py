@@ -12,10 +12,9 @@ from typing import Literal
 
 from refmill import errors
 from refmill.flows.planning import RESULT_TRAILER
-from refmill.formats import lockfile
 from refmill.model.pipelines import LockEntry
-from refmill.model.plans import Plan
 from refmill.model.runs import Run, StageRun
+from refmill.plans import locks
 from refmill.ports.records import Runs, RunStates
 from refmill.ports.repositories import NewCommit, Refs, Repositories
 from refmill.ports.trees import Tree
@@ -61,8 +60,8 @@ class Recorder:
     def _record(self, run: Run, files: Mapping[str, bytes], entries: Mapping[str, LockEntry]) -> Text | None:
         """Make the experiment, and the commit on the branch if it is asked for. A note if that could not be."""
         tree = self._repositories.tree(run.repository_id, run.commit)
-        locks = merged_locks(tree, self._runs.plan(run.id), entries)
-        changed = {path: data for path, data in ({**files, **locks}).items() if _differs(tree, path, data)}
+        recorded = locks.merged(tree, self._runs.plan(run.id).pipeline, entries)
+        changed = {path: data for path, data in ({**files, **recorded}).items() if _differs(tree, path, data)}
         name = f"run-{run.number}"
         message = f"refmill: {run.repository} run {run.number}\n\n{run.subject}\n\n{RESULT_TRAILER}{run.id}\n"
         commit = NewCommit(run.commit, changed, message, AUTHOR, EMAIL, run.created // 1_000_000)
@@ -76,22 +75,6 @@ class Recorder:
         except errors.Conflict:
             return text("%(ref)s has moved on: the results are in the experiment %(name)s only", ref=run.ref, name=name)
         return None
-
-
-def merged_locks(tree: Tree, plan: Plan, entries: Mapping[str, LockEntry]) -> dict[str, bytes]:
-    """The dvc.lock files with the entries of a run, by path, as DVC writes them."""
-    by_file: dict[str, dict[str, LockEntry]] = {}
-    for address in plan.pipeline.order:
-        if address in entries and (stage := plan.pipeline.stages.get(address)):
-            by_file.setdefault(lockfile.path_for(stage.file), {})[stage.name] = entries[address]
-    found: dict[str, bytes] = {}
-    for path, mine in by_file.items():
-        try:
-            lock = lockfile.parse(tree.read(path), path)
-        except errors.NotFound:
-            lock = lockfile.Lock()
-        found[path] = lockfile.emit(lockfile.merge(lock, mine))
-    return found
 
 
 def _differs(tree: Tree, path: str, data: bytes) -> bool:

@@ -120,7 +120,9 @@ class Bench:
         self.engines.append(engine)
         return engine
 
-    def order(self, files: Mapping[str, str], settings: Mapping[str, StageSettings] | None = None, **more: Any) -> RunOrder:
+    def order(
+        self, files: Mapping[str, str], settings: Mapping[str, StageSettings] | None = None, **more: Any
+    ) -> RunOrder:
         sha = self.commit(files)
         number = next(self._numbers)
         run = Run(f"run{number}", "repo", "ann/repo", number, sha, "refs/heads/main", "", "queued", "change", "ann", 0)

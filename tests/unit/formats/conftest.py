@@ -20,7 +20,7 @@ stages:
     deps: [raw, tool.sh]
     params: [train, top.1, "123", name]
     outs: [out]
-  train@1:
+  train:
     cmd:
       - ./tool.sh model
       - 'echo "{\\"acc\\": 0.5, \\"note\\": 1}" > metrics.json'
@@ -44,7 +44,7 @@ stages:
     deps: [../model]
     params:
       - ../params.yaml: [train]
-    outs: [../results/[odd].txt, empty]
+    outs: ["../results/[odd].txt", empty]
   lines:
     cmd: |
       echo one > lines.txt
@@ -118,6 +118,7 @@ def make_project(root: Path, files: Mapping[str, str]) -> None:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("oracle") / "project"
+    make_project(root, FILES)
     before = {".gitignore": (root / ".gitignore").read_bytes()}
     dvc(root, "repro")
     return Project(root, before)

@@ -9,6 +9,7 @@ import pytest
 from dvc.utils.serialize import dumps_yaml, loads_yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from refmill.formats import blockyaml
 
 words = st.sampled_from(
@@ -24,7 +25,12 @@ strings = (
     | st.text("0123456789abcdef", min_size=32, max_size=32)
 )
 scalars = (
-    strings | st.integers() | st.booleans() | st.none() | st.floats() | st.floats(-1000, 1000).map(lambda x: round(x, 4))
+    strings
+    | st.integers()
+    | st.booleans()
+    | st.none()
+    | st.floats()
+    | st.floats(-1000, 1000).map(lambda x: round(x, 4))
 )
 values = st.recursive(
     scalars, lambda below: st.lists(below, max_size=4) | st.dictionaries(strings, below, max_size=4), max_leaves=12

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
 from refmill.formats import blockyaml, directories, gitignore, lockfile, params, runcache, yamlfile
 from refmill.formats.hashing import FileHash
@@ -55,7 +56,8 @@ def hashed(path: Path) -> FileHash:
 
 def entry(project: Any, item: Stage, *, outs: bool = True) -> LockEntry:
     values = {
-        param.root: params.select(params.load(project.read(param.root), param.root), param.keys) for param in item.params
+        param.root: params.select(params.load(project.read(param.root), param.root), param.keys)
+        for param in item.params
     }
     return lockfile.entry(
         item,
@@ -89,7 +91,9 @@ def test_run_cache_keys_values_and_bodies(project: Any) -> None:
             key = runcache.key(whole)
             expected[f"{key[:2]}/{key}/{runcache.value(whole)}"] = body.encode()
     runs = project.root / ".dvc/cache/runs"
-    assert {path.relative_to(runs).as_posix(): path.read_bytes() for path in runs.rglob("*") if path.is_file()} == expected
+    assert {
+        path.relative_to(runs).as_posix(): path.read_bytes() for path in runs.rglob("*") if path.is_file()
+    } == expected
     assert len(expected) == 5, "not those that persist or depend on nothing"
 
 
@@ -114,7 +118,9 @@ def test_gitignore_lines(project: Any) -> None:
         (out.root, (project.root / out.root).is_dir()) for name in lock.stages for out in found[name].outs if out.cache
     ]
     changed = gitignore.update(outs, project.before.get)
-    there = {path.relative_to(project.root).as_posix() for path in project.root.rglob(".gitignore")} - {".dvc/.gitignore"}
+    there = {path.relative_to(project.root).as_posix() for path in project.root.rglob(".gitignore")} - {
+        ".dvc/.gitignore"
+    }
     assert {path: project.read(path) for path in there} == {**project.before, **changed}
 
 
@@ -132,7 +138,7 @@ def test_dvc_takes_over_results_that_we_stored(project_copy: Any) -> None:
     shutil.rmtree(project_copy.root / "out")
     for path in ("dvc.lock", "model", "lines.txt", "results/[odd].txt", "curve.csv"):
         (project_copy.root / path).unlink()
-    said = project_copy.dvc("repro", "prepare", "train@1", "inner", "lines")
+    said = project_copy.dvc("repro", "prepare", "train", "inner", "lines")
     assert said.count("is cached - skipping run") == 4
     assert "Running stage" not in said
 

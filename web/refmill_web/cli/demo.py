@@ -34,7 +34,9 @@ RUN_SECONDS = 600.0
 MARKS = {"running": "◔", "succeeded": "✓", "cached": "⚡", "failed": "✗", "stopped": "■", "skipped": "–"}
 
 
-@click.command(**example(text("Start the platform, push a dataset and a pipeline to it, and show the run."), "refmill demo"))
+@click.command(
+    **example(text("Start the platform, push a dataset and a pipeline to it, and show the run."), "refmill demo")
+)
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path(".refmill-demo"), show_default=True,
               help=say(text("Where the demo keeps its platform and working copies.")))  # fmt: skip
 @click.option("--port", type=int, help=say(text("Port (default: 8700 if it is free, else any).")))
@@ -46,7 +48,9 @@ def demo(*, data: Path, port: int | None, ends: bool) -> None:
         _tell(started, text("the platform is up at %(address)s", address=platform.address))
         records = places.records(chosen)
         password, token = _person(records, chosen)
-        stage = story.Stage(platform.address, USER, token, chosen.path("demo"), lambda sentence: _tell(started, sentence))
+        stage = story.Stage(
+            platform.address, USER, token, chosen.path("demo"), lambda sentence: _tell(started, sentence)
+        )
         _tell(started, text("the stages' environment (the first time, scikit-learn is downloaded)"))
         python = _environment(chosen)
         story.push_dataset(stage, python)

@@ -86,7 +86,7 @@ TEMPLATES = {"pipeline": PIPELINE, "dataset": DATASET}
         text("Start a pipeline or a dataset in this directory: git, DVC and first files."),
         "refmill init pipeline --url http://localhost:8700/alice/churn",
     )
-)  # noqa: E501
+)
 @click.argument("kind", type=click.Choice(sorted(TEMPLATES)))
 @click.argument("path", type=click.Path(path_type=Path, file_okay=False), default=Path())
 @click.option(

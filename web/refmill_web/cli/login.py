@@ -31,7 +31,7 @@ ANSWER_SECONDS = 30
         text("Set up git's and DVC's credentials for a Refmill server, and the DVC remote of the repository here."),
         "refmill login http://localhost:8700",
     )
-)  # noqa: E501
+)
 @click.argument("url")
 @click.option("--user", help=say(text("User name (asked for if not given).")))
 @click.option("--password-stdin", is_flag=True, help=say(text("Read the password or token from standard input.")))

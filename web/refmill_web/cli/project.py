@@ -27,7 +27,7 @@ path_argument = click.argument("path", type=click.Path(path_type=Path, exists=Tr
         "refmill validate",
         "refmill validate --json | jq '.[].place'",
     )
-)  # noqa: E501
+)
 @path_argument
 @json_option
 def validate(*, path: Path, as_json: bool) -> None:
@@ -44,7 +44,7 @@ def validate(*, path: Path, as_json: bool) -> None:
                     stages=len(checked.pipeline.stages),
                     data=len(checked.pipeline.data),
                 )
-            )  # noqa: E501
+            )
     if checked.errors:
         sys.exit(errors.Invalid.exit_code)
 

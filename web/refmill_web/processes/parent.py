@@ -198,7 +198,7 @@ def _listen(settings: Settings) -> socket.socket:
                 host=settings.host,
                 port=settings.port,
                 detail=error.strerror or str(error),
-            ),  # noqa: E501 - one sentence for the catalogue
+            ),
             text("Choose another port with --port, or 0 for any free one."),
         ) from error
     return listener

@@ -86,7 +86,7 @@ def sign_out() -> Response:
     return response
 
 
-@blueprint.post("/language")
+@blueprint.post("/settings/language")
 def switch_language() -> Response:
     """Remember a language in a cookie, and in the profile of somebody signed in."""
     code = request.form.get("language", "")

@@ -68,7 +68,7 @@ def blob(owner: str, name: str, rest: str) -> Response | str:
     here = spot(access.repository, rest)
     files = services().repositories.tree(access.repository.id, here.commit.sha)
     entry = files.entry(here.path) if here.path else None
-    if entry is not None and entry.kind == "directory" or not here.path:
+    if (entry is not None and entry.kind == "directory") or not here.path:
         return redirect(url_for("files.tree", owner=owner, name=name, rest=rest))
     if entry is None or entry.kind == "submodule":
         raise _missing(here)

@@ -171,7 +171,9 @@ def _tell(socket: Server, run: Run, seat: Seat) -> None:
         told += news_of_log(seat)
         for message in told:
             socket.send(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
-        followed = bool(seat.stage) and not seat.complete and seat.report is not None and seat.stage in seat.report.course
+        followed = (
+            bool(seat.stage) and not seat.complete and seat.report is not None and seat.stage in seat.report.course
+        )
         if not told and not followed and seat.report is not None and seat.report.ended:
             socket.send('{"type":"end"}')
             return

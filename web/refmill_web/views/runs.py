@@ -86,7 +86,9 @@ def _list(head: Frame | None, repositories: Sequence[Repository]) -> str:
     status = cast(RunStatus, asked) if asked in RUN_STATUSES else None
     before = request.args.get("before", type=int)
     ids = [repository.id for repository in repositories]
-    found = services().runs.list(ids, statuses=(status,) if status else (), limit=PAGE + 1, before=before) if ids else ()
+    found = (
+        services().runs.list(ids, statuses=(status,) if status else (), limit=PAGE + 1, before=before) if ids else ()
+    )
     runs = found[:PAGE]
     older = urlencode({"status": status or "", "before": runs[-1].created}) if len(found) > PAGE else None
     stages = services().history.stages_of([run.id for run in runs]) if runs else {}

@@ -41,6 +41,8 @@ def start() -> Response | str:
     last = services().history.last(ids) if ids else {}
     newest = sorted(visible, key=lambda item: (-(last[item.id].created if item.id in last else 0), item.full_name))
     running = services().runs.list(ids, statuses=("running", "queued", "paused"), limit=20) if ids else ()
-    bad = [run for run in last.values() if run.status == "failed" and own in {run.created_by, run.repository.split("/")[0]}]
+    bad = [
+        run for run in last.values() if run.status == "failed" and own in {run.created_by, run.repository.split("/")[0]}
+    ]
     attention = sorted(bad, key=lambda run: -run.created)[:10]
     return render("start.html", StartPage(newest[:SHOWN], last, attention, running, len(visible)))

@@ -19,7 +19,6 @@ from refmill.texts import text
 PREFIX = "rfm_"
 _SECRET = re.compile(r"rfm_[A-Za-z0-9_-]{43}", re.ASCII)
 _USE_STEP = 60_000_000  # `last_used` is written at most once a minute: reads must not become writes
-_LABEL_LENGTH = 255
 _SCOPES = frozenset({"read", "write", "admin"})
 
 
@@ -122,7 +121,7 @@ class Accounts:
         secret = passwords.new_secret(PREFIX)
         values = {
             "user_id": user_id,
-            "label": label[:_LABEL_LENGTH],
+            "label": label,
             "digest": passwords.digest(secret),
             "scopes": ",".join(sorted(wanted)),
             "created": self._database.clock(),

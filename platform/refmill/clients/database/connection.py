@@ -127,3 +127,10 @@ def _translated() -> Iterator[None]:
             text("The database does not answer: %(detail)s", detail=detail),
             text("It may be busy, or its disk may be full; try again in a moment."),
         ) from error
+    except exc.DatabaseError as error:
+        if type(error) is not exc.DatabaseError:  # its kinds, such as IntegrityError, belong to whoever caused them
+            raise
+        raise errors.Damaged(
+            text("The database is damaged, or no database: %(detail)s", detail=str(error.orig)),
+            text("Go back to a backup of it; what it says of runs can be rebuilt from the repositories."),
+        ) from error

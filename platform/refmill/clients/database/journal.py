@@ -12,7 +12,6 @@ from refmill.clients.database.connection import Database
 from refmill.clients.database.schema import journal
 from refmill.ports.records import Note
 
-_LONGEST_SUBJECT = 255
 _LONGEST_LIST = 1000
 
 
@@ -27,7 +26,7 @@ class AuditJournal:
             "at": self._database.clock(),
             "who": who,
             "what": what,
-            "subject": subject[:_LONGEST_SUBJECT],
+            "subject": subject,
             "details": codec.to_json(details),
         }
         with self._database.writing() as connection:

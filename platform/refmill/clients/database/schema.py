@@ -23,7 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from refmill.clients.database.types import ExactText, LongBytes, LongText
+from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
 REVISION = "0001"
 """The newest migration; revisions are four digits and count up."""
@@ -62,7 +62,7 @@ tokens = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("user_id", ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("label", String(255), nullable=False),
+    Column("label", ShortText, nullable=False),
     Column("digest", String(64), nullable=False, unique=True),
     Column("scopes", String(64), nullable=False),
     Column("created", BigInteger, nullable=False),
@@ -90,7 +90,7 @@ repositories = Table(
     Column("name_key", String(64), nullable=False),
     Column("public", Boolean, nullable=False),
     Column("archived", Boolean, nullable=False),
-    Column("default_branch", String(255), nullable=False),
+    Column("default_branch", ShortText, nullable=False),
     Column("protected", Boolean, nullable=False),
     Column("description", LongText, nullable=False),
     Column("created", BigInteger, nullable=False),
@@ -212,7 +212,7 @@ journal = Table(
     Column("at", BigInteger, nullable=False),
     Column("who", String(64), nullable=False),
     Column("what", String(64), nullable=False),
-    Column("subject", String(255), nullable=False, index=True),
+    Column("subject", ShortText, nullable=False, index=True),
     Column("details", LongText, nullable=False),
     sqlite_autoincrement=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import LargeBinary, Text
+from sqlalchemy import LargeBinary, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -26,6 +26,17 @@ class LongText(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """The type as `dialect` spells it."""
         return dialect.type_descriptor(Text(_LONG) if dialect.name in ("mysql", "mariadb") else Text())
+
+
+class ShortText(TypeDecorator[str]):
+    """Text for people that may stand in an index; what is longer is cut, what cannot be stored is replaced."""
+
+    impl = String(255)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        """What is stored."""
+        return None if value is None else _UNSTORABLE.sub("\ufffd", value)[:255]
 
 
 class LongBytes(TypeDecorator[bytes]):

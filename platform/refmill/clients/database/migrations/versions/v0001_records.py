@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from refmill.clients.database.types import ExactText, LongBytes, LongText
+from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
 revision = "0001"
 down_revision = None
@@ -43,7 +43,7 @@ def _people() -> None:
             sa.ForeignKey("users.id", ondelete="CASCADE", name=op.f("fk_tokens_user_id")),
             nullable=False,
         ),
-        sa.Column("label", sa.String(255), nullable=False),
+        sa.Column("label", ShortText(), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
         sa.UniqueConstraint("digest", name=op.f("uq_tokens_digest")),
         sa.Column("scopes", sa.String(64), nullable=False),
@@ -76,7 +76,7 @@ def _people() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("who", sa.String(64), nullable=False),
         sa.Column("what", sa.String(64), nullable=False),
-        sa.Column("subject", sa.String(255), nullable=False),
+        sa.Column("subject", ShortText(), nullable=False),
         sa.Column("details", LongText(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
         sqlite_autoincrement=True,
@@ -95,7 +95,7 @@ def _repositories() -> None:
         sa.Column("name_key", sa.String(64), nullable=False),
         sa.Column("public", sa.Boolean(), nullable=False),
         sa.Column("archived", sa.Boolean(), nullable=False),
-        sa.Column("default_branch", sa.String(255), nullable=False),
+        sa.Column("default_branch", ShortText(), nullable=False),
         sa.Column("protected", sa.Boolean(), nullable=False),
         sa.Column("description", LongText(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),

@@ -1,0 +1,106 @@
+"""Runs and stages as they go along, wishes, and runs that wait for data."""
+
+import pytest
+
+from fakes.record_values import a_plan, a_run, pending
+from refmill import errors
+from refmill.clients.database import Records
+from refmill.model.people import Repository
+from refmill.model.runs import Run, StageRun
+from refmill.texts import text
+
+
+@pytest.fixture
+def run(records: Records, repository: Repository) -> Run:
+    return records.runs.add(a_run(repository, "r1"), a_plan("a", "b"), pending("a", "b"))
+
+
+def test_a_run_moves_only_from_where_it_is_expected(records: Records, run: Run) -> None:
+    assert records.states.move(run.id, "running", expected=["queued", "paused"])
+    assert not records.states.move(run.id, "running", expected=["queued", "paused"])
+    assert not records.states.move("absent", "running", expected=["queued"])
+    assert not records.states.move(run.id, "failed", expected=[])
+    assert records.runs.get(run.id).status == "running"
+
+
+def test_times_tell_when_a_run_first_started_and_last_ended(records: Records, run: Run) -> None:
+    records.states.move(run.id, "running", expected=["queued"])
+    started = records.runs.get(run.id).started
+    assert started
+    records.states.move(run.id, "paused", expected=["running"], explanation=text("paused by %(user)s", user="Ann"))
+    assert str(records.runs.get(run.id).explanation) == "paused by Ann"
+    records.states.move(run.id, "running", expected=["paused"])
+    now = records.runs.get(run.id)
+    assert (now.started, now.finished, now.explanation) == (started, None, None)
+    records.states.move(run.id, "failed", expected=["running"])
+    assert (records.runs.get(run.id).finished or 0) > started
+    records.states.move(run.id, "running", expected=["failed"])
+    assert records.runs.get(run.id).finished is None
+
+
+def test_a_stage_changes_only_from_where_it_is_expected(records: Records, run: Run) -> None:
+    assert records.states.set_stage(run.id, StageRun("a", "running"), expected=["pending", "queued"])
+    assert not records.states.set_stage(run.id, StageRun("a", "running"), expected=["pending", "queued"])
+    assert records.states.set_stage(run.id, StageRun("a", "running", attempt=2), expected=["running"])
+    # What is asked about is the latest attempt, not the one that is written.
+    assert not records.states.set_stage(run.id, StageRun("a", "failed", attempt=1), expected=["failed"])
+    assert not records.states.set_stage(run.id, StageRun("new", "queued"), expected=["pending"])
+    assert [stage.status for stage in records.runs.stages(run.id)] == ["running", "pending"]
+
+
+def test_a_late_word_of_an_old_attempt_does_not_hide_the_new_one(records: Records, run: Run) -> None:
+    records.states.set_stage(run.id, StageRun("a", "running", attempt=2))
+    records.states.set_stage(run.id, StageRun("a", "failed", attempt=1))
+    assert records.runs.stages(run.id)[0] == StageRun("a", "running", attempt=2)
+
+
+def test_a_stage_that_no_plan_named_comes_last(records: Records, run: Run) -> None:
+    records.states.set_stage(run.id, StageRun("0", "queued"))
+    assert [stage.address for stage in records.runs.stages(run.id)] == ["a", "b", "0"]
+    with pytest.raises(errors.NotFound):
+        records.states.set_stage("absent", StageRun("a", "queued"))
+
+
+def test_wishes_are_kept_once_and_in_order_until_granted(records: Records, repository: Repository, run: Run) -> None:
+    second = records.runs.add(a_run(repository, "r2"), a_plan(), [])
+    for run_id, wish in ((run.id, "pause"), (second.id, "stop"), (run.id, "stop"), (run.id, "pause")):
+        records.states.ask(run_id, wish)
+    assert records.states.wishes() == [(run.id, "pause"), (second.id, "stop"), (run.id, "stop")]
+    records.states.grant(run.id, "pause")
+    records.states.grant(run.id, "pause")
+    assert records.states.wishes() == [(second.id, "stop"), (run.id, "stop")]
+    with pytest.raises(errors.NotFound):
+        records.states.ask("absent", "stop")
+
+
+def test_the_experiment_is_noted(records: Records, run: Run) -> None:
+    records.states.set_experiment(run.id, "run-1")
+    assert records.runs.get(run.id).experiment == "run-1"
+
+
+def test_the_last_missing_object_tells_which_runs_can_start(records: Records, repository: Repository, run: Run) -> None:
+    one, two = "1" * 32, "2" * 32 + ".dir"
+    second = records.runs.add(a_run(repository, "r2"), a_plan(), [])
+    records.waiting.wait_for(run.id, [one, two, one])
+    records.waiting.wait_for(second.id, [one])
+    assert records.waiting.missing(run.id) == {one, two}
+    assert records.waiting.arrived(repository.id, "9" * 32) == []
+    assert records.waiting.arrived("elsewhere", one) == []
+    assert records.waiting.arrived(repository.id, one) == [second.id]
+    assert records.waiting.arrived(repository.id, one) == []
+    assert records.waiting.arrived(repository.id, two) == [run.id]
+    # They stay listed, so that a crash between arrival and start loses none.
+    assert records.waiting.ready() == [run.id, second.id]
+    records.waiting.done(run.id)
+    assert records.waiting.ready() == [second.id]
+
+
+def test_waiting_again_replaces_what_was_missing(records: Records, repository: Repository, run: Run) -> None:
+    records.waiting.wait_for(run.id, ["1" * 32])
+    records.waiting.wait_for(run.id, ["2" * 32])
+    assert records.waiting.arrived(repository.id, "1" * 32) == []
+    assert records.waiting.missing(run.id) == {"2" * 32}
+    records.waiting.wait_for(run.id, [])
+    assert records.waiting.ready() == [run.id]
+    with pytest.raises(errors.NotFound):
+        records.waiting.wait_for("absent", ["1" * 32])
