@@ -62,7 +62,15 @@ def look(folder: str) -> dict[str, Any]:
             "deps": [[dep.def_path, _rel(dep.fs_path, folder)] for dep in deps],
             "params": [[dep.def_path, _rel(dep.fs_path, folder), list(dict.fromkeys(dep.params))] for dep in params],
             "outs": [
-                [out.def_path, _rel(out.fs_path, folder), _kind(out), out.use_cache, out.persist, out.can_push, out.remote]
+                [
+                    out.def_path,
+                    _rel(out.fs_path, folder),
+                    _kind(out),
+                    out.use_cache,
+                    out.persist,
+                    out.can_push,
+                    out.remote,
+                ]
                 for out in stage.outs
             ],
             "frozen": stage.frozen,
@@ -73,7 +81,9 @@ def look(folder: str) -> dict[str, Any]:
     return {
         "stages": stages,
         "order": [stage.addressing for stage in order],
-        "upstream": {stage.addressing: [up.addressing for up in graph.successors(stage)] for stage in repo.index.stages},
+        "upstream": {
+            stage.addressing: [up.addressing for up in graph.successors(stage)] for stage in repo.index.stages
+        },
         "tops": {key: {_rel(file, folder): value for file, value in found.items()} for key, found in tops.items()},
     }
 

@@ -148,7 +148,8 @@ stages:
 """,
     },
     "output as parameters": {
-        "dvc.yaml": "stages:\n  use: {cmd: x, params: [made.yaml: [k]], outs: [u]}\n  make: {cmd: x, outs: [made.yaml]}\n",
+        "dvc.yaml": "stages:\n  use: {cmd: x, params: [made.yaml: [k]], outs: [u]}\n"
+        "  make: {cmd: x, outs: [made.yaml]}\n",
     },
     "an output hides files": {
         "dvc.yaml": "stages:\n  make: {cmd: x, outs: [made]}\n",
@@ -171,7 +172,9 @@ def random_project(seed: int) -> dict[str, str]:
     names = [f"s{number}" for number in range(count)]
     dice.shuffle(names)
     forms = ["{n}.txt", "dir/{n}", "dir/sub/{n}.bin", "{n}/deep/out"]
-    outs = {name: [dice.choice(forms).format(n=f"{name}{part}") for part in range(dice.randint(1, 3))] for name in names}
+    outs = {
+        name: [dice.choice(forms).format(n=f"{name}{part}") for part in range(dice.randint(1, 3))] for name in names
+    }
     lines: dict[str, list[str]] = {"dvc.yaml": [], "low/dvc.yaml": []}
     blocks: list[tuple[str, str]] = []
     for number, name in enumerate(names):

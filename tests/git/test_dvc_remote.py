@@ -53,7 +53,7 @@ def test_what_is_pushed_can_be_pulled_imported_and_got(ann: Person, remote: Remo
     ann("dvc", "push", "-q", at=project)
 
     # The store holds what DVC itself puts into a directory remote, under the same names, and nothing besides.
-    ann("dvc", "remote", "add", "-q", "--local", "plain", tmp_path / "plain", at=project)
+    (project / ".dvc" / "config.local").write_text(f"['remote \"plain\"']\n    url = {tmp_path / 'plain'}\n")
     ann("dvc", "push", "-q", "-r", "plain", at=project)
     plain = {str(path.relative_to(tmp_path / "plain")) for path in (tmp_path / "plain").rglob("*") if path.is_file()}
     assert remote.objects() - before == plain

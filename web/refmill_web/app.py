@@ -6,7 +6,6 @@ from flask import Flask
 from jinja2 import StrictUndefined
 
 from refmill_web import auth, csrf, display, failures, i18n, security, shell
-from refmill_web.places import RESERVED
 from refmill_web.services import KEY, Services
 from refmill_web.views import accounts, commits, files, health, live, repositories, results, runs, start
 

@@ -14,6 +14,7 @@ from pygments import lex
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
+from pygments.token import Token as AnyToken
 
 from refmill import errors
 from refmill.model.people import Repository
@@ -72,7 +73,7 @@ def readme(tree: Tree, repository: Repository, here: Spot, directory: str = "") 
 
 
 def markdown(source: str, repository: Repository, here: Spot, directory: str) -> Markup:
-    """CommonMark with tables. HTML in it is shown as text, links are checked, pictures come from the repository only."""
+    """CommonMark with tables. HTML is shown as text, links are checked, pictures come from the repository only."""
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
     tokens = parser.parse(source)
     for token in tokens:
@@ -117,7 +118,7 @@ def highlighted(path: str, source: str) -> tuple[Markup, ...]:
     lines: list[list[Markup]] = [[]]
     for kind, value in lex(source, lexer):
         while kind not in STANDARD_TYPES:
-            kind = kind.parent
+            kind = kind.parent or AnyToken
         css = STANDARD_TYPES[kind]
         for index, piece in enumerate(value.split("\n")):
             if index:

@@ -57,17 +57,17 @@ def install(app: Flask) -> None:
 
 
 def duration(seconds: float | None) -> str:
-    """`0.2 s`, `41 s`, `1 m 12 s`, `2 h 05 m`; "" where unknown."""
+    """`0.2 s`, `41 s`, `1 m 12 s`, `2 h 05 m`; "" where unknown. Whole numbers stay whole."""
     if seconds is None:
         return ""
-    if seconds < 9.95:
-        return gettext("%(seconds)s s", seconds=f"{max(seconds, 0):.1f}")
+    if seconds < 9.95 and not isinstance(seconds, int):
+        return str(gettext("%(seconds)s s", seconds=f"{max(seconds, 0):.1f}"))
     whole = round(seconds)
     if whole < 60:
-        return gettext("%(seconds)s s", seconds=whole)
+        return str(gettext("%(seconds)s s", seconds=whole))
     if whole < 3600:
-        return gettext("%(minutes)s m %(seconds)s s", minutes=whole // 60, seconds=f"{whole % 60:02d}")
-    return gettext("%(hours)s h %(minutes)s m", hours=whole // 3600, minutes=f"{whole % 3600 // 60:02d}")
+        return str(gettext("%(minutes)s m %(seconds)s s", minutes=whole // 60, seconds=f"{whole % 60:02d}"))
+    return str(gettext("%(hours)s h %(minutes)s m", hours=whole // 3600, minutes=f"{whole % 3600 // 60:02d}"))
 
 
 def size(count: int | None) -> str:
@@ -104,14 +104,14 @@ def moment(micros: int | None) -> Markup:
 def ago(seconds: float) -> str:
     """How long ago, in one unit."""
     if seconds < 45:
-        return gettext("just now")
+        return str(gettext("just now"))
     if seconds < 2700:
-        return ngettext("%(num)s minute ago", "%(num)s minutes ago", max(1, round(seconds / 60)))
+        return str(ngettext("%(num)s minute ago", "%(num)s minutes ago", max(1, round(seconds / 60))))
     if seconds < 72000:
-        return ngettext("%(num)s hour ago", "%(num)s hours ago", max(1, round(seconds / 3600)))
+        return str(ngettext("%(num)s hour ago", "%(num)s hours ago", max(1, round(seconds / 3600))))
     if seconds < 30 * 86400:
-        return ngettext("%(num)s day ago", "%(num)s days ago", max(1, round(seconds / 86400)))
-    return format_datetime(datetime.fromtimestamp(now() / 1e6 - seconds, UTC), "yyyy-MM-dd")
+        return str(ngettext("%(num)s day ago", "%(num)s days ago", max(1, round(seconds / 86400))))
+    return str(format_datetime(datetime.fromtimestamp(now() / 1e6 - seconds, UTC), "yyyy-MM-dd"))
 
 
 def clock(micros: int) -> str:

@@ -66,6 +66,17 @@ class StageReport:
         """Whether nothing more will happen to it in this run."""
         return self.node.status in STAGE_ENDED
 
+    @property
+    def question(self) -> Text:
+        """What the reasons answer."""
+        if self.node.status == "cached":
+            return text("Why it is cached:")
+        if self.node.status == "blocked":
+            return text("Why it is blocked:")
+        if self.node.status in {"pending", "queued"}:
+            return text("Why it waits:") if self.verdict == "later" else text("Why it will run:")
+        return text("Why it runs:") if self.node.status == "running" else text("Why it ran:")
+
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
@@ -103,11 +114,12 @@ class RunReport:
         return ((self.run.finished or now()) - self.run.started) / 1e6
 
     @property
-    def left(self) -> float | None:
+    def left(self) -> int | None:
         """Seconds left by earlier runs: the longest chain of what is unfinished; None where that is unknown."""
         if self.run.status != "running":
             return None
-        return _left(self.nodes)
+        found = _left(self.nodes)
+        return None if found is None else max(1, round(found))
 
 
 def report(run: Run, plan: Plan | None = None) -> RunReport:
@@ -122,7 +134,7 @@ def report(run: Run, plan: Plan | None = None) -> RunReport:
         for address in known
     }
     nodes = [_data_node(item, upstream) for item in plan.data]
-    nodes += [_stage_node(item, course.get(item.stage.address), upstream, typical) for item in plan.stages]
+    nodes += [_stage_node(item, course, upstream[item.stage.address], typical) for item in plan.stages]
     return RunReport(run, plan, tuple(nodes), course)
 
 
@@ -135,41 +147,38 @@ def _data_node(item: DataPlan, upstream: Mapping[str, tuple[str, ...]]) -> Node:
 
 
 def _stage_node(
-    item: StagePlan, course: StageRun | None, upstream: Mapping[str, tuple[str, ...]], typical: Mapping[str, float]
+    item: StagePlan, all_courses: Mapping[str, StageRun], upstream: tuple[str, ...], typical: Mapping[str, float]
 ) -> Node:
     address = item.stage.address
+    course = all_courses.get(address)
+    status: StageStatus = "cached" if item.verdict == "cached" else "pending"
     if course is None:
-        status: StageStatus = "cached" if item.verdict == "cached" else "pending"
-        return Node(address, "stage", status, upstream[address], _note(item, status, None, typical.get(address)))
+        course = StageRun(address, status)
+    above = [all_courses[other] for other in upstream if other in all_courses]
+    waits_for = sum(other.status not in STAGE_ENDED for other in above)
     return Node(
-        address, "stage", course.status, upstream[address], _note(item, course.status, course, typical.get(address)),
+        address, "stage", course.status, upstream, _note(item, course, typical.get(address), waits_for),
         course.started, course.seconds, typical.get(address), course.attempt,
     )  # fmt: skip
 
 
-def _note(item: StagePlan, status: StageStatus, course: StageRun | None, typical: float | None) -> str:
+def _note(item: StagePlan, course: StageRun, typical: float | None, waits_for: int) -> str:
     """The line below a node's name."""
+    status = course.status
     if status == "cached":
         return say(text("from the cache"))
     if status == "running" and typical:
         return say(text("about %(duration)s", duration=duration(typical)))
-    if status == "succeeded" and course is not None:
-        written = course.usage.output_bytes
-        took = duration(course.seconds)
+    if status == "succeeded":
+        written, took = course.usage.output_bytes, duration(course.seconds)
         return say(text("%(duration)s · %(size)s out", duration=took, size=size(written))) if written else took
-    if status == "failed" and course is not None and course.explanation is not None:
+    if status == "failed" and course.explanation is not None:
         return say(course.explanation)
     if status == "blocked" and item.missing:
         return say(text("%(count)s objects missing", count=len(item.missing)))
     if status in {"pending", "queued"}:
-        return say(_expected(item))
+        return say(text("waits for %(count)s", count=waits_for) if waits_for else text("waits for its turn"))
     return ""
-
-
-def _expected(item: StagePlan) -> Text:
-    if item.verdict == "later":
-        return text("decided when its inputs are there")
-    return text("will run") if item.verdict == "run" else text("waits")
 
 
 def _left(nodes: Sequence[Node]) -> float | None:

@@ -6,7 +6,7 @@ import secrets
 
 from flask import Flask, Response, g, request
 
-POLICY = "; ".join(
+POLICY = "; ".join(  # noqa: FLY002 - one rule a line
     (
         "default-src 'none'",
         "script-src 'self'",

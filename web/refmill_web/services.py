@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from flask import Flask, current_app
 
@@ -14,8 +14,19 @@ from refmill.ports.records import Catalogue, Journal, People, Profiles, RunHisto
 from refmill.ports.repositories import Refs, Repositories
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
+from refmill_repos.history import Comparison, Row
 
 KEY = "refmill"
+
+
+class Past(Protocol):
+    """A repository's past, in bounds; `refmill_repos.history.History` answers it."""
+
+    def folder(self, repository_id: str, revision: str, path: str = "") -> Sequence[Row]:
+        """A folder's entries, directories first, each with its last commit. Raises NotFound."""
+
+    def diff_of(self, repository_id: str, revision: str) -> Comparison:
+        """What a commit changed against its first parent. Raises NotFound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +45,7 @@ class Services:
     history: RunHistory
     repositories: Repositories
     refs: Refs
+    past: Past
     bell: Bell
     logs: Logs
     objects: Callable[[str], Objects]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,9 @@ from refmill.clients.catalogues import LANGUAGES, script_messages
 from refmill.model.people import Repository
 from refmill.texts import Text, text
 from refmill_web import assets, auth, csrf
+from refmill_web.addresses import default_spot
 from refmill_web.auth import Access
+from refmill_web.content import kind_of
 from refmill_web.i18n import language
 from refmill_web.services import services
 
@@ -41,9 +42,11 @@ class Frame:
         return self.access.repository
 
 
-def frame(access: Access, here: str, kind: Text | None = None) -> Frame:
+def frame(access: Access, here: str) -> Frame:
     """The head for a page of that repository."""
-    names = {"owner": access.repository.owner, "name": access.repository.name}
+    tip = default_spot(access.repository)
+    kind = kind_of(services().repositories.tree(access.repository.id, tip.commit.sha)) if tip else None
+    names: dict[str, Any] = {"owner": access.repository.owner, "name": access.repository.name}
     return Frame(
         access,
         here,
@@ -71,7 +74,7 @@ def install(app: Flask) -> None:
     app.context_processor(_context)
 
 
-def _context() -> Mapping[str, Any]:
+def _context() -> dict[str, Any]:
     code = language()
     return {
         "user": auth.user(),

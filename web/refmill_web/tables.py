@@ -10,7 +10,7 @@ from refmill import errors
 from refmill.model.runs import Run
 from refmill_web.reports import RunReport
 from refmill_web.services import services
-from refmill_web.values import Change, compare, metrics, outputs, parameters
+from refmill_web.values import Block, Change, compare, metrics, outputs, parameters
 
 LOCK_LIMIT = 512 << 10
 
@@ -32,7 +32,7 @@ class Output:
 class Tables:
     """What came out of a run by now. `lock` is the dvc.lock of its experiment, "" while there is none."""
 
-    metrics: tuple[Change, ...]
+    metrics: tuple[Block, ...]
     parameters: tuple[Change, ...]
     outputs: tuple[Output, ...]
     lock: str
@@ -64,8 +64,9 @@ def tables(whole: RunReport, previous: Run | None) -> Tables:
         )
         for path, item in outputs(whole.plan, course).items()
     ]
+    measured = compare(metrics(whole.run, whole.plan, course), before[0])
     return Tables(
-        tuple(compare(metrics(whole.run, whole.plan, course), before[0])), tuple(params), tuple(found), _lock(whole)
+        blocks(measured), tuple(params), tuple(found), _lock(whole)
     )
 
 

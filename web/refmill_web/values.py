@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import posixpath
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from refmill_web.services import services
 FILE_LIMIT = 256 << 10
 VALUES_LIMIT = 500
 DEPTH = 8
+MATRIX_COLUMNS = 6
 LESS_IS_BETTER = ("loss", "error", "rmse", "mse", "mae", "mape", "perplexity", "latency", "seconds", "time", "logloss")
 
 
@@ -152,8 +153,36 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def titles(rows: Iterable[Change]) -> dict[str, str]:
-    """A short heading for each file: its base name, or the path where two are alike."""
-    files = list(dict.fromkeys(row.file for row in rows))
-    names = [posixpath.basename(file) for file in files]
-    return {file: name if names.count(name) == 1 else file for file, name in zip(files, names, strict=True)}
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The values of one file: as a `matrix` (a row for each thing measured, a column for each measure) where several
+    rows have the same columns, else as a list of `rows`."""
+
+    file: str
+    rows: tuple[Change, ...]
+    columns: tuple[str, ...] = ()
+    matrix: tuple[tuple[str, tuple[Change, ...]], ...] = ()
+
+
+def blocks(changes: Sequence[Change]) -> tuple[Block, ...]:
+    """Values by file, each in its best form."""
+    files: dict[str, list[Change]] = {}
+    for change in changes:
+        files.setdefault(change.file, []).append(change)
+    return tuple(_block(file, rows) for file, rows in files.items())
+
+
+def _block(file: str, rows: Sequence[Change]) -> Block:
+    groups: dict[str, dict[str, Change]] = {}
+    for row in rows:
+        prefix, _, leaf = row.name.rpartition(".")
+        groups.setdefault(prefix, {})[leaf] = row
+    shapes = Counter(tuple(sorted(group)) for prefix, group in groups.items() if prefix)
+    shape, count = shapes.most_common(1)[0] if shapes else ((), 0)
+    if count < 2 or len(shape) > MATRIX_COLUMNS:
+        return Block(file, tuple(rows))
+    alike = {prefix: group for prefix, group in groups.items() if prefix and tuple(sorted(group)) == shape}
+    columns = tuple(next(iter(alike.values())))
+    matrix = tuple((prefix, tuple(group[column] for column in columns)) for prefix, group in alike.items())
+    rest = tuple(row for prefix, group in groups.items() if prefix not in alike for row in group.values())
+    return Block(file, rest, columns, matrix)

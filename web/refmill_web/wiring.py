@@ -35,6 +35,7 @@ from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
 from refmill.texts import Translate
+from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
@@ -237,6 +238,7 @@ def services(parts: Parts) -> Services:
         history=kept.history,
         repositories=parts.repositories,
         refs=parts.refs,
+        past=History(parts.settings.path("repos")),
         bell=parts.bell,
         logs=places.logs(parts.settings),
         objects=parts.storage.objects,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import networkx
 from pygtrie import Trie
 
+from refmill.clients.dvc_sites import Sites
 from refmill.clients.findings import Findings
 from refmill.model.pipelines import DataFile, Dependency, ParamsDependency, Stage
-from refmill.problems import Place
 from refmill.texts import text
 
 
@@ -64,7 +64,7 @@ class Outputs:
         return path
 
 
-def collect(nodes: Iterable[Stage | DataFile], findings: Findings) -> tuple[Outputs, bool]:
+def collect(nodes: Iterable[Stage | DataFile], sites: Sites, findings: Findings) -> tuple[Outputs, bool]:
     """All outputs of `nodes`; overlaps are told, and make the second value False."""
     outputs = Outputs()
     sound = True
@@ -88,11 +88,11 @@ def collect(nodes: Iterable[Stage | DataFile], findings: Findings) -> tuple[Outp
                                path=out.root, other=node.address, clash=clash, one=outputs.owner(clash))  # fmt: skip
                 remedy = text("Outputs must be apart: give each a directory or a file of its own.")
                 kind = "overlapping-outputs"
-            findings.add(kind, place_of(node, findings, out.path), message, remedy)
+            findings.add(kind, sites.place(node, ("out", out.root)), message, remedy)
     return outputs, sound
 
 
-def build(nodes: Mapping[str, Stage | DataFile], outputs: Outputs, findings: Findings) -> Graph | None:
+def build(nodes: Mapping[str, Stage | DataFile], outputs: Outputs, sites: Sites, findings: Findings) -> Graph | None:
     """The graph of `nodes` (in the order of DVC's walk), or None with every cycle told."""
     graph = networkx.DiGraph()
     graph.add_nodes_from(nodes)
@@ -100,7 +100,7 @@ def build(nodes: Mapping[str, Stage | DataFile], outputs: Outputs, findings: Fin
         reads: list[Dependency | ParamsDependency] = [*node.deps, *node.params] if isinstance(node, Stage) else []
         for item in reads:
             graph.add_edges_from((address, outputs.owner(root)) for root in outputs.overlapping(item.root))
-    if _tell_cycles(graph, nodes, findings):
+    if _tell_cycles(graph, nodes, sites, findings):
         return None
     upstream = {address: tuple(graph.successors(address)) for address in nodes}
     for address, node in nodes.items():
@@ -109,15 +109,9 @@ def build(nodes: Mapping[str, Stage | DataFile], outputs: Outputs, findings: Fin
     return Graph(upstream, tuple(networkx.dfs_postorder_nodes(graph)))
 
 
-def place_of(node: Stage | DataFile, findings: Findings, needle: str = "") -> Place:
-    """Where `node` is defined; the spot of `needle` in it, if there is one."""
-    if isinstance(node, DataFile):
-        return findings.within(Place(node.file, 1, 1), needle) if needle else Place(node.file)
-    place = node.place or Place(node.file)
-    return findings.within(place, needle) if needle else place
-
-
-def _tell_cycles(graph: networkx.DiGraph, nodes: Mapping[str, Stage | DataFile], findings: Findings) -> bool:
+def _tell_cycles(
+    graph: networkx.DiGraph, nodes: Mapping[str, Stage | DataFile], sites: Sites, findings: Findings
+) -> bool:
     found = False
     for members in networkx.strongly_connected_components(graph):
         if len(members) == 1 and not any(graph.has_edge(member, member) for member in members):
@@ -128,7 +122,7 @@ def _tell_cycles(graph: networkx.DiGraph, nodes: Mapping[str, Stage | DataFile],
         turn = cycle.index(first)
         names = [*cycle[turn:], *cycle[:turn], first]
         findings.add(
-            "cycle", place_of(nodes[first], findings),
+            "cycle", sites.place(nodes[first]),
             text("These need each other, so that none can start: %(cycle)s", cycle=" → ".join(names[:20])),
             text("Take one of the dependencies away, or split a stage in two."),
         )  # fmt: skip

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from refmill import errors
-from refmill.clients.dvc_graph import Outputs, place_of
+from refmill.clients.dvc_graph import Outputs
+from refmill.clients.dvc_sites import Part, Sites
 from refmill.clients.dvc_trees import Project
 from refmill.clients.findings import Findings
 from refmill.formats import params
 from refmill.model.pipelines import Output, ParamsDependency, Stage
-from refmill.specs import nearest
+from refmill.specs import existing
 from refmill.texts import text
+
+MAX_FILES = 200_000
+"""Files of one directory that are looked through for links."""
+MAX_NAMES = 2000
+"""Keys of a parameter file among which a similar one is looked for."""
 
 
 class _Checker:
-    def __init__(self, outputs: Outputs, project: Project, findings: Findings) -> None:
+    def __init__(self, outputs: Outputs, project: Project, sites: Sites, findings: Findings) -> None:
+        self._sites = sites
         self._outputs = outputs
         self._project = project
         self._findings = findings
         self._values: dict[str, Any] = {}
         self._there: dict[str, str] = {}
+        self._inside: dict[str, tuple[str, str] | None] = {}
 
     def stage(self, stage: Stage) -> None:
         for out in stage.outs:
@@ -49,25 +58,36 @@ class _Checker:
 
     def _dep(self, stage: Stage, path: str, root: str) -> None:
         kind = self._kind(root)
-        if (kind and kind not in ("link", "submodule")) or self._outputs.overlapping(root):
-            return
-        place = place_of(stage, self._findings, path)
-        if kind:
-            what = text("a symbolic link") if kind == "link" else text("a submodule")
-            self._findings.add(
-                "unsupported",
-                place,
-                text("“%(path)s” is %(what)s: this is not supported yet", path=path, what=what),
-                text("Commit the files themselves."),
-            )
-        else:
+        written = self._outputs.overlapping(root)
+        place = ("dep", root)
+        if kind in ("link", "submodule") and not written:
+            self._not_followed(stage, place, path, kind)
+        elif kind == "directory" and (found := self._foreign(root)):
+            self._not_followed(stage, place, *found)
+        elif not kind and not written:
             self._findings.add(
                 "missing-dependency",
-                place,
+                self._sites.place(stage, place),
                 text("“%(path)s” is neither in git, nor tracked by DVC, nor written by a stage", path=path),
                 text("Commit it, or track it with `dvc add %(path)s`.", path=root),
                 warning=True,
             )
+
+    def _not_followed(self, stage: Stage, part: Part, path: str, kind: str) -> None:
+        what = text("a symbolic link") if kind == "link" else text("a submodule")
+        self._findings.add(
+            "unsupported",
+            self._sites.place(stage, part),
+            text("“%(path)s” is %(what)s: this is not supported yet", path=path, what=what),
+            text("Commit the files themselves."),
+        )
+
+    def _foreign(self, root: str) -> tuple[str, str] | None:
+        """The first link or submodule below a directory, which DVC would follow: its path and kind."""
+        if root not in self._inside:
+            walk = islice(self._findings.tree.walk(root), MAX_FILES)
+            self._inside[root] = next(((path, entry.kind) for path, entry in walk if entry.kind != "file"), None)
+        return self._inside[root]
 
     def _params(self, stage: Stage, item: ParamsDependency) -> None:
         if self._outputs.overlapping(item.root):
@@ -75,7 +95,7 @@ class _Checker:
         if item.root.lower().endswith(".py"):
             self._findings.add(
                 "unsupported",
-                place_of(stage, self._findings, item.path),
+                self._sites.place(stage, ("params", item.root)),
                 text("Parameters in Python files (“%(path)s”) are not supported yet", path=item.path),
                 text("Put them into a YAML, JSON or TOML file."),
             )
@@ -87,7 +107,7 @@ class _Checker:
                 message = text("“%(path)s” is no regular file, so it holds no parameters", path=item.path)
             self._findings.add(
                 "missing-params-file",
-                place_of(stage, self._findings, item.path),
+                self._sites.place(stage, ("params", item.root)),
                 message,
                 text("Commit the file, or name another one."),
             )
@@ -100,9 +120,9 @@ class _Checker:
             if key not in chosen:
                 self._findings.add(
                     "missing-param",
-                    place_of(stage, self._findings, key),
+                    self._sites.place(stage, ("param", item.root, key)),
                     text("There is no parameter “%(key)s” in %(file)s", key=key[:80], file=item.root),
-                    nearest(key[:80], list(_names(values))[:2000]),
+                    existing(key[:80], islice(_names(values), MAX_NAMES), text("The file is empty.")),
                 )
 
     def _load(self, root: str) -> Any:
@@ -124,16 +144,16 @@ class _Checker:
         if entry is not None and entry.oid:
             self._findings.add(
                 "tracked-output",
-                place_of(stage, self._findings, out.path),
+                self._sites.place(stage, ("out", out.root)),
                 text("“%(path)s” is an output that DVC keeps, but git has it too", path=out.path),
                 text("Take it out of git with `git rm -r --cached %(path)s`, or set `cache: false`.", path=out.root),
                 warning=True,
             )
 
 
-def check(stages: Iterable[Stage], outputs: Outputs, project: Project, findings: Findings) -> None:
+def check(stages: Iterable[Stage], outputs: Outputs, project: Project, sites: Sites, findings: Findings) -> None:
     """Tell what the stages read that is not there, and what they write that git has."""
-    checker = _Checker(outputs, project, findings)
+    checker = _Checker(outputs, project, sites, findings)
     for stage in stages:
         checker.stage(stage)
 

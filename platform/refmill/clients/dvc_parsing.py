@@ -13,6 +13,7 @@ from typing import Any
 from refmill import errors
 from refmill.clients import dvc_graph, dvc_inputs, dvc_schema, spec_file
 from refmill.clients.dvc_paths import BadPath, rooted
+from refmill.clients.dvc_sites import Sites
 from refmill.clients.dvc_stages import StageReader
 from refmill.clients.dvc_templates import Template, Tops
 from refmill.clients.dvc_trees import Project
@@ -35,6 +36,7 @@ class _Reading:
     """What has been read so far. `nodes` stand in the order of DVC's walk."""
 
     findings: Findings
+    sites: Sites
     project: Project
     max_stages: int
     nodes: dict[str, Stage | DataFile] = field(default_factory=dict)
@@ -56,8 +58,8 @@ def check(
     `containers`: whether some engine runs images. `ignored` tells for a path (a directory's ends in "/") that it is
     not to be looked at; what git and DVC themselves keep is never looked at. Memory and time are the caller's to limit.
     """
-    reading = _Reading(Findings(tree), Project(tree), max_stages)
-    findings = reading.findings
+    findings = Findings(tree)
+    reading = _Reading(findings, Sites(findings), Project(tree), max_stages)
     findings.take(reading.project.load_config())
     for path in _definitions(reading, ignored or (lambda _: False)):
         if path.endswith(SUFFIX):
@@ -172,7 +174,7 @@ def _read_project(path: str, reading: _Reading) -> None:
             text("Make `foreach` and `matrix` smaller, or split the project."),
         )
         return
-    reader = StageReader(path, findings)
+    reader = StageReader(path, reading.sites, findings)
     for resolved in template.stages():
         if stage := reader.read(resolved):
             reading.nodes[stage.address] = stage
@@ -225,7 +227,7 @@ def _read_lock(path: str, project_file: str, reading: _Reading) -> None:
 def _pipeline(reading: _Reading) -> Pipeline | None:
     """The pipeline, if its graph can be made."""
     findings, nodes = reading.findings, reading.nodes
-    outputs, sound = dvc_graph.collect(nodes.values(), findings)
+    outputs, sound = dvc_graph.collect(nodes.values(), reading.sites, findings)
     for node in nodes.values():
         if above := outputs.above(node.file):
             sound = False
@@ -235,9 +237,9 @@ def _pipeline(reading: _Reading) -> Pipeline | None:
                 text("The file lies inside of the output “%(path)s”", path=above),
                 text("Move it out: an output's directory is emptied before its stage runs."),
             )
-    graph = dvc_graph.build(nodes, outputs, findings) if sound else None
+    graph = dvc_graph.build(nodes, outputs, reading.sites, findings) if sound else None
     stages = {address: node for address, node in nodes.items() if isinstance(node, Stage)}
-    dvc_inputs.check(stages.values(), outputs, reading.project, findings)
+    dvc_inputs.check(stages.values(), outputs, reading.project, reading.sites, findings)
     if graph is None:
         return None
     outs = [out for stage in stages.values() for out in stage.outs]

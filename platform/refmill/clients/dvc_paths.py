@@ -40,7 +40,7 @@ def rooted(path: str, wdir: str) -> str:
         raise BadPath(
             "unsupported",
             text("“%(path)s” is outside of the repository: this is not supported yet", path=path[:200]),
-            text("Bring the data in with `dvc import-url --no-exec`, `dvc import` or `dvc add`."),
+            text("Bring the data in with `dvc import-url`, `dvc import` or `dvc add`."),
         )
     if path.startswith(("/", "~")) or _DRIVE.match(path):
         raise BadPath(

@@ -194,10 +194,10 @@ def check(value: Any, file: str, findings: Findings) -> dict[str, Any]:
 def _sound(value: Mapping[str, Any], faulty: set[Path]) -> dict[str, Any]:
     """`value` without the stages and the top-level keys that hold something faulty."""
     tops = {path[0] for path in faulty if path and not (path[0] == "stages" and len(path) > 1)}
-    stages = {path[1] for path in faulty if path[:1] == ("stages",) and len(path) > 1}
-    sound = {key: item for key, item in value.items() if key not in tops}
+    stages = {str(path[1]) for path in faulty if path[:1] == ("stages",) and len(path) > 1}
+    sound = {key: item for key, item in value.items() if str(key) not in tops}
     if isinstance(sound.get("stages"), dict):
-        sound["stages"] = {name: stage for name, stage in sound["stages"].items() if name not in stages}
+        sound["stages"] = {name: stage for name, stage in sound["stages"].items() if str(name) not in stages}
     return sound
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from refmill.clients.dvc_paths import BadPath, is_definition, rooted
-from refmill.clients.dvc_templates import Path, Resolved
+from refmill.clients.dvc_sites import Part, Path, Sites
+from refmill.clients.dvc_templates import Resolved
 from refmill.clients.findings import Findings
 from refmill.model.pipelines import Dependency, Output, OutputKind, ParamsDependency, Stage
 from refmill.texts import Text, text
@@ -22,15 +23,18 @@ _KINDS: tuple[tuple[str, OutputKind], ...] = (("outs", "out"), ("metrics", "metr
 class StageReader:
     """Makes the stages of one dvc.yaml. After `read`, `plots` holds the settings of its stages' plots by path."""
 
-    def __init__(self, file: str, findings: Findings) -> None:
+    def __init__(self, file: str, sites: Sites, findings: Findings) -> None:
+        self._sites = sites
         self._file = file
         self._findings = findings
         self._folder = posixpath.dirname(file)
+        self._paths: dict[Part, Path] = {}
         self.plots: list[dict[str, Any]] = []
 
     def read(self, resolved: Resolved) -> Stage | None:
         """The stage, or None if it cannot be one."""
         definition, path = resolved.definition, resolved.path
+        self._paths = {}
         name_ok = self._check_name(resolved)
         wdir = self._wdir(definition.get("wdir"), path)
         cmd = self._cmd(definition.get("cmd"), path)
@@ -42,7 +46,7 @@ class StageReader:
             out for key, kind in _KINDS for out in self._outs(definition.get(key) or (), key, kind, wdir, path)
         )
         desc, meta = definition.get("desc"), definition.get("meta")
-        return Stage(
+        stage = Stage(
             name=resolved.name,
             file=self._file,
             wdir=wdir,
@@ -56,6 +60,8 @@ class StageReader:
             meta=meta,
             place=self._findings.place(self._file, path[:2], key=True),
         )
+        self._sites.note(stage, self._paths)
+        return stage
 
     def _add(self, kind: str, path: Path, message: Text, remedy: Text) -> None:
         self._findings.add(kind, self._findings.place(self._file, path), message, remedy)
@@ -138,40 +144,45 @@ class StageReader:
                     text("Depend on the data that it describes."),
                 )
             elif root is not None:
+                self._paths["dep", root] = where
                 yield Dependency(value, root)
 
     def _params(self, values: Iterable[Any], wdir: str, path: Path) -> Iterator[ParamsDependency]:
-        """As dvc.dependency._merge_params: a file named without keys is tracked whole, whatever else names its keys."""
-        merged: dict[str, list[str]] = {}
-        places: dict[str, int] = {}
-        items = list(values)
-        whole = {str(file) for item in items if isinstance(item, dict) for file, keys in item.items() if not keys}
+        for file, (where, keys) in self._merged_params(list(values), (*path, "params")).items():
+            root = self._rooted(file, wdir, where)
+            if root is not None:
+                self._paths["params", root] = where
+                self._paths |= {("param", root, key): place for key, place in keys.items()}
+                yield ParamsDependency(file, root, tuple(keys))
+
+    def _merged_params(self, items: list[Any], path: Path) -> dict[str, tuple[Path, dict[str, Path]]]:
+        """For each file where it is named first, and its keys with their places.
+
+        As dvc.dependency._merge_params: a file named without keys is tracked whole, whatever else names its keys.
+        """
+        merged: dict[str, tuple[Path, dict[str, Path]]] = {}
+        whole = {file for item in items if isinstance(item, dict) for file, keys in item.items() if not keys}
         for number, item in enumerate(items):
-            pairs = item.items() if isinstance(item, dict) else [(DEFAULT_PARAMS, [item])]
-            for file, keys in pairs:
+            if not isinstance(item, dict) and DEFAULT_PARAMS in whole:
+                continue
+            pairs: Mapping[Any, Any] = item if isinstance(item, dict) else {DEFAULT_PARAMS: [item]}
+            for file, keys in pairs.items():
+                place = (*path, number, str(file)) if isinstance(item, dict) else (*path, number)
                 if file in whole:
-                    if isinstance(item, dict):
-                        merged[file] = []
-                        places.setdefault(file, number)
+                    merged.setdefault(str(file), (place, {}))
                     continue
-                if (
-                    not isinstance(file, str)
-                    or not isinstance(keys, list)
-                    or not all(isinstance(key, str) for key in keys)
-                ):
+                if not isinstance(file, str) or not _is_texts(keys):
                     self._add(
                         "wrong-type",
-                        (*path, "params", number),
+                        place,
                         text("“%(file)s” has no list of keys", file=str(file)[:80]),
                         text("Expected: %(expected)s.", expected=text("a file with a list of keys, as texts")),
                     )
                     continue
-                merged.setdefault(file, []).extend(keys)
-                places.setdefault(file, number)
-        for file, keys in merged.items():
-            root = self._rooted(file, wdir, (*path, "params", places[file]))
-            if root is not None:
-                yield ParamsDependency(file, root, tuple(dict.fromkeys(keys)))
+                known = merged.setdefault(file, (place, {}))[1]
+                for index, key in enumerate(keys):
+                    known.setdefault(key, (*place, index) if isinstance(item, dict) else place)
+        return merged
 
     def _outs(self, values: Iterable[Any], key: str, kind: OutputKind, wdir: str, path: Path) -> Iterator[Output]:
         merged: dict[Any, dict[str, Any]] = {}
@@ -206,6 +217,7 @@ class StageReader:
                     text("Give the output another name."),
                 )
             else:
+                self._paths["out", root] = where
                 yield self._output(out, root, kind, flags)
 
     def _output(self, path: str, root: str, kind: OutputKind, flags: Mapping[str, Any]) -> Output:
@@ -221,3 +233,7 @@ class StageReader:
             push=bool(flags.get("push", True)),
             remote=flags.get("remote"),
         )
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

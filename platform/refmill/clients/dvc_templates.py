@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 from dvc.exceptions import DvcException
@@ -22,7 +23,7 @@ from refmill import errors
 from refmill.clients.dvc_trees import Project
 from refmill.clients.findings import Findings
 from refmill.problems import Place
-from refmill.specs import nearest
+from refmill.specs import existing
 from refmill.texts import Text, text
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -100,7 +101,7 @@ class Template:
             plain = isinstance(definition, EntryDefinition)
             for name in [group] if plain else definition.get_generated_names():
                 try:
-                    # Expressions were parsed above; to check them again, as resolve_one does, takes a quarter of all time.
+                    # Expressions were parsed above; checking them again, as resolve_one does, is a quarter of all.
                     found = definition.resolve(skip_checks=True) if plain else self._resolver.resolve_one(name)
                     yield Resolved(name, found[name], path)
                 except DvcException as error:
@@ -139,7 +140,10 @@ class Template:
             try:
                 if any(_interpolated(part) for part in item):
                     raise ContextError("interpolating is not allowed")
-                context.load_from_vars(self._project.fs, item, folder, default=default)
+                # Empty ones before it, so that DVC counts them as in the file.
+                context.load_from_vars(
+                    self._project.fs, [{}] * (int(path[1]) if path else 0) + item, folder, default=default
+                )
             except errors.Invalid as error:
                 self._findings.take(error.problems)
                 failed = True
@@ -147,9 +151,17 @@ class Template:
                 self._add_variables(place, str(error))
                 failed = True
             except (DvcException, TypeError, RecursionError) as error:
-                self._add_variables(place if path else Place(posixpath.join(folder, default or "")), _plain(error))
+                self._add_variables(self._source(error) or place, _plain(error))
                 failed = True
         return None if failed else items
+
+    def _source(self, error: BaseException) -> Place | None:
+        """Where the value stands that DVC cannot take as a variable (a date, say): its error ends in 'file:key.key'."""
+        found = re.search(r" in '([^':]+):([^']*)'$", str(error))
+        if not isinstance(error, TypeError) or not found or not found[1].endswith((".yaml", ".yml")):
+            return None
+        self._findings.read(found[1])
+        return self._findings.place(found[1], tuple(found[2].split(".")))
 
     def _add_variables(self, place: Place, detail: str) -> None:
         self._findings.add(
@@ -217,16 +229,17 @@ class Template:
         for where, _, inner in _expressions(definition, start):
             if inner in unknown:
                 place = self._findings.within(self._findings.place(self._file, where), "${" + inner + "}")
-                self._add_unknown(place, inner)
+                self._add_unknown(place, inner, looped=_looped(definition))
         if not unknown:
-            self._add_unknown(self._findings.place(self._file, path, key=True), cause.key)
+            place = self._findings.place(self._file, path, key=True)
+            self._add_unknown(place, cause.key, looped=_looped(definition))
 
     def _unknown(self, definition: Any, key: str) -> Iterator[str]:
         """The expressions of `definition` that no variable answers; `key` is one for sure."""
         own = bool(
             isinstance(definition, dict) and (definition.get("vars") or (definition.get("do") or {}).get("vars"))
         )
-        looped = isinstance(definition, dict) and ("foreach" in definition or "matrix" in definition)
+        looped = _looped(definition)
         for _, _, inner in _expressions(definition, ()):
             name = re.split(r"[.\[]", inner, maxsplit=1)[0].strip()
             if inner == key:
@@ -234,18 +247,20 @@ class Template:
             elif not own and not (looped and name in _LOOP_NAMES) and self._resolver is not None:
                 try:
                     self._resolver.context.select(inner)
-                except ContextError:
-                    yield inner
-                except (ValueError, TypeError):
+                except (ContextError, ValueError, TypeError):
                     yield inner
 
-    def _add_unknown(self, place: Place, name: str) -> None:
-        known = list(_names(self._resolver.context.value))[:_NAMES_SHOWN] if self._resolver is not None else []
+    def _add_unknown(self, place: Place, name: str, *, looped: bool) -> None:
+        known = islice(_names(self._resolver.context.value), _NAMES_SHOWN) if self._resolver is not None else ()
+        if looped and re.match(r"\s*(item|key)\b", name):
+            remedy = text("Look at the values of `foreach` or `matrix`: not each of them has it.")
+        else:
+            remedy = existing(name[:80], known, text("Put it into params.yaml, or into `vars`."))
         self._findings.add(
             "unknown-variable",
             place,
             text("There is no variable “%(name)s”", name=name[:80]),
-            nearest(name[:80], known) if known else text("Put it into params.yaml, or into `vars`."),
+            remedy,
         )
 
     def _tell_other(self, error: BaseException, path: Path) -> None:
@@ -279,6 +294,10 @@ def _cause(error: BaseException) -> BaseException:
 
 def _plain(error: BaseException) -> str:
     return " ".join(_ANSI.sub("", str(error)).split())[:200]
+
+
+def _looped(definition: Any) -> bool:
+    return isinstance(definition, dict) and ("foreach" in definition or "matrix" in definition)
 
 
 def _parses(expression: str) -> bool:

@@ -10,7 +10,7 @@ from refmill.clients.findings import Findings
 from refmill.formats import yamlfile
 from refmill.model.pipelines import Stage
 from refmill.problems import Place
-from refmill.specs import Documents, StageOverride, nearest, parse
+from refmill.specs import Documents, StageOverride, existing, parse
 from refmill.specs.overrides import names, override
 from refmill.texts import text
 
@@ -60,6 +60,7 @@ class _Checker:
     def stages(self, stages: Sequence[Stage], declared: AbstractSet[str], *, containers: bool) -> None:
         """Names that mean no stage; images where nothing runs them."""
         meant = {key for stage in stages for key in names(stage)}
+        shown = sorted(name for name in meant if not name.startswith("dvc.yaml:"))
         for key in self._spec.stages:
             group = key.partition("@")[0]
             if key not in meant and not (group in declared and group not in meant):
@@ -67,7 +68,7 @@ class _Checker:
                     "unknown-stage",
                     self._place("stages", key, key=True),
                     text("There is no stage “%(name)s” in dvc.yaml", name=key[:80]),
-                    nearest(key[:80], meant),
+                    existing(key[:80], shown, text("There are no stages at all.")),
                 )
         if containers:
             return

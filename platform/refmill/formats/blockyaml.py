@@ -19,8 +19,6 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.resolver import VersionedResolver
 
 _WIDTH = 80
-_KEY_LIMIT = 100
-"""ruamel writes keys of 128 characters and more in another form."""
 _SAFE = re.compile("[ -~\u00a1-\u1fff\u3000-\ud7ff]+\\Z")
 _LEADING = frozenset("#,[]{}&*!|>'\"%@`?:-")
 _INSIDE = re.compile(r":(?: |\Z)| #|  | \Z|\A ")
@@ -76,7 +74,7 @@ def _mapping(value: Any, indent: int, out: list[str], seen: set[int]) -> None:
     seen.add(id(value))
     pad = " " * indent
     for key, item in value.items():
-        name = _key(key)
+        name = _key(key, indent)
         out.append(f"{pad}{name}:")
         _value(item, indent, indent + len(name) + 1, out, seen)
 
@@ -128,8 +126,9 @@ def _once(value: Any, form: str, seen: set[int]) -> str:
     return form
 
 
-def _key(key: Any) -> str:
-    if type(key) is not str or not 0 < len(key) <= _KEY_LIMIT or _SAFE.match(key) is None:
+def _key(key: Any, indent: int) -> str:
+    # ruamel breaks even keys at 80 columns, and writes those of 128 characters in another form.
+    if type(key) is not str or not key or indent + len(key) + 2 > _WIDTH or _SAFE.match(key) is None:
         raise _Unusual
     return key if _is_plain(key) else _quoted(key)
 
@@ -142,9 +141,7 @@ def _scalar(value: Any, column: int, indent: int) -> str:
             raise _Unusual
         if _is_plain(value):
             return _folded(value, column, indent)
-        if column + len(value) + 3 > _WIDTH:
-            raise _Unusual
-        return " " + _quoted(value)
+        return _folded_quotes(_quoted(value), column, indent)
     if value is None:
         return ""
     if kind is bool:
@@ -207,6 +204,24 @@ def _folded(value: str, column: int, indent: int) -> str:
         if len(word) + column > _WIDTH and column > indent:
             out.append("\n" + " " * indent)
             column = indent
+        out.append(word)
+        column += len(word)
+    return "".join(out)
+
+
+def _folded_quotes(quoted: str, column: int, indent: int) -> str:
+    """A text in single quotes, broken at the first single blank beyond 80 columns, never at its own ends."""
+    if column + 1 + len(quoted) <= _WIDTH:
+        return " " + quoted
+    out = [" "]
+    column += 1
+    words = quoted.split(" ")
+    for number, word in enumerate(words):
+        if number:
+            at_end = (number == 1 and words[0] == "'") or (number == len(words) - 1 and word == "'")
+            broken = column > _WIDTH and not at_end
+            out.append("\n" + " " * indent if broken else " ")
+            column = indent if broken else column + 1
         out.append(word)
         column += len(word)
     return "".join(out)

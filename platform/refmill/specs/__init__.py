@@ -3,7 +3,8 @@
 from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
 from refmill.specs.overrides import all_settings, settings_for
 from refmill.specs.quantities import duration, quantity
-from refmill.specs.reading import Fault, nearest, parse
+from refmill.specs.reading import Fault, parse
+from refmill.specs.suggestions import existing, nearest
 from refmill.specs.triggers import wants
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Triggers",
     "all_settings",
     "duration",
+    "existing",
     "nearest",
     "parse",
     "quantity",

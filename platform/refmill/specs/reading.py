@@ -5,7 +5,6 @@ The rule to keep: a fault names its place by document and path of keys; line and
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -15,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
 from refmill.specs.models import API_VERSION, KINDS, Pipeline, StageModel
+from refmill.specs.suggestions import nearest
 from refmill.texts import Text, text
 
 MAX_DOCUMENTS = 100
@@ -35,6 +35,7 @@ _EXPECTED = {
     "bool_type": text("true or false"),
     "tuple_type": text("a list"),
 }
+_GIVEN = {dict: text("a mapping"), list: text("a list"), type(None): text("nothing")}
 _QUANTITIES = {"cpu", "memory", "duration"}
 
 
@@ -78,16 +79,6 @@ def parse(values: Sequence[Any]) -> tuple[Documents, list[Fault]]:
             )
         )
     return Documents(pipelines[0] if pipelines else PipelineSpec(), tuple(others)), faults
-
-
-def nearest(word: str, known: Iterable[str]) -> Text:
-    """The remedy for a key that does not exist: the most similar one that does, or all of them."""
-    candidates = sorted(known)
-    if close := difflib.get_close_matches(word, candidates, n=1):
-        return text("Did you mean “%(name)s”?", name=close[0])
-    if not candidates:
-        return text("Take it away: there is nothing that can stand here.")
-    return text("Take it away; what can stand here: %(names)s.", names=", ".join(candidates[:30]))
 
 
 def _document(number: int, value: Any, faults: list[Fault]) -> Any:
@@ -141,7 +132,7 @@ def _fault(number: int, model: type[BaseModel], detail: ErrorDetails) -> Fault:
             key=len(path) > 1,
         )
     given = detail["input"]
-    shown = str(given)[:80] if isinstance(given, str | int | float) else type(given).__name__
+    shown: str | Text = _GIVEN.get(type(given)) or str(given)[:80]
     return Fault(
         "bad-quantity" if kind in _QUANTITIES else "bad-value",
         number,

@@ -38,6 +38,12 @@ stages:
       - metrics.json:
           cache: false
     plots: [curve.csv]
+  score:
+    cmd: cp out/b score.json
+    deps: [out/b]
+    metrics:
+      - score.json:
+          cache: false
   inner:
     wdir: work
     cmd: mkdir -p ../results && cat ../model > ../results/[odd].txt && touch empty && chmod +x empty

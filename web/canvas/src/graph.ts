@@ -10,6 +10,8 @@ const MARGIN = 28;
 const TALLEST = 470;
 const SHORTEST = 150;
 const PLAIN_BELOW = 0.42;
+const READABLE = 0.55;
+const MANY = 60;
 
 /** A state as the page's own icon, cloned from its template. */
 export function glyph(status: string): Node {
@@ -87,6 +89,7 @@ export class Graph {
   private y = 0;
   private touched = false;
   private skew = 0;
+  private selected: string | null = null;
 
   constructor(
     private readonly host: HTMLElement,
@@ -97,7 +100,11 @@ export class Graph {
     host.append(this.world);
     host.setAttribute("role", "group");
     this.listen();
-    new ResizeObserver(() => this.touched || this.fit()).observe(host);
+    let across = host.clientWidth;
+    new ResizeObserver(() => {
+      if (host.clientWidth !== across && !this.touched) this.fit();
+      across = host.clientWidth;
+    }).observe(host);
   }
 
   /** Shows a state; draws anew only when nodes or edges are others. `now` is the server's clock in microseconds. */
@@ -123,6 +130,7 @@ export class Graph {
   }
 
   select(address: string | null): void {
+    this.selected = address !== null && this.boxes.has(address) ? address : null;
     for (const [name, box] of this.boxes) {
       box.element.classList.toggle("sel", name === address);
       box.element.setAttribute("aria-pressed", String(name === address));
@@ -148,7 +156,6 @@ export class Graph {
       box.element.addEventListener("click", () => this.choose(address));
       box.element.addEventListener("keydown", (event) => this.walk(event, address));
     }
-    this.host.style.height = `${Math.min(TALLEST, Math.max(SHORTEST, this.drawing.height + 2 * MARGIN))}px`;
     this.fit();
   }
 
@@ -179,18 +186,21 @@ export class Graph {
     return path;
   }
 
-  /** The whole graph, or as much of it as stays readable. */
+  /** The whole graph, or as much of it as stays readable, beginning at the selected node. */
   fit(): void {
     this.touched = false;
     const { width, height } = this.drawing;
-    const space = { width: this.host.clientWidth, height: this.host.clientHeight };
-    if (!space.width || !width) return;
-    const scale = Math.min(1, (space.width - 2 * MARGIN) / width, (space.height - 2 * MARGIN) / height);
-    this.scale = Math.max(0.3, scale);
-    this.x = Math.max(MARGIN, (space.width - width * this.scale) / 2);
-    this.y = Math.max(Math.min(MARGIN, (space.height - height * this.scale) / 2), (space.height - height * this.scale) / 2);
-    if (this.x === MARGIN || width * this.scale > space.width * 0.6) this.x = Math.max(MARGIN, (space.width - width * this.scale) / 2);
+    const across = this.host.clientWidth - 2 * MARGIN;
+    if (across <= 0 || !width) return;
+    const least = this.boxes.size > MANY ? 0.3 : READABLE;
+    const fitting = Math.max(least, Math.min(1, across / width));
+    const tall = Math.round(Math.min(TALLEST, Math.max(SHORTEST, height * fitting + 2 * MARGIN)));
+    if (this.host.style.height !== `${tall}px`) this.host.style.height = `${tall}px`;
+    this.scale = Math.max(least, Math.min(fitting, (tall - 2 * MARGIN) / height));
+    this.x = Math.max(MARGIN, (this.host.clientWidth - width * this.scale) / 2);
+    this.y = Math.max(MARGIN, (tall - height * this.scale) / 2);
     this.apply();
+    if (this.selected && width * this.scale > across) this.reveal(this.selected);
   }
 
   zoom(factor: number, at?: Point): void {

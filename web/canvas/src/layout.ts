@@ -38,6 +38,8 @@ interface Cell {
 }
 
 const SWEEPS = 8;
+/** Odd: the last one goes from right to left, which leaves chains at the left end straight. */
+const PLACINGS = 25;
 const WAYPOINTS = 4000;
 
 export function draw(items: readonly Item[], measures: Measures): Drawing {
@@ -158,7 +160,7 @@ export function crossings(layers: readonly (readonly Cell[])[]): number {
 
 function placeCells(layers: readonly Cell[][], measures: Measures): void {
   for (const layer of layers) spread(layer, layer.map((one) => one.order * (measures.height + measures.gapY)), measures);
-  for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
+  for (let sweep = 0; sweep < PLACINGS; sweep += 1) {
     for (const layer of sweep % 2 ? layers : [...layers].reverse()) {
       spread(layer, layer.map((one) => mean([...one.before, ...one.after].map((other) => other.y), one.y)), measures);
     }

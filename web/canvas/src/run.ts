@@ -160,6 +160,7 @@ if (host && graph) {
   byId("stage-table")!.hidden = true;
   graph.update(state.nodes, state.now);
   graph.select(stageOf());
+  graph.fit();
   tools(graph);
 }
 attachLog();

@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "run": ("run", text("Run a project's stages here, in parallel, without a server.")),
     "runs": ("runs", text("List runs.")),
     "show": ("runs", text("Show a run and its stages.")),
-    "logs": ("logs", text("Print or follow what a run's stages print.")),
+    "logs": ("runs", text("Print or follow what a run's stages print.")),
     "stop": ("control", text("Stop a run.")),
     "retry": ("control", text("Run again what failed, taking over what is done.")),
     "user": ("people", text("Add and list users.")),

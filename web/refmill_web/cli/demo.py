@@ -37,7 +37,7 @@ MARKS = {"running": "◔", "succeeded": "✓", "cached": "⚡", "failed": "✗",
 @click.command(
     **example(text("Start the platform, push a dataset and a pipeline to it, and show the run."), "refmill demo")
 )
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path(".refmill-demo"), show_default=True,
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path(".refmill-demo"),
               help=say(text("Where the demo keeps its platform and working copies.")))  # fmt: skip
 @click.option("--port", type=int, help=say(text("Port (default: 8700 if it is free, else any).")))
 @click.option("--exit", "ends", is_flag=True, help=say(text("End after the run instead of staying up.")))
@@ -59,7 +59,7 @@ def demo(*, data: Path, port: int | None, ends: bool) -> None:
             if line.startswith("remote:"):
                 click.echo(f"         {line.rstrip()}")
         run = _follow(records, started)
-        _result(records, chosen, run)
+        _result(chosen, run)
         _further(platform.address, run, password, chosen.data)
         if run.status not in ("succeeded", "nothing"):
             sys.exit(1)
@@ -147,7 +147,7 @@ def _line(stage: StageRun) -> Text:
     return text("%(mark)s %(stage)s %(took)s", mark=mark, stage=f"{stage.address:<18}", took=took)
 
 
-def _result(records: Records, chosen: Settings, run: Run) -> None:
+def _result(chosen: Settings, run: Run) -> None:
     """The metrics table of the run's experiment, read from git."""
     took = duration(between(run.started, run.finished))
     tell(text("run #%(number)s: %(status)s %(took)s", number=run.number, status=run.status, took=took))

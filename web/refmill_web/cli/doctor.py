@@ -63,8 +63,11 @@ def _look(chosen: Settings) -> Iterator[Finding]:
     yield Finding("machine", "ok", text("%(cpus)s cores and %(memory)s GiB of memory for stages, %(gpus)s GPUs",
                   cpus=f"{budget.cpus:g}", memory=f"{budget.memory / 2**30:.1f}", gpus=budget.gpus))  # fmt: skip
     box = sandbox.Sandbox(cast(sandbox.Mode, chosen.sandbox))
-    yield Finding("sandbox", "ok", text("stages run in a bubblewrap sandbox")) if box.works else Finding(
-        "sandbox", "warning", text("no sandbox works: only trusted users' repositories run. Install bubblewrap"))  # fmt: skip
+    if box.works:
+        yield Finding("sandbox", "ok", text("stages run in a bubblewrap sandbox"))
+    else:
+        why = text("no sandbox works, so only trusted users' runs start: install bubblewrap")
+        yield Finding("sandbox", "warning", why)
     place = next(folder for folder in (chosen.data, *chosen.data.parents) if folder.exists())
     free = shutil.disk_usage(place).free
     yield Finding("disk", "ok" if free > LITTLE_DISK else "warning", text("%(free)s GiB free in %(place)s",

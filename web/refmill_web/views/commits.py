@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,9 @@ from flask import Blueprint, request
 
 from refmill.model.runs import Run
 from refmill.ports.repositories import Commit
+from refmill_repos.history import Comparison
 from refmill_web import auth
 from refmill_web.addresses import Spot, default_spot, spot
-from refmill_web.diffs import FILES, FileChange, changes
 from refmill_web.services import services
 from refmill_web.shell import Frame, frame, render
 
@@ -39,8 +38,7 @@ class CommitPage:
     frame: Frame
     commit: Commit
     runs: Sequence[Run]
-    changes: Sequence[FileChange]
-    cut: bool
+    comparison: Comparison
 
 
 @blueprint.get("/commits", defaults={"rest": ""})
@@ -64,10 +62,6 @@ def commit(owner: str, name: str, rest: str) -> str:
     access = auth.access(owner, name)
     repository = access.repository
     found = spot(repository, rest).commit
-    parent = found.parents[0] if found.parents else None
-    paths = itertools.islice(services().refs.changed_paths(repository.id, parent, found.sha), FILES + 1)
-    trees = services().repositories
-    old = trees.tree(repository.id, parent) if parent else None
-    shown, cut = changes(paths, old, trees.tree(repository.id, found.sha))
+    comparison = services().past.diff_of(repository.id, found.sha)
     runs = [run for run in services().runs.list([repository.id], limit=200) if run.commit == found.sha]
-    return render("commit.html", CommitPage(frame(access, "commits"), found, runs, shown, cut))
+    return render("commit.html", CommitPage(frame(access, "commits"), found, runs, comparison))

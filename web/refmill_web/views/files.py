@@ -12,15 +12,16 @@ from werkzeug.wrappers import Response
 
 from refmill import errors
 from refmill.texts import text
+from refmill_repos.history import Row
 from refmill_web import auth, security
 from refmill_web.addresses import Spot, spot
 from refmill_web.content import SHOWN_LIMIT, highlighted, readme
-from refmill_web.listings import Row, listing
 from refmill_web.services import services
 from refmill_web.shell import Frame, frame, render
 
 blueprint = Blueprint("files", __name__, url_prefix="/<owner>/<name>")
 RAW_LIMIT = 64 << 20
+SHOWN = 1000
 PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
@@ -58,7 +59,8 @@ def tree(owner: str, name: str, rest: str) -> Response | str:
     if entry is not None and entry.kind != "directory":
         return redirect(url_for("files.blob", owner=owner, name=name, rest=rest))
     shown = readme(files, access.repository, here, here.path)
-    return render("tree.html", TreePage(frame(access, "files"), here, listing(files, here), shown))
+    rows = tuple(services().past.folder(access.repository.id, here.commit.sha, here.path))[:SHOWN]
+    return render("tree.html", TreePage(frame(access, "files"), here, rows, shown))
 
 
 @blueprint.get("/blob/<path:rest>")

@@ -86,7 +86,7 @@ def headline(whole: RunReport) -> str:
     return say(STATES[whole.run.status])
 
 
-def _seat(run: Run) -> Seat:
+def _seat() -> Seat:
     stage = request.args.get("stage", "")
     attempt = request.args.get("attempt", 0, type=int)
     return Seat(stage, attempt, max(1, request.args.get("line", 1, type=int)))
@@ -117,9 +117,8 @@ def news_of_log(seat: Seat) -> Iterator[Mapping[str, Any]]:
     seat.complete = page.complete and not page.lines
     if page.lines or seat.complete:
         seat.line = page.next
-        yield {
-            "type": "log", "attempt": seat.attempt, "rows": view(page).rows, "next": page.next, "complete": seat.complete,
-        }  # fmt: skip
+        rows, done = view(page).rows, seat.complete
+        yield {"type": "log", "attempt": seat.attempt, "rows": rows, "next": page.next, "complete": done}
 
 
 def _may_follow(run_id: str) -> Run:
@@ -132,13 +131,13 @@ def _may_follow(run_id: str) -> Run:
 
 @blueprint.get("/ws/runs/<run_id>.json")
 def ask(run_id: str) -> Response:
-    """The same news for one plain request: for browsers and proxies without WebSockets, and when all seats are taken."""
-    run = _may_follow(run_id)
-    seat = _seat(run)
+    """The same news for one plain request: where WebSockets do not pass, and when all seats are taken."""
+    _may_follow(run_id)
+    seat = _seat()
     return jsonify([*news_of_state(run_id, seat), *news_of_log(seat)])
 
 
-@sock.route("/ws/runs/<run_id>")
+@sock.route("/ws/runs/<run_id>")  # type: ignore[untyped-decorator]  # flask-sock publishes no types
 def follow(socket: Server, run_id: str) -> None:
     """Tell the news of a run until it is over or the browser leaves."""
     seats: threading.BoundedSemaphore = current_app.extensions[SEATS]
@@ -153,7 +152,7 @@ def follow(socket: Server, run_id: str) -> None:
         socket.close(FULL, "all seats are taken")
         return
     try:
-        _tell(socket, run, _seat(run))
+        _tell(socket, run, _seat())
     except (ConnectionClosed, ConnectionError, errors.RefmillError):
         return
     finally:

@@ -9,14 +9,15 @@ from markupsafe import Markup
 
 from refmill.model.runs import Run
 from refmill.ports.repositories import Commit
+from refmill_repos.history import Row
 from refmill_web import auth
 from refmill_web.addresses import default_spot
-from refmill_web.content import kind_of, readme
-from refmill_web.listings import Row, listing
+from refmill_web.content import readme
 from refmill_web.services import services
 from refmill_web.shell import Frame, frame, render
 
 blueprint = Blueprint("repositories", __name__)
+SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,11 @@ def home(owner: str, name: str) -> str:
     tree = services().repositories.tree(repository.id, here.commit.sha)
     branches = services().refs.list(repository.id)
     page = RepositoryPage(
-        frame(access, "files", kind_of(tree)),
+        frame(access, "files"),
         run,
         here.ref,
         here.commit,
-        listing(tree, here),
+        tuple(services().past.folder(repository.id, here.commit.sha))[:SHOWN],
         readme(tree, repository, here),
         tuple(ref.removeprefix("refs/heads/") for ref in branches),
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, request, url_for
@@ -16,6 +15,7 @@ from refmill.model.people import Repository
 from refmill.model.runs import RUN_ENDED, RUN_STATUSES, Run, RunStatus, StageRun
 from refmill.texts import text
 from refmill_web import auth
+from refmill_web.display import STATE_ICONS
 from refmill_web.logview import TAIL, LogView, view
 from refmill_web.reports import RunReport, StageReport, default_stage, report, stage_report
 from refmill_web.services import services
@@ -61,6 +61,7 @@ class RunPage:
     previous: Run | None
     state: Mapping[str, object]
     wishes: frozenset[str]
+    glyphs: Mapping[str, str] = field(default_factory=lambda: STATE_ICONS)
 
     @property
     def run(self) -> Run:
@@ -83,7 +84,7 @@ def of_repository(owner: str, name: str) -> str:
 
 def _list(head: Frame | None, repositories: Sequence[Repository]) -> str:
     asked = request.args.get("status", "")
-    status = cast(RunStatus, asked) if asked in RUN_STATUSES else None
+    status = next((known for known in RUN_STATUSES if known == asked), None)
     before = request.args.get("before", type=int)
     ids = [repository.id for repository in repositories]
     found = (

@@ -29,7 +29,7 @@ class SocketResolver:
         self._timeout = timeout
 
     def check(self, source: Source) -> Checked:
-        """All problems at once. Raises Unavailable if the server does not answer, NotFound for an unknown source."""
+        """All problems at once. Raises Unavailable if the server is silent, NotFound for an unknown source."""
         deadline = time.monotonic() + self._timeout
         try:
             with self._connect(deadline) as connection:

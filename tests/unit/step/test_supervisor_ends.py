@@ -1,0 +1,179 @@
+"""How commands end, through the real supervisor in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import refmill
+
+SCRIPT = Path(refmill.__file__).parent / "step" / "supervisor.py"
+
+
+class Attempt:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def write(self, *commands: str, **spec) -> Path:
+        spec = {
+            "commands": [{"argv": ["/bin/sh", "-c", line], "shown": line} for line in commands],
+            "cwd": str(self.directory), "env": {"PATH": os.environ["PATH"], "MARK": str(self.directory)},
+            "marker": f"MARK={self.directory}", "grace": 0.5, **spec,
+        }  # fmt: skip
+        path = self.directory / "spec.json"
+        path.write_text(json.dumps(spec))
+        return path
+
+    def start(self, *commands: str, **spec) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-I", "-S", SCRIPT, self.write(*commands, **spec)])
+
+    def run(self, *commands: str, **spec) -> dict:
+        assert self.start(*commands, **spec).wait(30) == 0
+        return self.exit()
+
+    def exit(self) -> dict:
+        return json.loads((self.directory / "exit.json").read_text())
+
+    def log(self) -> list[str]:
+        return [line.split(" ", 2)[2] for line in (self.directory / "log").read_text().split("\n")[:-1]]
+
+    def wait_for(self, word: str) -> None:
+        until = time.monotonic() + 10
+        while word not in ((self.directory / "log").read_text() if (self.directory / "log").exists() else ""):
+            assert time.monotonic() < until, word
+            time.sleep(0.01)
+
+    def living(self) -> list[str]:
+        """Command lines of processes that carry the attempt's mark and are no zombies."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if f"MARK={self.directory}".encode() in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
+                    found.append(Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    return Attempt(tmp_path)
+
+
+def test_commands_run_in_turn(attempt):
+    end = attempt.run("echo one", "echo two >&2")
+    assert (end["reason"], end["code"], end["signal"]) == ("exited", 0, None)
+    assert attempt.log() == ["$ echo one", "one", "$ echo two >&2", "two"]
+    assert end["usage"]["peak_memory"] > 0
+
+
+def test_the_first_failure_ends_it(attempt):
+    end = attempt.run("exit 3", "echo never")
+    assert end["code"] == 3
+    assert "never" not in attempt.log()
+
+
+def test_a_signal_from_outside_is_named(attempt):
+    end = attempt.run("kill -9 $$")
+    assert (end["reason"], end["code"], end["signal"]) == ("exited", None, 9)
+
+
+def test_a_folder_that_is_not_there_is_told(attempt):
+    end = attempt.run("true", cwd="/nowhere/at/all")
+    assert end["reason"] == "start-failed"
+    assert "/nowhere/at/all" in end["detail"]
+
+
+def test_nothing_outlives_a_timeout(attempt):
+    end = attempt.run("trap '' TERM; (setsid sleep 60 &) ; sleep 60 & wait", timeout=0.4)
+    assert end["reason"] == "timeout"
+    assert 0.4 < end["seconds"] < 5
+    assert attempt.living() == []
+
+
+def test_a_command_that_ends_well_after_its_timeout_has_still_timed_out(attempt):
+    end = attempt.run("trap 'exit 0' TERM; while :; do sleep 0.05; done", timeout=0.3)
+    assert (end["reason"], end["code"]) == ("timeout", 0)
+
+
+def test_a_stop_file_ends_the_whole_tree(attempt):
+    process = attempt.start("(setsid sh -c 'trap \"\" TERM HUP; echo daemon; sleep 60' &); echo ready; sleep 60")
+    attempt.wait_for("daemon")
+    attempt.wait_for("ready")
+    (attempt.directory / "stop").touch()
+    assert process.wait(10) == 0
+    assert attempt.exit()["reason"] == "stopped"
+    assert attempt.living() == []
+
+
+def test_sigterm_is_a_stop(attempt):
+    process = attempt.start("echo ready; sleep 60")
+    attempt.wait_for("ready")
+    process.terminate()
+    assert process.wait(10) == 0
+    assert attempt.exit()["reason"] == "stopped"
+
+
+def test_what_is_left_in_the_background_goes_too(attempt):
+    end = attempt.run("(setsid sleep 60 &); echo done")
+    assert end["code"] == 0
+    assert attempt.log()[-1] == "ending 1 processes that were left running"
+    assert attempt.living() == []
+
+
+def test_a_tree_that_takes_too_much_memory_is_killed(attempt):
+    # Two processes of 60 MB: neither is above the limit of 100 MB, together they are.
+    hog = f"{sys.executable} -c 'import time; x = bytearray(60 << 20); print(1, flush=True); time.sleep(60)'"
+    end = attempt.run(f"{hog} & {hog} & wait", memory=100 << 20)
+    assert end["reason"] == "memory"
+    assert end["usage"]["peak_memory"] > 100 << 20
+    assert attempt.living() == []
+
+
+def test_an_attempt_that_is_over_does_not_begin_again(attempt):
+    attempt.run("echo one")
+    assert attempt.start("echo two").wait(10) == 3
+    assert attempt.log() == ["$ echo one", "one"]
+
+
+def test_what_a_killed_supervisor_left_is_reaped(attempt):
+    process = attempt.start("(setsid sleep 60 &); echo ready; sleep 60")
+    attempt.wait_for("ready")
+    process.kill()
+    process.wait(10)
+    spec = attempt.directory / "spec.json"
+    assert subprocess.run([sys.executable, "-I", "-S", SCRIPT, "--reap", spec], check=False).returncode == 0
+    assert attempt.exit()["reason"] == "lost"
+    assert attempt.living() == []
+
+
+def test_a_living_attempt_cannot_be_reaped(attempt):
+    process = attempt.start("echo ready; sleep 60")
+    attempt.wait_for("ready")
+    spec = attempt.directory / "spec.json"
+    assert subprocess.run([sys.executable, "-I", "-S", SCRIPT, "--reap", spec], check=False).returncode == 3
+    assert process.poll() is None
+    process.terminate()
+    process.wait(10)
+
+
+def test_a_supervisor_survives_its_fork_server(attempt):
+    spec = attempt.write("echo ready; sleep 0.4; echo late")
+    server = subprocess.Popen([sys.executable, "-I", "-S", SCRIPT, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    server.stdin.write(f"{spec}\n".encode())
+    server.stdin.flush()
+    assert server.stdout.readline() == f"started {spec}\n".encode()
+    server.kill()
+    server.communicate()
+    until = time.monotonic() + 10
+    while not (attempt.directory / "exit.json").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert attempt.exit()["code"] == 0
+    assert attempt.log()[-1] == "late"
