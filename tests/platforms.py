@@ -123,6 +123,12 @@ class Copy:
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done
 
+    def bytes_of(self, *command: str) -> bytes:
+        """What a command there prints, untouched."""
+        return subprocess.run(
+            command, cwd=self.path, capture_output=True, check=True, env=os.environ | self.environment
+        ).stdout
+
     def git(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """git there."""
         return self.run("git", *arguments, check=check)

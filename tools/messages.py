@@ -27,7 +27,7 @@ SOURCES = (
     ("web/refmill_web", [("**.py", "python"), ("pages/**.html", "jinja2.ext:babel_extract")]),
     ("web/canvas/src", [("**.ts", "javascript")]),
 )
-HEADER = "# Refmill's texts in another language. The first line of each entry is the English text as the sources have it."
+HEADER = "# Refmill's texts in another language; each msgid is the English text as the sources have it."
 VOLATILE = (
     '"POT-Creation-Date',
     '"PO-Revision-Date', '"Last-Translator', '"Language-Team', '"Generated-By', '"Report-Msgid', "#, fuzzy",

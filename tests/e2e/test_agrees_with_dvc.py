@@ -1,7 +1,6 @@
 """Ten projects, each run by `dvc repro`, by `refmill run` and by a push: the same bytes everywhere."""
 
-import os
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,16 +72,6 @@ PROJECTS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def oracles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Copy]:
-    """Every project after `dvc repro`."""
-    found = {}
-    for name, files in PROJECTS.items():
-        found[name] = new_copy(tmp_path_factory.mktemp("oracle") / "copy", files)
-        found[name].dvc("repro", "--quiet")
-    return found
-
-
 def results(copy: Copy) -> dict[str, bytes]:
     """What a run leaves in a working copy that git would see, but for the metrics' own folder."""
     listed = copy.git(
@@ -98,36 +87,34 @@ def cached(copy: Copy) -> set[str]:
 
 
 @pytest.mark.parametrize("project", PROJECTS)
-def test_refmill_run_leaves_what_dvc_repro_leaves(project: str, oracles: dict[str, Copy], tmp_path: Path) -> None:
-    copy = new_copy(tmp_path / "copy", PROJECTS[project])
-    done = copy.run(REFMILL, "run", "-j", "3")
-    assert results(copy) == results(oracles[project]), done.stdout
-    assert "dvc.lock" in results(copy)
-    in_git = {path.rpartition("/")[2] for path in results(copy)}
-    assert {name for name in cached(copy) if name.startswith("runs")} == {
-        name for name in cached(oracles[project]) if name.startswith("runs")
-    }
-    assert cached(copy) == cached(oracles[project]), in_git
-    assert "up to date" in copy.dvc("status").stdout
-    assert "up to date" in copy.dvc("repro").stdout
-    assert "nothing to run" in copy.run(REFMILL, "run").stdout
-
-
-@pytest.mark.parametrize("project", PROJECTS)
-def test_a_push_records_what_dvc_repro_leaves(
-    project: str, oracles: dict[str, Copy], platform: Platform, name: str, tmp_path: Path
+def test_a_run_and_a_push_leave_what_dvc_repro_leaves(
+    project: str, platform: Platform, name: str, tmp_path: Path
 ) -> None:
-    copy = new_copy(tmp_path / "copy", PROJECTS[project])
-    copy.git("remote", "add", "origin", platform.url(f"alice/{name}", "alice"))
-    copy.git("push", "--quiet", "origin", "main")
+    oracle = new_copy(tmp_path / "oracle", PROJECTS[project])
+    pushed = Copy(tmp_path / "pushed")
+    here = Copy(tmp_path / "here")
+    for copy in (pushed, here):
+        shutil.copytree(oracle.path, copy.path)
+    pushed.git("remote", "add", "origin", platform.url(f"alice/{name}", "alice"))
+    pushed.git("push", "--quiet", "origin", "main")
+    oracle.dvc("repro", "--quiet")
+    wanted = results(oracle)
+    assert "dvc.lock" in wanted
+
+    done = here.run(REFMILL, "run", "-j", "3")
+    assert results(here) == wanted, done.stdout
+    assert cached(here) == cached(oracle)
+    assert "up to date" in here.dvc("repro").stdout
+    assert "nothing to run" in here.run(REFMILL, "run").stdout
+
     run = platform.ended(f"alice/{name}")
     assert run["status"] == "succeeded", platform.log()[-3000:]
+    assert recorded(pushed) == wanted
+
+
+def recorded(copy: Copy) -> dict[str, bytes]:
+    """What the run's experiment adds to the commit."""
     copy.git("fetch", "--quiet", "origin", "refs/exps/*:refs/exps/*")
     ref = copy.git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.strip()
     listed = copy.git("diff", "--name-only", "-z", "main", ref).stdout
-    environment = os.environ | {"GIT_LITERAL_PATHSPECS": "1"}
-    recorded = {
-        path: subprocess.run(["git", "show", f"{ref}:{path}"], cwd=copy.path, capture_output=True, check=True, env=environment).stdout
-        for path in listed.split("\0") if path
-    }  # fmt: skip
-    assert recorded == results(oracles[project])
+    return {path: copy.bytes_of("git", "show", f"{ref}:{path}") for path in listed.split("\0") if path}

@@ -111,7 +111,7 @@ def serving_data(root: Path) -> Iterator[Remote]:
         options = ["--worker-class", "gthread", "--threads", "8", "--log-level", "warning", "--bind", f"fd://{number}"]
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *options, "--worker-tmp-dir", str(root), "fakes.data_remote:app()"],
-            env=os.environ | {_ROOT: str(root), "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env=os.environ | {_ROOT: str(root), "PYTHONPATH": os.pathsep.join(sys.path)},
             pass_fds=[number],
         )
         remote = Remote(root, listener.getsockname()[1])

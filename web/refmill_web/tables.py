@@ -10,7 +10,7 @@ from refmill import errors
 from refmill.model.runs import Run
 from refmill_web.reports import RunReport
 from refmill_web.services import services
-from refmill_web.values import Block, Change, compare, metrics, outputs, parameters
+from refmill_web.values import Block, Change, blocks, compare, metrics, outputs, parameters
 
 LOCK_LIMIT = 512 << 10
 

@@ -40,6 +40,8 @@ class Watcher:
 
     def close(self) -> None:
         """Hear no more."""
+        if not self._open:
+            return
         self._open = False
         os.write(self._reader, b"\n")
         self._thread.join()

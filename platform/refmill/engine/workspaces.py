@@ -49,8 +49,7 @@ def make_folder(root: Path, path: str) -> Path:
     """The folder `path` below `root` ("" and "." are `root` itself), made if it is not there."""
     if path in ("", "."):
         return root
-    inner = place(root, f"{path}/.")
-    return inner.parent
+    return place(root, f"{path}/inside").parent
 
 
 def measure(path: Path) -> int:

@@ -222,7 +222,7 @@ class WorkspaceModel(Model):
 class InferenceServiceModel(BaseModel):
     """A served model, with KServe's field names."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
 
     predictor: dict[str, Any]
     """KServe's predictor: model, containers, minReplicas, …"""

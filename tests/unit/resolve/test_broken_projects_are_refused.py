@@ -33,7 +33,7 @@ SYNTAX: dict[str, tuple[Files, list[str]]] = {
     "a number as name": (yaml("stages:\n  3: {cmd: x}\n"), ["dvc.yaml:2:3 wrong-type"]),
     "all faults of a stage": (
         yaml("stages:\n  a:\n    cmd: x\n    dep: [q]\n    deps: q\n    outs: [{m: {cach: 1}}, 3]\n    params: [3]\n    frozen: 'y'\n"),
-        ["dvc.yaml:4:5 unknown-key", "dvc.yaml:5:11 wrong-type", "dvc.yaml:6:17 unknown-key", "dvc.yaml:6:27 wrong-type",
+        ["dvc.yaml:4:5 unknown-key", "dvc.yaml:5:11 wrong-type", "dvc.yaml:6:17 unknown-key", "dvc.yaml:6:28 wrong-type",
          "dvc.yaml:7:14 wrong-type", "dvc.yaml:8:13 wrong-type"],
     ),
     "all faults beside the stages": (

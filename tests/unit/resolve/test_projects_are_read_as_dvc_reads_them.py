@@ -19,7 +19,7 @@ from refmill.model.pipelines import Pipeline, Stage
 from refmill.ports.resolver import Checked
 
 ORACLE = Path(__file__).resolve().parents[2] / "fakes" / "dvc_index.py"
-RANDOM = {f"random {seed}": random_project(seed) for seed in range(60)}
+RANDOM = {f"random {seed}": random_project(seed) for seed in range(40)}
 ALL = PROJECTS | RANDOM
 
 

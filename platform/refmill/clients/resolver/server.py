@@ -68,15 +68,20 @@ class Server:
         _warm(self._max_stages)
         with self._listener() as listener, _signals(self._end) as wakeup, selectors.DefaultSelector() as selector:
             selector.register(wakeup, selectors.EVENT_READ)
-            selector.register(listener, selectors.EVENT_READ)
             if ready is not None:
                 ready()
+            listening = False
             while not self._ended:
-                full = len(self._children) >= self._limits.children
-                for key, _ in selector.select(self._patience(full=full)):
+                wanted = len(self._children) < self._limits.children
+                if wanted and not listening:
+                    selector.register(listener, selectors.EVENT_READ)
+                elif listening and not wanted:
+                    selector.unregister(listener)
+                listening = wanted
+                for key, _ in selector.select(self._patience()):
                     if key.fileobj is wakeup:
                         _drain(wakeup)
-                    elif not full:
+                    else:
                         self._accept(listener)
                 self._reap()
         self._kill_all()
@@ -95,15 +100,11 @@ class Server:
         beside.replace(self._path)
         return listener
 
-    def _patience(self, *, full: bool) -> float | None:
-        """How long to sleep; while all children are busy the listener stays readable, so that we look now and then."""
+    def _patience(self) -> float | None:
+        """Seconds until a child has had its time."""
         if not self._children:
             return None
-        if full:
-            time.sleep(0.005)
-        return (
-            max(min(child.deadline for child in self._children.values()) - time.monotonic(), 0.0) if not full else 0.0
-        )
+        return max(min(child.deadline for child in self._children.values()) - time.monotonic(), 0.0)
 
     def _accept(self, listener: socket.socket) -> None:
         try:

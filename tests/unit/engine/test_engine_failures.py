@@ -1,0 +1,120 @@
+"""What happens when stages do not end well."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from refmill.engine.scheduler import Budget
+from refmill.ports.engines import StageSettings
+
+FORK = """
+stages:
+  bad:
+    cmd: {cmd}
+    outs: [bad.txt]
+  below:
+    cmd: cp bad.txt below.txt
+    deps: [bad.txt]
+    outs: [below.txt]
+  other:
+    cmd: sleep 0.5; echo 1 > other.txt
+    outs: [other.txt]
+  last:
+    cmd: cp other.txt last.txt
+    deps: [other.txt]
+    outs: [last.txt]
+"""
+
+
+def states(bench) -> dict[str, str]:
+    return {stage.address: stage.status for _, stage in bench.told.stages}
+
+
+def test_after_a_failure_running_stages_finish_and_no_new_one_starts(bench):
+    assert bench.run({"dvc.yaml": FORK.format(cmd="exit 3")}) == "failed"
+    assert states(bench) == {"bad": "failed", "below": "skipped", "other": "succeeded", "last": "skipped"}
+    assert str(bench.told.last("bad").explanation) == "ended with exit code 3"
+    assert str(bench.told.ends[0][4]) == "bad ended with exit code 3"
+    assert bench.kept["bad", 1].endswith("s ended with exit code 3\n")
+
+
+def test_going_on_leaves_out_only_what_depends_on_the_failure(bench):
+    assert bench.run({"dvc.yaml": FORK.format(cmd="exit 3")}, on_error="continue") == "failed"
+    assert states(bench) == {"bad": "failed", "below": "skipped", "other": "succeeded", "last": "succeeded"}
+    assert set(bench.told.ends[0][3]) == {"other", "last"}
+
+
+@pytest.mark.parametrize(
+    ("cmd", "settings", "words"),
+    [
+        pytest.param("sleep 9", StageSettings(timeout=0.3), "took longer than 0.3 s and was ended", id="timeout"),
+        pytest.param("kill -9 $$", StageSettings(), "was killed by signal 9 (SIGKILL) from outside", id="signal"),
+        pytest.param("nosuchprogram", StageSettings(), "ended with exit code 127: a command in it was not found", id="no-command"),
+        pytest.param("'true'", StageSettings(), "output bad.txt was not made", id="no-output"),
+        pytest.param("ln -s /etc/passwd bad.txt", StageSettings(), "output bad.txt: bad.txt is a link that leads out", id="link-out"),
+        pytest.param("mkfifo bad.txt", StageSettings(), "output bad.txt: bad.txt is neither a file nor a directory", id="fifo"),
+        pytest.param("echo 1 > bad.txt", StageSettings(gpu=9), "asks for 9 GPUs; this machine has 0", id="too-many-gpus"),
+        pytest.param("echo 1 > bad.txt", StageSettings(memory=64 << 40), "asks for 6.55e+04 GiB of memory", id="too-much-memory"),
+    ],
+)  # fmt: skip
+def test_the_reason_is_told_in_words(bench, cmd, settings, words):
+    assert bench.run({"dvc.yaml": f"stages:\n  bad:\n    cmd: {cmd}\n    outs: [bad.txt]\n"}, {"bad": settings}) == "failed"
+    assert str(bench.told.last("bad").explanation).startswith(words)
+
+
+def test_a_stage_that_fails_is_tried_again_as_often_as_it_may(bench):
+    count = bench.root / "count"
+    cmd = f"echo x >> {count}; test $(wc -l < {count}) = 3 && echo 1 > bad.txt"
+    order = {"bad": StageSettings(retries=2)}
+    assert bench.run({"dvc.yaml": f"stages:\n  bad:\n    cmd: {cmd}\n    outs: [bad.txt]\n"}, order) == "succeeded"
+    course = [(s.attempt, s.status) for _, s in bench.told.stages if s.status in ("running", "failed", "succeeded")]
+    assert course == [(1, "running"), (1, "failed"), (2, "running"), (2, "failed"), (3, "running"), (3, "succeeded")]
+    assert {("bad", number) for number in (1, 2, 3)} == set(bench.kept)
+
+
+def test_retries_have_an_end(bench):
+    order = {"bad": StageSettings(retries=1)}
+    assert bench.run({"dvc.yaml": "stages:\n  bad:\n    cmd: exit 1\n    outs: [x]\n"}, order) == "failed"
+    assert bench.told.course("bad").count("failed") == 2
+
+
+def test_data_that_is_not_there_blocks_what_needs_it(bench):
+    pipeline = textwrap.dedent("""
+        stages:
+          first: {cmd: echo 1 > one, outs: [one]}
+          needs: {cmd: cat one raw > two, deps: [one, raw], outs: [two]}
+    """)
+    data = "outs:\n- md5: 0123456789abcdef0123456789abcdef\n  size: 4\n  hash: md5\n  path: raw\n"
+    assert bench.run({"dvc.yaml": pipeline, "raw.dvc": data}) == "failed"
+    assert states(bench) == {"first": "succeeded", "needs": "blocked"}
+    assert "missing data" in str(bench.told.last("needs").explanation)
+
+
+def test_where_no_sandbox_works_only_trusted_people_run(bench):
+    engine = bench.engine()
+    order = bench.order({"dvc.yaml": "stages:\n  a:\n    cmd: echo 1 > a\n    outs: [a]\n"})
+    object.__setattr__(order, "trusted", False)
+    engine.submit(order)
+    assert bench.end(order) == "failed"
+    assert "ann is not one" in str(bench.told.last("a").explanation)
+    assert bench.told.course("a") == ["failed"]
+
+
+def test_a_repository_that_is_gone_fails_the_run_instead_of_the_engine(bench):
+    order = bench.order({"dvc.yaml": "stages:\n  a:\n    cmd: echo 1 > a\n    outs: [a]\n"})
+    bench.bare.rename(bench.root / "gone")
+    bench.engine(budget=Budget(1.0, 4 << 30)).submit(order)
+    assert bench.end(order) == "failed"
+
+
+def test_an_object_that_vanishes_before_its_use_is_named(bench):
+    md5 = bench.objects.write(b"raw\n")
+    data = f"outs:\n- md5: {md5}\n  size: 4\n  hash: md5\n  path: raw\n"
+    order = bench.order({"dvc.yaml": "stages:\n  a:\n    cmd: cp raw a\n    deps: [raw]\n    outs: [a]\n", "raw.dvc": data})
+    path = bench.objects.path(md5)
+    path.unlink()
+    bench.engine().submit(order)
+    assert bench.end(order) == "failed"
+    assert md5 in str(bench.told.last("a").explanation)
