@@ -62,9 +62,8 @@ lint: $(DEV) ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(DEV) ## mypy, strict, also for the tests
+types: $(DEV) ## mypy, strict
 	$(BIN)/mypy
-	MYPYPATH=tests:tools $(BIN)/mypy --explicit-package-bases tests tools
 
 contracts: $(DEV) ## who may import whom
 	$(BIN)/lint-imports

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from platforms import REFMILL, Copy, Platform, new_copy
 
 ONE = "stages:\n  {name}:\n    cmd: {cmd}\n"

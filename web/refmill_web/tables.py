@@ -65,9 +65,7 @@ def tables(whole: RunReport, previous: Run | None) -> Tables:
         for path, item in outputs(whole.plan, course).items()
     ]
     measured = compare(metrics(whole.run, whole.plan, course), before[0])
-    return Tables(
-        blocks(measured), tuple(params), tuple(found), _lock(whole)
-    )
+    return Tables(blocks(measured), tuple(params), tuple(found), _lock(whole))
 
 
 def _lock(whole: RunReport) -> str:

@@ -39,7 +39,7 @@ from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
-from refmill_web import archive, local_engine, places
+from refmill_web import archive, local_engine, places, uploads
 from refmill_web.app import create_app
 from refmill_web.cli.speech import language
 from refmill_web.gate import Gate
@@ -98,6 +98,7 @@ def prepare(settings: Settings, address: str) -> None:
     for socket in settings.path("run").glob("*.sock"):
         socket.unlink(missing_ok=True)
     clean(settings.path("repos"))
+    uploads.clean(settings.path("objects", "r"))
     secret = settings.path("secret.key")
     if not secret.exists():
         new = secret.with_suffix(".new")

@@ -31,4 +31,4 @@ class Sites:
             number = next((n for n, out in enumerate(node.outs) if part == ("out", out.root)), None)
             return Place(node.file) if number is None else self._findings.place(node.file, ("outs", number, "path"))
         path = self._paths.get(node.address, {}).get(part)
-        return self._findings.place(node.file, path) if path else node.place or Place(node.file)
+        return self._findings.place(node.file, path, key=True) if path else node.place or Place(node.file)

@@ -63,8 +63,8 @@ class StageReader:
         self._sites.note(stage, self._paths)
         return stage
 
-    def _add(self, kind: str, path: Path, message: Text, remedy: Text) -> None:
-        self._findings.add(kind, self._findings.place(self._file, path), message, remedy)
+    def _add(self, kind: str, path: Path, message: Text, remedy: Text, *, key: bool = False) -> None:
+        self._findings.add(kind, self._findings.place(self._file, path, key=key), message, remedy)
 
     def _check_name(self, resolved: Resolved) -> bool:
         name = resolved.name
@@ -110,7 +110,7 @@ class StageReader:
             return None
         return tuple(value) if isinstance(value, list) else value
 
-    def _rooted(self, value: Any, wdir: str, path: Path) -> str | None:
+    def _rooted(self, value: Any, wdir: str, path: Path, *, key: bool = False) -> str | None:
         if not isinstance(value, str):
             self._add(
                 "wrong-type",
@@ -122,7 +122,7 @@ class StageReader:
         try:
             return rooted(value, wdir)
         except BadPath as bad:
-            self._add(bad.kind, path, bad.message, bad.remedy)
+            self._add(bad.kind, path, bad.message, bad.remedy, key=key)
             return None
 
     def _deps(self, values: Iterable[Any], wdir: str, path: Path) -> Iterator[Dependency]:
@@ -149,7 +149,7 @@ class StageReader:
 
     def _params(self, values: Iterable[Any], wdir: str, path: Path) -> Iterator[ParamsDependency]:
         for file, (where, keys) in self._merged_params(list(values), (*path, "params")).items():
-            root = self._rooted(file, wdir, where)
+            root = self._rooted(file, wdir, where, key=True)
             if root is not None:
                 self._paths["params", root] = where
                 self._paths |= {("param", root, key): place for key, place in keys.items()}

@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,18 +52,13 @@ def link(source: Path, target: Path) -> bool:
     return True
 
 
-def take(source: Path, target: Path) -> bool:
-    """Move the regular file `source` to `target` on the same disk; False if it is a link or lies on another disk."""
+def share(source: Path, target: Path) -> bool:
+    """Make `target` a hard link to the regular file `source` whose owner gives it up, if it may become read-only: not
+    a link itself, known under no other name, not executable (one inode has one mode). False where that cannot be."""
     status = source.lstat()
-    if source.is_symlink() or status.st_nlink > 1:
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_mode & 0o111:
         return False
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            return False
-        raise
-    return True
+    return link(source, target)
 
 
 @contextmanager

@@ -78,18 +78,18 @@ class DirectoryObjects:
         return md5
 
     def put(self, source: Path, md5: str, *, move: bool = False) -> None:
-        """See the port; raises Damaged if `source` does not (or no longer) hold what `md5` says."""
+        """See the port; raises Damaged if `source` does not (or no longer) hold what `md5` says.
+
+        With `move` the object is `source` itself where that can be, now read-only, and `source` stays as a link to it:
+        whoever is killed while he stores a directory finds all of it again.
+        """
         if self.path(md5).exists():
-            if move:
-                source.unlink()
             return
         with self._new(md5) as temporary:
-            if not (move and files.take(source, temporary)):
+            if not (move and files.share(source, temporary)):
                 files.copy(source, temporary)
             if hashing.md5_file(temporary)[0] != md5[:32]:
                 raise Damaged(text("%(path)s changed while it was stored", path=source.name))
-        if move:
-            source.unlink(missing_ok=True)
 
     def get(self, md5: str, target: Path, *, link: bool = False, executable: bool = False) -> None:
         path = self.path(md5)

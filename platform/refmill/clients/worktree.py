@@ -79,18 +79,14 @@ class WorkTree:
         return {name: entry for name, entry in below if entry is not None}
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
-        """See the port."""
-        found = self.entry(path)
-        if found is not None and found.kind in {"file", "link"}:
-            yield path, found
-            return
+        """See the port; another repository inside is named as a submodule, not entered."""
         # A directory sorts as its name with "/" behind it: that makes the whole walk sorted by path.
         order = sorted(self.children(path).items(), key=lambda item: item[0] + "/" * (item[1].kind == "directory"))
         for name, entry in order:
             whole = f"{path}/{name}" if path else name
             if entry.kind == "directory":
                 yield from self.walk(whole)
-            elif entry.kind != "submodule":
+            else:
                 yield whole, entry
 
     def md5(self, path: str) -> tuple[str, int]:

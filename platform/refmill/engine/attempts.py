@@ -1,8 +1,8 @@
 """Where attempts lie on disk: `<work>/<run id>/<stage>-<attempt>/`, and the template of the run's checkout beside them.
 
 A stage's part of the name is twelve digits of its address's SHA-256, so that whoever knows the address (a page, the
-command line) finds the log without the plan. An attempt holds `tree` (the checkout), `home`, `tmp`, `job.json` (what it
-was to do), `result.json` (what came of it) and the files of its supervisor.
+command line) finds the log without the plan. An attempt holds `tree` (the checkout), `home`, `tmp`, `known.yaml` (its
+lock entry before it ran), `entry.yaml` and `result.json` (what came of it) and the files of its supervisor.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from refmill import errors
+from refmill.formats import blockyaml, yamlfile
+from refmill.model.pipelines import LockEntry
 
 TEMPLATE = "template"
 LOG = "log"
@@ -43,23 +46,38 @@ def latest(work: Path, run_id: str, address: str) -> int:
     return max(found)
 
 
-def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = False) -> None:
-    """Put a small file in its place whole; `durable` also through a power cut."""
+def write(path: Path, content: str) -> None:
+    """Put a small file in its place, whole and durable."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.rename(path)
-    if durable:
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def write_entry(path: Path, entry: LockEntry) -> None:
+    """Keep a lock entry. As YAML, as in dvc.lock: JSON would make strings of its dates."""
+    quick = blockyaml.emit(entry)
+    write(path, blockyaml.dump(entry) if quick is None else quick)
+
+
+def read_entry(path: Path) -> LockEntry | None:
+    """What `write_entry` wrote, or None if it is not there or not whole."""
+    try:
+        data = path.read_bytes()
+        quick = blockyaml.parse(data.decode("utf-8"))
+        found = yamlfile.load(data, path.name) if quick is None else quick
+    except (OSError, UnicodeDecodeError, errors.Invalid):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """What `write_json` wrote, or None if it is not there or not whole."""
+    """An object in JSON, or None if it is not there or not whole."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):

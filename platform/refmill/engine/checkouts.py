@@ -62,14 +62,16 @@ def remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
         path.unlink()
         return
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        for folder, _, _ in os.walk(path):
-            os.chmod(folder, stat.S_IRWXU)
-        shutil.rmtree(path, ignore_errors=True)
+    while path.exists():
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            continue  # another thread is at the same work, or at a part of it
+        except PermissionError:
+            for folder, _, _ in os.walk(path):
+                os.chmod(folder, stat.S_IRWXU)
+            shutil.rmtree(path, ignore_errors=True)
+            return
 
 
 def _format(commit: str) -> str:

@@ -155,8 +155,8 @@ class LocalEngine:
         for number in range(1, stage.attempt):
             self._count(stage, _reason(self._parts.work, course.run_id, stage.address, number))
         place = attempts.directory(self._parts.work, course.run_id, stage.address, stage.attempt)
-        facts = attempts.read_json(place / "job.json") or {"known": stage.plan.entry}
-        stage.job = course.job(stage, stage.attempt, facts["known"])
+        known = attempts.read_entry(place / stages.KNOWN) or stage.plan.entry
+        stage.job = course.job(stage, stage.attempt, known)
         self._places[place] = (course, stage)
         course.progress.set(stage.address, "running")
         if supervision.signs(place) == "alive":

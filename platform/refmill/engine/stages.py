@@ -6,6 +6,7 @@ nothing away from the workspace.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from refmill.texts import text
 
 NICE = 10  # stages yield to the platform, which must answer
 PATH = "/usr/local/bin:/usr/bin:/bin"
+KNOWN, ENTRY, RESULT = "known.yaml", "entry.yaml", "result.json"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -82,8 +84,7 @@ def prepare(job: Job, sandbox: Sandbox) -> None:
         if previous is not None:
             restore_output(previous, target, job.objects, inside=job.root)
     workspaces.make_folder(job.root, job.stage.wdir)
-    job_facts = {"known": job.known, "memory": job.memory, "timeout": job.timeout}
-    attempts.write_json(job.directory / "job.json", job_facts)
+    attempts.write_entry(job.directory / KNOWN, _measured(job))
 
 
 def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, ...], notify: Path) -> dict[str, Any]:
@@ -130,19 +131,21 @@ def collect(job: Job) -> Result:
         except OSError as error:
             reason = f"{error.strerror} ({error.filename})" if error.filename else str(error)
             raise errors.Unavailable(text("output %(path)s: %(reason)s", path=out.root, reason=reason)) from error
-    entry = dict(job.known)
+    known = attempts.read_entry(job.directory / KNOWN) or job.known
+    entry = dict(known)
     if outs:
         entry["outs"] = lockfile.entry(job.stage, {}, {}, outs)["outs"]
-    if runcache.eligible(job.stage, job.known):
+    if runcache.eligible(job.stage, known):
         job.runcache.save(runcache.key(entry), runcache.value(entry), entry)
-    attempts.write_json(job.directory / "result.json", {"entry": entry, "output_bytes": total}, durable=True)
+    attempts.write_entry(job.directory / ENTRY, entry)
+    attempts.write(job.directory / RESULT, json.dumps({"output_bytes": total}))
     return Result(entry, total)
 
 
 def collected(directory: Path) -> Result | None:
     """What was collected from an attempt before, or None."""
-    found = attempts.read_json(directory / "result.json")
-    return Result(found["entry"], found["output_bytes"]) if found else None
+    found, entry = attempts.read_json(directory / RESULT), attempts.read_entry(directory / ENTRY)
+    return Result(entry, found["output_bytes"]) if found and entry else None
 
 
 def sweep_up(directory: Path) -> None:
@@ -157,6 +160,23 @@ def _wanted(job: Job) -> dict[str, Mapping[str, Any]]:
     for item in job.inputs.objects:
         wanted.setdefault(item.path, {"md5": item.md5, **job.materials.get(item.path, {})})
     return wanted
+
+
+def _measured(job: Job) -> LockEntry:
+    """The known entry with the sizes that no listing tells: those of inputs inside of another stage's folder."""
+    entry = dict(job.known)
+    if "deps" in entry:
+        roots = {item.path: item.root for item in job.stage.deps}
+        entry["deps"] = [_sized(item, job.root / roots[item["path"]]) for item in entry["deps"]]
+    return entry
+
+
+def _sized(item: dict[str, Any], place: Path) -> dict[str, Any]:
+    """An item of `deps` in DVC's order of keys: path, hash, md5, size, nfiles, isexec."""
+    if item.get("size") is not None:
+        return item
+    later = {key: item[key] for key in ("nfiles", "isexec") if key in item}
+    return {key: item[key] for key in ("path", "hash", "md5")} | {"size": workspaces.measure(place)} | later
 
 
 def _previous(job: Job, out: Output) -> Mapping[str, Any] | None:

@@ -18,7 +18,7 @@ def problem_lines(problems: Sequence[Problem], say: Translate) -> list[str]:
     refused = sum(not problem.warning for problem in problems)
     lines: list[str] = []
     if refused:
-        lines.append(text("refmill: push refused, %(count)s problems in its files", count=refused).to(say))
+        lines.append(text("refmill: push refused, problems in its files: %(count)s", count=refused).to(say))
     for problem in sorted(problems, key=lambda item: (item.warning, item.place)):
         lead = text("warning: ").to(say) if problem.warning else ""
         lines.append(f"  {problem.place}: {lead}{problem.message.to(say)}")
@@ -70,7 +70,10 @@ def blocked_lines(plan: Plan, remote: str, say: Translate) -> list[str]:
 def invalid_lines(problems: Iterable[Problem], say: Translate) -> list[str]:
     """A landed commit whose files cannot work: it started nothing."""
     found = [problem for problem in problems if not problem.warning]
-    return [text("no run: %(count)s problems in its files", count=len(found)).to(say), *problem_lines(found, say)[1:-1]]
+    return [
+        text("no run, problems in its files: %(count)s", count=len(found)).to(say),
+        *problem_lines(found, say)[1:-1],
+    ]
 
 
 def size_words(size: int) -> str:

@@ -165,7 +165,7 @@ class Planner:
         if spec.cancel_superseded and wish.ref.startswith("refs/heads/"):
             self._supersede(run)
         if missing:
-            self._waiting.wait_for(run.id, missing)
+            self._wait(run, missing)
         elif run.status == "queued":
             self._submit(run, plan, checked)
         return run, plan
@@ -187,7 +187,7 @@ class Planner:
             plan = self._make(wish, checked, run.id)
             missing = {item.md5 for stage in plan.stages for item in stage.missing}
             if missing:
-                self._waiting.wait_for(run.id, missing)
+                self._wait(run, missing)
                 return
             self._waiting.replan(run.id, plan)
             self._waiting.done(run.id)
@@ -212,6 +212,12 @@ class Planner:
         plan = make.make(pipeline, memory, force=wish.force, earlier=self._earlier(repository))
         LOG.info("planned %s of %s at %s: %d stages", identity, repository.full_name, wish.commit.sha, len(plan.stages))
         return replace(plan, warnings=tuple(problem.message for problem in checked.problems if problem.warning))
+
+    def _wait(self, run: Run, missing: set[str]) -> None:
+        """Let a run wait for objects, also for one that came while it was planned: nobody else tells of that one."""
+        self._waiting.wait_for(run.id, missing)
+        for md5 in self._storage.objects(run.repository_id).present(missing):
+            self._waiting.arrived(run.repository_id, md5)
 
     def _earlier(self, repository: Repository) -> dict[str, LockEntry]:
         """The results of the newest run that succeeded, by address: what reasons compare with."""

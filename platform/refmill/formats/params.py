@@ -38,23 +38,24 @@ def select(values: Any, keys: Iterable[str]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     for key in wanted:
         pattern = key.lstrip(".").split(".")
-        found = list(islice(_matches(values, pattern), 2)) if pattern.count("**") <= 1 else []
+        found = list(islice(_matches(values, pattern, top=True), 2)) if pattern.count("**") <= 1 else []
         if len(found) == 1:
             chosen[key] = found[0]
     return chosen
 
 
-def _matches(value: Any, pattern: list[str]) -> Iterator[Any]:
+def _matches(value: Any, pattern: list[str], *, top: bool = False) -> Iterator[Any]:
     if not pattern:
         yield value
         return
     first, rest = pattern[0], pattern[1:]
-    if first == "**":
-        yield from _matches(value, rest) if rest else ()
+    if first == "**":  # any number of levels, none too, but never the file as a whole
+        if rest:
+            yield from _matches(value, rest)
+        elif not top:
+            yield value
         for _, item in _items(value):
-            yield from _matches(item, pattern if rest else [])
-            if not rest:
-                yield from _matches(item, pattern)
+            yield from _matches(item, pattern)
         return
     if isinstance(value, Mapping) and not any(char in first for char in "*?[") and first in value:
         # The usual case; only a number as a key could match the same word a second time.

@@ -23,31 +23,27 @@ def store_output(
 ) -> FileHash:
     """Hash the file or directory `path` and store all of it.
 
-    With `move` the files of a cached output may be taken away; an output that lives in git (`is_cached` False) is
-    stored too, because stages elsewhere read it, but always stays. `inside` is the workspace that links must not leave.
+    With `move` the files of a cached output become the objects (see the port); an output that lives in git
+    (`is_cached` False) is stored too, because stages elsewhere read it, but stays as it is. `inside` is the workspace
+    that links must not leave.
     Raises NotFound if there is nothing at `path`, Damaged for links that lead out, sockets and devices.
     """
-    taken = move and is_cached
     if not os.path.lexists(path):
         raise NotFound(text("%(path)s does not exist", path=path.name))
+    given = move and is_cached
     if not path.is_dir():
         found = directories.hash_file(path, inside=inside)
-        _put(path, found.md5, objects, move=taken)
+        objects.put(path, found.md5, move=given)
         return found
     directory = directories.hash_directory(path, inside=inside)
     absent = {file.md5 for file in directory.files.values()}
     absent -= objects.present(absent)
     for relative, file in directory.files.items():
-        if taken or file.md5 in absent:
-            _put(path / relative, file.md5, objects, move=taken)
+        if file.md5 in absent:
+            objects.put(path / relative, file.md5, move=given)
             absent.discard(file.md5)
     objects.write(directory.listing.to_bytes(), ".dir")
     return directory.hash
-
-
-def _put(path: Path, md5: str, objects: Objects, *, move: bool) -> None:
-    # What a link leads to may belong to somebody else: its content is stored, the file itself never taken.
-    objects.put(path, md5, move=move and not path.is_symlink())
 
 
 def restore_output(

@@ -22,8 +22,8 @@ class Objects(Protocol):
         """Store `data` under its MD5 + `suffix` (".dir") and give that name; durable on return."""
 
     def put(self, source: Path, md5: str, *, move: bool = False) -> None:
-        """Store the file `source` whose MD5 the caller has just computed; `move` may take the file itself (same disk,
-        then `source` is gone or is a link to the object). Never leaves a half-written object."""
+        """Store the file `source` whose MD5 the caller has just computed; `move` may take the file itself (same disk;
+        then `source` is read-only and a link to the object). Never leaves a half-written object."""
 
     def get(self, md5: str, target: Path, *, link: bool = False, executable: bool = False) -> None:
         """Make the file `target` (parents exist, target does not) from an object; `link` allows a read-only hard link,

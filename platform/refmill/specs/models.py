@@ -178,7 +178,7 @@ class PipelineModel(StageModel):
     """How the stages of dvc.yaml are run. What stands beside `stages` holds for all of them."""
 
     on: On = On()
-    """Which pushes start a run."""
+    """Which pushes start a run; without it, those to any branch."""
     stages: dict[str, StageModel] = {}
     """Settings by stage name, group (the name before “@”), name@key, or dir/dvc.yaml:name; the most specific wins."""
     results: Literal["experiment", "commit"] = "experiment"

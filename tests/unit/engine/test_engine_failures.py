@@ -60,7 +60,10 @@ def test_going_on_leaves_out_only_what_depends_on_the_failure(bench):
     ],
 )  # fmt: skip
 def test_the_reason_is_told_in_words(bench, cmd, settings, words):
-    assert bench.run({"dvc.yaml": f"stages:\n  bad:\n    cmd: {cmd}\n    outs: [bad.txt]\n"}, {"bad": settings}) == "failed"
+    assert (
+        bench.run({"dvc.yaml": f"stages:\n  bad:\n    cmd: {cmd}\n    outs: [bad.txt]\n"}, {"bad": settings})
+        == "failed"
+    )
     assert str(bench.told.last("bad").explanation).startswith(words)
 
 
@@ -112,7 +115,9 @@ def test_a_repository_that_is_gone_fails_the_run_instead_of_the_engine(bench):
 def test_an_object_that_vanishes_before_its_use_is_named(bench):
     md5 = bench.objects.write(b"raw\n")
     data = f"outs:\n- md5: {md5}\n  size: 4\n  hash: md5\n  path: raw\n"
-    order = bench.order({"dvc.yaml": "stages:\n  a:\n    cmd: cp raw a\n    deps: [raw]\n    outs: [a]\n", "raw.dvc": data})
+    order = bench.order(
+        {"dvc.yaml": "stages:\n  a:\n    cmd: cp raw a\n    deps: [raw]\n    outs: [a]\n", "raw.dvc": data}
+    )
     path = bench.objects.path(md5)
     path.unlink()
     bench.engine().submit(order)

@@ -65,7 +65,9 @@ def test_a_command_sees_a_checkout_with_its_commit_and_nothing_of_ours(bench, mo
 
 
 def test_settings_reach_the_command(bench):
-    pipeline = 'stages:\n  look:\n    cmd: echo "$WHO $CUDA_VISIBLE_DEVICES" > seen\n    outs: [{seen: {cache: false}}]\n'
+    pipeline = (
+        'stages:\n  look:\n    cmd: echo "$WHO $CUDA_VISIBLE_DEVICES" > seen\n    outs: [{seen: {cache: false}}]\n'
+    )
     bench.engine(budget=Budget(1.0, 4 << 30, gpus=2))
     bench.run({"dvc.yaml": pipeline}, {"look": StageSettings(gpu=2, env={"WHO": "me"})})
     assert bench.told.ends[0][2]["seen"] == b"me 0,1\n"
@@ -85,7 +87,7 @@ def test_old_outputs_are_gone_and_persistent_ones_are_back(bench):
     bench.run({"dvc.yaml": pipeline, "in": "1", "plain": "old"}, {"grow": StageSettings(env={"STEP": "one"})})
     _, _, files, entries, _ = bench.told.ends[0]
     assert files["seen"] == b""
-    lock = f"schema: '2.0'\nstages:\n  grow:\n    cmd: x\n    deps: []\n    outs:\n    - path: kept\n      hash: md5\n      md5: {entries['grow']['outs'][0]['md5']}\n      size: 4\n"  # noqa: E501
+    lock = f"schema: '2.0'\nstages:\n  grow:\n    cmd: x\n    deps: []\n    outs:\n    - path: kept\n      hash: md5\n      md5: {entries['grow']['outs'][0]['md5']}\n      size: 4\n"
     bench.run({"dvc.lock": lock, "in": "2"}, {"grow": StageSettings(env={"STEP": "two"})})
     assert bench.objects.read(bench.told.ends[1][3]["grow"]["outs"][0]["md5"]) == b"one\ntwo\n"
 
@@ -112,11 +114,14 @@ def test_tracked_data_and_parts_of_directories_are_brought(bench):
 
 def test_stages_run_side_by_side_within_the_budget(bench):
     pipeline = "stages:\n" + "".join(
-        f"  s{i}:\n    cmd: date +%s%N > a{i}; sleep 0.4; date +%s%N >> a{i}\n    outs: [{{a{i}: {{cache: false}}}}]\n" for i in range(4)
+        f"  s{i}:\n    cmd: date +%s%N > a{i}; sleep 0.4; date +%s%N >> a{i}\n    outs: [{{a{i}: {{cache: false}}}}]\n"
+        for i in range(4)
     )
     bench.engine(budget=Budget(2.0, 8 << 30))
     bench.run({"dvc.yaml": pipeline})
-    spans = sorted(tuple(map(int, content.split())) for path, content in bench.told.ends[0][2].items() if path[0] == "a")
+    spans = sorted(
+        tuple(map(int, content.split())) for path, content in bench.told.ends[0][2].items() if path[0] == "a"
+    )
     marks = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
     together = 0
     assert max(together := together + step for _, step in marks) == 2

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import pytest
 DVC_YAML = """\
 stages:
   prepare:
-    cmd: mkdir -p out/sub/deep "out/ä b" && cp raw/a.txt out/b && cp raw/a.txt out/sub/deep/x && cp raw/b.txt out/sub.txt
-      && cp raw/b.txt "out/ä b/ü" && true a comment of some length that makes this line much longer than eighty columns
+    cmd: mkdir -p out/sub/deep "out/ä b" && cp raw/a.txt out/b && cp raw/a.txt out/sub/deep/x
+      && cp raw/b.txt out/sub.txt && cp raw/b.txt "out/ä b/ü"
+      && true a comment of some length that makes this line much longer than eighty columns
     deps: [raw, tool.sh]
     params: [train, top.1, "123", name]
     outs: [out]
@@ -99,10 +100,10 @@ class Project:
         return (self.root / path).read_bytes()
 
     def dvc(self, *arguments: str) -> str:
-        return dvc(self.root, *arguments)
+        return run_dvc(self.root, *arguments)
 
 
-def dvc(root: Path, *arguments: str) -> str:
+def run_dvc(root: Path, *arguments: str) -> str:
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(root.parent / "site")}
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
@@ -117,8 +118,20 @@ def make_project(root: Path, files: Mapping[str, str]) -> None:
     if (root / "tool.sh").exists():
         (root / "tool.sh").chmod(0o755)
     subprocess.run(["git", "init", "-q", str(root)], check=True)
-    dvc(root, "init", "-q")
-    dvc(root, "config", "core.check_update", "false")
+    run_dvc(root, "init", "-q")
+    run_dvc(root, "config", "core.check_update", "false")
+
+
+@pytest.fixture(scope="session")
+def dvc() -> Callable[..., str]:
+    """Runs the real dvc in a folder and gives what it said."""
+    return run_dvc
+
+
+@pytest.fixture(scope="session")
+def new_project() -> Callable[..., None]:
+    """Makes a folder with files a git repository and a DVC project."""
+    return make_project
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +139,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("oracle") / "project"
     make_project(root, FILES)
     before = {".gitignore": (root / ".gitignore").read_bytes()}
-    dvc(root, "repro")
+    run_dvc(root, "repro")
     return Project(root, before)
 
 

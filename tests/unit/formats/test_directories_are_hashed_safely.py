@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from refmill.errors import Damaged
 from refmill.formats import directories, hashing
 
@@ -16,7 +17,15 @@ MD5 = "0" * 32
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     root = tmp_path / "workspace"
-    for path in ("out/a", "out/sub/b", "out/.git/config", "out/sub/.dvc/x", "out/.gitignore", "out/deep/.hg/y", "other"):
+    for path in (
+        "out/a",
+        "out/sub/b",
+        "out/.git/config",
+        "out/sub/.dvc/x",
+        "out/.gitignore",
+        "out/deep/.hg/y",
+        "other",
+    ):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(path)
     (root / "out/empty").mkdir()
@@ -70,7 +79,19 @@ def test_a_dvcignore_inside_is_refused_as_by_dvc(workspace: Path) -> None:
 
 @pytest.mark.parametrize(
     "paths",
-    [["/etc/x"], ["../x"], ["a/../../x"], ["a//b"], ["."], [""], ["a/"], ["a\0b"], ["a", "a"], ["a", "a/b"], ["a/b/c", "a/b"]],
+    [
+        ["/etc/x"],
+        ["../x"],
+        ["a/../../x"],
+        ["a//b"],
+        ["."],
+        [""],
+        ["a/"],
+        ["a\0b"],
+        ["a", "a"],
+        ["a", "a/b"],
+        ["a/b/c", "a/b"],
+    ],
 )
 def test_paths_of_a_listing_stay_inside_and_are_files(paths: list[str]) -> None:
     with pytest.raises(Damaged):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from refmill.errors import Invalid
 from refmill.formats import directories, dvcfile
 from refmill.model.pipelines import DataFile, DataOutput, RepositoryImport
@@ -14,20 +16,18 @@ MD5 = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(tmp_path_factory: pytest.TempPathFactory, dvc: Callable[..., str], new_project: Callable[..., None]) -> Path:
     """A project with `dvc add` of a directory and an executable, and a `dvc import` from another repository."""
-    from conftest import dvc, make_project  # noqa: PLC0415
-
     folder = tmp_path_factory.mktemp("data")
     source, root = folder / "source", folder / "clone"
-    make_project(source, {"table.csv": "1,2\n"})
+    new_project(source, {"table.csv": "1,2\n"})
     dvc(source, "add", "-q", "table.csv")
     subprocess.run(["git", "-C", str(source), "add", "-A"], check=True)
     subprocess.run(["git", "-C", str(source), "commit", "-qm", "data"], check=True)
     subprocess.run(["git", "-C", str(source), "tag", "v1"], check=True)
-    make_project(root, {"in/dir/a": "a", "in/dir/b/c": "c", "tool.sh": "x"})
+    new_project(root, {"in/dir/a": "a", "in/dir/b/c": "c", "tool.sh": "x"})
     dvc(root, "add", "-q", "in/dir", "tool.sh")
-    dvc(root, "import", "-q", str(source), "table.csv", "--rev", "v1", "-o", "in/table.csv", "--desc", "numbers")
+    dvc(root, "import", "-q", str(source), "table.csv", "--rev", "v1", "-o", "in/table.csv")
     return root
 
 
@@ -44,8 +44,9 @@ def test_added_data(clone: Path) -> None:
 
 def test_imported_data(clone: Path) -> None:
     found = read(clone, "in/table.csv.dvc")
-    rev = subprocess.run(["git", "-C", str(clone.parent / "source"), "rev-parse", "v1"], capture_output=True, text=True, check=True)
-    assert found.source == RepositoryImport(str(clone.parent / "source"), "table.csv", "v1", rev.stdout.strip())
+    source = str(clone.parent / "source")
+    rev = subprocess.run(["git", "-C", source, "rev-parse", "v1"], capture_output=True, text=True, check=True)
+    assert found.source == RepositoryImport(source, "table.csv", "v1", rev.stdout.strip())
     assert found.frozen
     assert (found.outs[0].root, found.outs[0].size) == ("in/table.csv", 4)
 

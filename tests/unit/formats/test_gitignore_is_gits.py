@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from refmill.formats import gitignore
 
 pieces = st.sampled_from(["a", "b", "ab", "*", "**", "?", "[ab]", "[!a]", "[a-c]*", "\\a", "*.b", "a*b", "[[:alpha:]]"])
@@ -21,7 +22,9 @@ patterns = st.builds(
 )
 lines = st.lists(patterns | st.sampled_from(["", "# a", "\\#a", "\\!a", "a\\ ", "[", "a\\", "!"]), max_size=6)
 trees = st.fixed_dictionaries({"": lines, "a": lines, "a/b": lines})
-paths = [f"{one}{rest}" for one in ("a", "b", "ab", "a.b", "#a", "a ") for rest in ("", "/a", "/b/ab", "/b/a.b/b", "/ab/a/b")]
+paths = [
+    f"{one}{rest}" for one in ("a", "b", "ab", "a.b", "#a", "a ") for rest in ("", "/a", "/b/ab", "/b/a.b/b", "/ab/a/b")
+]
 
 FOLDERS = {"a", "a/b", "b", "b/ab", "ab", "ab/a", "ab/a/b", "a/b/a.b"}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
 from refmill.errors import Invalid
 from refmill.formats import lockfile, yamlfile
 from refmill.formats.lockfile import Lock
@@ -113,7 +114,9 @@ def test_a_broken_lock_is_refused_with_its_place(text: str, kind: str, place: st
 
 
 def test_three_hundred_stages_are_written_twenty_times_faster_than_by_ruamel() -> None:
-    entries = {f"s{i}": item(f"python train.py --n {i} " + "--option value " * 6, lr=i / 7, name="a: b") for i in range(300)}
+    entries = {
+        f"s{i}": item(f"python train.py --n {i} " + "--option value " * 6, lr=i / 7, name="a: b") for i in range(300)
+    }
     lock = lockfile.merge(Lock(), entries)
     quick = min(_seconds(lambda: lockfile.emit(lock)) for _ in range(3))
     assert _seconds(lambda: dumps_yaml({"schema": "2.0", "stages": entries})) > 20 * quick

@@ -11,6 +11,7 @@ from dvc.dependency.param import read_param_file
 from dvc.fs import localfs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from refmill.errors import Invalid
 from refmill.formats import params
 
@@ -20,7 +21,9 @@ values = st.recursive(
     lambda below: st.lists(below, max_size=3) | st.dictionaries(keys | st.integers(0, 2), below, max_size=3),
     max_leaves=10,
 )
-wanted = st.lists(st.sampled_from(["a", "b", "1", "0", "-1", "*", "?", "[ab]", "a*", "**", "aa"]), min_size=1, max_size=4)
+wanted = st.lists(
+    st.sampled_from(["a", "b", "1", "0", "-1", "*", "?", "[ab]", "a*", "**", "aa"]), min_size=1, max_size=4
+)
 
 
 def dvcs(value: Any, key: str) -> list[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from fakes.dvc_projects import DATA
 
+from fakes.dvc_projects import DATA
 from refmill.clients import dvc_parsing
 from refmill.clients.resolver.warming import MemoryTree
 from refmill.ports.resolver import Checked
@@ -91,7 +91,7 @@ PATHS: dict[str, tuple[Files, list[str]]] = {
     "a definition inside an output": ({"sub/dvc.yaml": "stages:\n  a: {cmd: x, outs: [../sub]}\n"}, ["sub/dvc.yaml definition-inside-output"]),
     "parameters that are not there": (
         yaml("stages:\n  a:\n    cmd: x\n    params: [a, no.pe, q.yaml: [z], s.py: [x], d: [k]]\n", **{"params.yaml": "a: 1\n", "d/x": ""}),
-        ["dvc.yaml:4:17 missing-param", "dvc.yaml:4:32 missing-params-file", "dvc.yaml:4:43 unsupported", "dvc.yaml:4:51 missing-params-file"],
+        ["dvc.yaml:4:17 missing-param", "dvc.yaml:4:24 missing-params-file", "dvc.yaml:4:37 unsupported", "dvc.yaml:4:48 missing-params-file"],
     ),
     "data that is nowhere": (yaml("stages:\n  a: {cmd: x, deps: [nowhere.csv]}\n"), ["dvc.yaml:2:22 missing-dependency"]),
     "a bad .dvc file": (yaml("", **{"x.dvc": "outs:\n- md5: zz\n  hash: md5\n  path: x\n"}), ["x.dvc:2:8 dvc-hash"]),

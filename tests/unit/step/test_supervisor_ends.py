@@ -165,7 +165,9 @@ def test_a_living_attempt_cannot_be_reaped(attempt):
 
 def test_a_supervisor_survives_its_fork_server(attempt):
     spec = attempt.write("echo ready; sleep 0.4; echo late")
-    server = subprocess.Popen([sys.executable, "-I", "-S", SCRIPT, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    server = subprocess.Popen(
+        [sys.executable, "-I", "-S", SCRIPT, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     server.stdin.write(f"{spec}\n".encode())
     server.stdin.flush()
     assert server.stdout.readline() == f"started {spec}\n".encode()

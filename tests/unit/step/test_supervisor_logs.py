@@ -91,7 +91,10 @@ def test_pages_of_a_log(tmp_path, printed):
     assert [(line.number, line.text) for line in page.lines] == [(2, "0"), (3, "1"), (4, "2")]
     assert (page.next, page.complete) == (5, False)
     page = logs.read(path, start=-2, complete=True)
-    assert [(line.text, line.partial, line.stream) for line in page.lines] == [("50%", True, "out"), ("100%", False, "out")]
+    assert [(line.text, line.partial, line.stream) for line in page.lines] == [
+        ("50%", True, "out"),
+        ("100%", False, "out"),
+    ]
     assert page.complete
     assert logs.read(tmp_path / "none", start=7).next == 7
     assert abs(page.lines[-1].time / 1e6 - path.stat().st_mtime) < 1

@@ -15,7 +15,7 @@ from refmill.model.people import Repository
 from refmill.model.runs import RUN_ENDED, RUN_STATUSES, Run, RunStatus, StageRun
 from refmill.texts import text
 from refmill_web import auth
-from refmill_web.display import STATE_ICONS
+from refmill_web.display import STATE_ICONS, STATES
 from refmill_web.logview import TAIL, LogView, view
 from refmill_web.reports import RunReport, StageReport, default_stage, report, stage_report
 from refmill_web.services import services
@@ -131,7 +131,9 @@ def ask(owner: str, name: str, number: int, wish: str) -> Response:
     run = services().runs.by_number(access.repository.id, number)
     if run.status not in WISHES[wish]:
         raise errors.Conflict(
-            text("Run #%(number)s cannot do that any more: it is %(status)s.", number=number, status=run.status),
+            text(
+                "Run #%(number)s cannot do that any more: it is %(status)s.", number=number, status=STATES[run.status]
+            ),
             text("Load its page again to see where it stands."),
         )
     services().states.ask(run.id, wish)

@@ -1,0 +1,57 @@
+"""Somebody signs in, follows a run live, and reads its metrics."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from platforms import Platform, new_copy
+
+PIPELINE = """\
+stages:
+  prepare:
+    cmd: cp in.txt a.txt
+    deps: [in.txt]
+    outs: [a.txt]
+  train:
+    cmd: |
+      for i in 1 2 3 4 5 6; do echo "epoch $i"; sleep 0.5; done
+      echo '{"accuracy": 0.875}' > metrics.json
+    deps: [a.txt]
+    params: [rate]
+    metrics:
+      - metrics.json:
+          cache: false
+"""
+
+
+def sign_in(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.address}/login")
+    page.get_by_label(re.compile("name", re.IGNORECASE)).fill("alice")
+    page.locator("input[type=password]").fill("secret-alice")
+    page.locator("input[type=password]").press("Enter")
+    expect(page.locator("body")).to_contain_text("alice")
+
+
+def test_a_run_is_followed_live_and_its_metrics_are_read(platform: Platform, page: Page, tmp_path: Path) -> None:
+    sign_in(page, platform)
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "x\n", "params.yaml": "rate: 0.1\n"})
+    copy.git("push", "--quiet", platform.url("alice/live", "alice"), "main")
+    page.goto(f"{platform.address}/alice/live/runs/1?stage=train")
+    expect(page.locator("body")).to_contain_text("epoch 2", timeout=15_000)
+    assert platform.runs("alice/live")[0]["status"] == "running"
+    expect(page.locator("body")).to_contain_text("epoch 6", timeout=15_000)
+    expect(page.locator(".state.succeeded").first).to_be_visible(timeout=15_000)
+    platform.ended("alice/live")
+    expect(page.locator("body")).to_contain_text("0.875", timeout=15_000)
+
+
+def test_pages_need_somebody_who_may_see_them(platform: Platform, page: Page, tmp_path: Path) -> None:
+    copy = new_copy(tmp_path / "copy", {"README.md": "# secret\n"})
+    copy.git("push", "--quiet", platform.url("alice/hidden", "alice"), "main")
+    page.goto(f"{platform.address}/alice/hidden")
+    expect(page.locator("input[type=password]")).to_be_visible()
+    assert "secret" not in page.content()
+    sign_in(page, platform)
+    page.goto(f"{platform.address}/alice/hidden")
+    expect(page.get_by_role("heading", name="secret")).to_be_visible()
