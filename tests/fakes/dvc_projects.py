@@ -145,6 +145,7 @@ stages:
     cmd: x
     params: [a, c.d, p.json: [x], b, p.json: [y], q.toml: , q.toml: [k]]
     outs: [o, p: {cache: false, push: false}, o: {persist: true}]
+  whole: {cmd: x, params: [a, p.json: [x], params.yaml: ]}
 """,
     },
     "output as parameters": {

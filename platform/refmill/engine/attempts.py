@@ -46,23 +46,26 @@ def latest(work: Path, run_id: str, address: str) -> int:
     return max(found)
 
 
-def write(path: Path, content: str) -> None:
-    """Put a small file in its place, whole and durable."""
+def write(path: Path, content: str, *, durable: bool = True) -> None:
+    """Put a small file in its place whole; `durable` also through a power cut."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     temporary.rename(path)
+    if not durable:
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     os.fsync(folder)
     os.close(folder)
 
 
-def write_entry(path: Path, entry: LockEntry) -> None:
+def write_entry(path: Path, entry: LockEntry, *, durable: bool = True) -> None:
     """Keep a lock entry. As YAML, as in dvc.lock: JSON would make strings of its dates."""
     quick = blockyaml.emit(entry)
-    write(path, blockyaml.dump(entry) if quick is None else quick)
+    write(path, blockyaml.dump(entry) if quick is None else quick, durable=durable)
 
 
 def read_entry(path: Path) -> LockEntry | None:

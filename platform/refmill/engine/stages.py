@@ -84,7 +84,7 @@ def prepare(job: Job, sandbox: Sandbox) -> None:
         if previous is not None:
             restore_output(previous, target, job.objects, inside=job.root)
     workspaces.make_folder(job.root, job.stage.wdir)
-    attempts.write_entry(job.directory / KNOWN, _measured(job))
+    attempts.write_entry(job.directory / KNOWN, _measured(job), durable=False)
 
 
 def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, ...], notify: Path) -> dict[str, Any]:

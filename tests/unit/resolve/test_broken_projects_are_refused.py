@@ -139,6 +139,12 @@ def test_a_cycle_names_its_way() -> None:
     assert "a → b → a" in str(problem.message)
 
 
+def test_warnings_stand_back_where_there_are_too_many_faults() -> None:
+    warned = "".join(f"  a{number}: {{cmd: x, deps: [gone]}}\n" for number in range(300))
+    problems = check(yaml(f"stages:\n{warned}  z: {{}}\n")).problems
+    assert [problem.kind for problem in problems if not problem.warning] == ["missing-key"]
+
+
 def test_thousands_of_faults_are_counted_but_not_all_told() -> None:
     stages = "".join(f"  s{number}: {{}}\n" for number in range(1000))
     problems = check(yaml("stages:\n" + stages)).problems
