@@ -12,7 +12,7 @@ import io
 import sys
 from pathlib import Path
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
@@ -74,15 +74,19 @@ def faults(path: Path, fresh: Catalog) -> list[str]:
         kept = read_po(file)
     known = {(message.id, message.context): message for message in kept if message.id}
     wanted = {(message.id, message.context): message for message in fresh if message.id}
-    found = [f"new: {key[0]!r} in {wanted[key].locations[0][0]}" for key in wanted.keys() - known.keys()]
-    found += [f"stale: {key[0]!r}" for key in known.keys() - wanted.keys()]
+    found = [f"new: {key[0]!r} in {_place(wanted[key])}" for key in wanted.keys() - known.keys()]
+    found += [f"stale: {key[0]!r} of {_place(known[key])}" for key in known.keys() - wanted.keys()]
     for key in wanted.keys() & known.keys():
         message = known[key]
         strings = message.string if isinstance(message.string, tuple) else (message.string,)
         if not all(strings):
-            found.append(f"untranslated: {key[0]!r} in {wanted[key].locations[0][0]}")
+            found.append(f"untranslated: {key[0]!r} in {_place(wanted[key])}")
         found += [f"{key[0]!r}: {fault}" for fault in message.check(kept)]
     return sorted(found)
+
+
+def _place(message: Message) -> str:
+    return message.locations[0][0] if message.locations else "nowhere"
 
 
 def main(arguments: list[str]) -> int:

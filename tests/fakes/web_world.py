@@ -59,9 +59,7 @@ class MemoryLogs:
             lines = list(self.lines.get(key, ()))
         start = max(1, len(lines) + start + 1) if start < 0 else max(1, start)
         chosen = lines[start - 1 : start - 1 + limit]
-        shown = tuple(
-            LogLine(start + place, 1_700_000_000_000_000, "out", words) for place, words in enumerate(chosen)
-        )
+        shown = tuple(LogLine(start + place, 1_700_000_000_000_000, "out", words) for place, words in enumerate(chosen))
         return LogPage(shown, start + len(shown), key in self.closed and start + len(shown) > len(lines))
 
 
@@ -81,7 +79,9 @@ class World:
         """A repository's objects."""
         return DirectoryObjects(self.root / "objects" / repository_id, durable=False)
 
-    def repository(self, owner: str, name: str, files: Mapping[str, str] = FILES, *, public: bool = False) -> Repository:
+    def repository(
+        self, owner: str, name: str, files: Mapping[str, str] = FILES, *, public: bool = False
+    ) -> Repository:
         """A hosted repository with one commit."""
         made = self.records.catalogue.add(owner, name, public=public)
         self.repositories.create(made.id, "main")

@@ -39,7 +39,9 @@ class Project:
     @property
     def memory(self) -> Memory:
         """DVC's own cache and run-cache of the working copy."""
-        return Memory(DirectoryObjects(self.cache.cache), DirectoryRunCache(self.cache.cache), self.tree)
+        # As durable as DVC's own writes: the sources are here, a power cut costs a run and no data.
+        objects = DirectoryObjects(self.cache.cache, durable=False)
+        return Memory(objects, DirectoryRunCache(self.cache.cache, durable=False), self.tree)
 
 
 def find_root(path: Path) -> Path:

@@ -14,7 +14,7 @@ TAIL = 500
 _ESCAPE = re.compile(
     r"\x1b\[([0-9;:]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f]"
 )
-_WARNING = re.compile(r"\b(?:\w*Error|\w*Exception|\w*Warning|Traceback|CRITICAL|FATAL|ERROR)\b(?=[:\s(]|$)")
+_WARNING = re.compile(r"\b(?:\w*Error|\w*Exception|\w*Warning|Traceback|CRITICAL|FATAL|ERROR)\b(?=\s?[:(]|$)")
 
 
 class Piece(TypedDict):

@@ -81,10 +81,13 @@ class Findings:
         found = sorted(self._found.values(), key=lambda problem: (problem.place, problem.kind))
         if len(found) <= MAX_PROBLEMS:
             return tuple(found)
-        chosen = sorted(found, key=lambda problem: problem.warning)[:MAX_PROBLEMS]
+        found.sort(key=lambda problem: problem.warning)
+        chosen, hidden = found[:MAX_PROBLEMS], found[MAX_PROBLEMS:]
         more = Problem(
-            "too-many-problems", Place(chosen[-1].place.file),
-            text("%(count)s more problems are not shown", count=len(found) - MAX_PROBLEMS),
-            text("Mend the ones above first."), warning=all(problem.warning for problem in chosen),
-        )  # fmt: skip
+            "too-many-problems",
+            Place(hidden[0].place.file),
+            text("%(count)s more problems are not shown", count=len(hidden)),
+            text("Mend the ones above first."),
+            warning=all(problem.warning for problem in hidden),
+        )
         return (*sorted(chosen, key=lambda problem: (problem.place, problem.kind)), more)

@@ -87,8 +87,8 @@ class Course:
         for address, entry in entries.items():
             if address in self.progress:
                 self.learn(address, entry)
-        for item in order.plan.stages:
-            self.stages[item.stage.address] = self._stage(item)
+        for index, item in enumerate(order.plan.stages):
+            self.stages[item.stage.address] = self._stage(item, index)
 
     @property
     def run_id(self) -> str:
@@ -133,8 +133,9 @@ class Course:
             alternates=(self._repository() / "objects").resolve(),
         )  # fmt: skip
 
-    def _stage(self, item: StagePlan) -> StageCourse:
+    def _stage(self, item: StagePlan, index: int) -> StageCourse:
         settings = self.order.settings.get(item.stage.address, StageSettings())
         need = Need(settings.cpu, settings.memory or self._defaults.memory, settings.gpu)
         key = f"{self.run_id}/{item.stage.address}"
-        return StageCourse(item, settings, Task(key, self.order.owner, need, self.order.run.priority))
+        run = self.order.run
+        return StageCourse(item, settings, Task(key, self.order.owner, need, run.priority, (run.created, index)))

@@ -291,8 +291,5 @@ def _hash(path: Path) -> str | None:
 
 def _replace(path: Path, data: bytes) -> None:
     new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    new.write_bytes(data)
     new.replace(path)

@@ -20,6 +20,7 @@ STREAMS: dict[str, tuple[Stream, bool]] = {
     "o": ("out", False), "e": ("err", False), "s": ("note", False), "O": ("out", True), "E": ("err", True),
 }  # fmt: skip
 BLOCK = 1 << 20  # bytes read at a time
+MARKS = 256  # logs of which a process remembers where it was
 POLL = 0.1  # seconds between two looks at a growing file
 
 
@@ -32,6 +33,7 @@ class AttemptLogs:
     def __init__(self, work: Path, archive: Callable[[Run], Path]) -> None:
         self._work = work
         self._archive = archive
+        self._marks: dict[Path, tuple[int, int]] = {}
 
     def path(self, run: Run, address: str, attempt: int) -> tuple[Path, bool]:
         """Where an attempt's log is, and whether it is complete."""
@@ -43,33 +45,47 @@ class AttemptLogs:
 
     def read(self, run: Run, address: str, attempt: int, *, start: int = 1, limit: int = 1000) -> LogPage:
         path, complete = self.path(run, address, attempt)
-        return read(path, start=start, limit=limit, complete=complete)
+        page, offset = _read(path, start, limit, self._marks.get(path, (1, 0)), complete=complete)
+        if len(self._marks) >= MARKS:
+            self._marks.pop(next(iter(self._marks)), None)
+        self._marks[path] = (page.next, offset)
+        return page
 
 
 def read(path: Path, *, start: int = 1, limit: int = 1000, complete: bool = False) -> LogPage:
     """Up to `limit` lines from number `start` (negative: counted from the end). `complete` is what the caller knows of
     the file; the page is complete if it also reaches the end."""
+    return _read(path, start, limit, (1, 0), complete=complete)[0]
+
+
+def _read(path: Path, start: int, limit: int, mark: tuple[int, int], *, complete: bool) -> tuple[LogPage, int]:
+    """A page, and where the line after it begins. `mark` is the number and the offset of a line that may be nearer
+    than the first: whoever follows a log of 64 MiB asks for its end ten times a second."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return LogPage((), max(start, 1), complete)
+        return LogPage((), max(start, 1), complete), 0
     with file:
         if start < 0:
             start = max(1, _count(file.fileno()) + start + 1)
-            file.seek(0)
         start = max(start, 1)
+        number, offset = mark if mark[0] <= start else (1, 0)
+        file.seek(offset)
         lines: list[LogLine] = []
         at_end = True
-        for number, raw in enumerate(file, 1):
+        for raw in file:
             if not raw.endswith(b"\n"):
                 break
-            if number < start:
-                continue
             if len(lines) >= limit:
                 at_end = False
                 break
-            lines.append(parse(raw, number))
-    return LogPage(tuple(lines), start + len(lines), complete and at_end)
+            if number >= start:
+                lines.append(parse(raw, number))
+            number += 1
+            offset += len(raw)
+    if number < start:  # it ends before: keep to what was asked for
+        return LogPage((), start, complete), 0
+    return LogPage(tuple(lines), start + len(lines), complete and at_end), offset
 
 
 def follow(path: Path, ended: Callable[[], bool], *, start: int = 1, poll: float = POLL) -> Iterator[list[LogLine]]:

@@ -16,11 +16,19 @@ from refmill import errors
 from refmill.texts import Text, text
 
 LIMIT = 1 << 20  # bytes of one requirements file
+WHEEL_LIMIT = 1 << 30  # bytes of a wheel in the repository
+ARCHIVES = (".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 FILES = 50  # requirements files and wheels together
 INCLUDES = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c"}
 PLACES = {"-f", "--find-links"}
 ALLOWED = {"-i", "--index-url", "--extra-index-url", "--no-index", "--pre", "--require-hashes", "--only-binary"}
-FORBIDDEN = re.compile(r"(?:^|@\s*|\s)(?:file:|(?:git|hg|svn|bzr)\+)", re.IGNORECASE)
+NAMED = re.compile(
+    r"[a-z0-9][a-z0-9._-]*\s*(?:\[[a-z0-9._,\s-]*\]\s*)?"
+    r"(?:(?P<at>@\s*(?P<scheme>https?|git\+https)://\S+)|\(?\s*[<>=!~][^/\\:@]*)?",
+    re.IGNORECASE,
+)
+"""A package by its name: extras, then an address or versions (PEP 508, without markers). Whatever else `uv` may take a
+line for, above all for a path, is not let through."""
 CONTINUED = re.compile(r"\\\r?\n")
 COMMENT = re.compile(r"(?:^|\s)#.*")
 
@@ -69,15 +77,15 @@ def _line(reading: _Reading, path: str, line: str) -> None:
             option, value = line[:2], line[2:]
         _option(reading, path, option, value.strip())
         return
-    if FORBIDDEN.search(line) and not (reading.builds and "file:" not in line.lower()):
+    requirement = line.partition(";")[0].partition(" --hash")[0].strip()
+    if requirement.endswith(".whl") and "@" not in requirement and ":" not in requirement:
+        _read(reading, _below(reading, "", requirement, path), line, WHEEL_LIMIT)
+        return
+    found = NAMED.fullmatch(requirement)
+    sourced = found is not None and (found["scheme"] or "").startswith("git") and not reading.builds
+    if found is None or sourced or (not found["at"] and requirement.endswith(ARCHIVES)):
         reason = text("only packages of an index, wheels of this repository and https:// addresses work")
         raise _refused(path, line, reason)
-    requirement = line.partition(";")[0].partition(" --hash")[0].strip()
-    is_file = requirement.endswith((".whl", ".tar.gz", ".zip")) and "://" not in line
-    if is_file or requirement.startswith((".", "/", "~")):
-        if not requirement.endswith(".whl"):
-            raise _refused(path, line, text("of this repository's files only wheels can be installed"))
-        _read(reading, _below(reading, "", requirement, path), line, 1 << 30)
 
 
 def _option(reading: _Reading, path: str, option: str, value: str) -> None:
@@ -87,9 +95,11 @@ def _option(reading: _Reading, path: str, option: str, value: str) -> None:
     elif option in PLACES:
         if value.startswith(("https://", "http://")):
             return
+        if ":" in value:
+            raise _refused(path, line, text("wheels are found in a folder of this repository or at an http address"))
         folder = _below(reading, "", value, path)
         for wheel in sorted((reading.root / folder).glob("*.whl")):
-            _read(reading, f"{folder}/{wheel.name}", line, 1 << 30)
+            _read(reading, f"{folder}/{wheel.name}", line, WHEEL_LIMIT)
     elif option not in ALLOWED:
         raise _refused(path, line, text("this option is not supported here"))
     elif "file:" in value.lower():

@@ -39,13 +39,14 @@ RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager/res
 @dataclass(frozen=True, slots=True)
 class Box:
     """What one command may touch: folders it may write to, folders it may read, its directory, what is read-only inside
-    of the writable ones (linked inputs), whether it gets GPUs."""
+    of the writable ones (linked inputs), whether it gets GPUs, and which folder is its /tmp (None: one in memory)."""
 
     writable: tuple[Path, ...]
     readable: tuple[Path, ...]
     cwd: Path
     read_only: tuple[Path, ...] = ()
     gpus: bool = False
+    tmp: Path | None = None
 
 
 class Sandbox:
@@ -86,12 +87,13 @@ class Sandbox:
         if not self.works:
             return list(command)
         program = shutil.which(self._program) or self._program
-        arguments = [program, *self._walls(), *self._system()]
+        arguments = [program, *self._walls(), *self._system(box.tmp)]
         if box.gpus:
             arguments += [*_each("--dev-bind-try", _nvidia()), *_each("--ro-bind-try", ["/sys"])]
         arguments += [*_each("--ro-bind", map(os.fspath, box.readable)), *_each("--bind", map(os.fspath, box.writable))]
         arguments += _each("--ro-bind", map(os.fspath, box.read_only))
-        return [*arguments, "--chdir", os.fspath(box.cwd), "--", *command]
+        # The box's own root lies in memory that nobody counts; nothing is written there.
+        return [*arguments, "--remount-ro", "/", "--chdir", os.fspath(box.cwd), "--", *command]
 
     def _walls(self) -> list[str]:
         network = [] if self._network else ["--unshare-net"]
@@ -100,7 +102,7 @@ class Sandbox:
             "--unshare-cgroup-try", "--cap-drop", "ALL", *network,
         ]  # fmt: skip
 
-    def _system(self) -> list[str]:
+    def _system(self, tmp: Path | None = None) -> list[str]:
         arguments: list[str] = []
         for place in SYSTEM:
             if os.path.islink(place):
@@ -109,7 +111,8 @@ class Sandbox:
                 arguments += ["--ro-bind-try", place, place]
         arguments += _each("--ro-bind-try", (f"/etc/{name}" for name in ETC))
         arguments += _each("--ro-bind-try", (*RESOLVERS, "/sys/devices/system/cpu"))
-        arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - the box's own
+        own = ["--tmpfs", "/tmp"] if tmp is None else ["--bind", os.fspath(tmp), "/tmp"]  # noqa: S108 - the box's own
+        arguments += ["--proc", "/proc", "--dev", "/dev", *own]
         return [*arguments, *_each("--ro-bind", _python())]
 
 

@@ -1,7 +1,8 @@
 """Decides which waiting stage starts next within the machine's budget. Pure: no threads, no clock, no disk.
 
 Between owners the one with the least of the machine goes first (dominant share: the largest of its shares of CPU,
-memory and GPUs); within an owner the higher priority, then the older.
+memory and GPUs), among equals the one that waited longest for its turn; within an owner the higher priority, then the
+older.
 
 The rule to keep: a task that does not fit now lets smaller ones pass only PATIENCE times, then the room is kept for it.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from refmill.engine import amounts
 from refmill.texts import Text, text
@@ -40,12 +42,13 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Something that waits for room. `key` is unique among all tasks."""
+    """Something that waits for room. `key` is unique among all tasks; `rank` is its age, lower is older."""
 
     key: str
     owner: str
     need: Need = Need()
     priority: int = 0
+    rank: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +59,20 @@ class Grant:
     gpus: tuple[int, ...] = ()
 
 
+_Place: TypeAlias = tuple[int, tuple[int, int], int, Task]
+"""What tasks of one owner are sorted by: priority, rank, order of arrival."""
+
+
 class Scheduler:
     """Waiting tasks, and the room that running ones take."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._waiting: dict[str, list[tuple[int, int, Task]]] = {}
-        self._places: dict[str, tuple[int, int, Task]] = {}
+        self._waiting: dict[str, list[_Place]] = {}
+        self._places: dict[str, _Place] = {}
         self._running: dict[str, Grant] = {}
         self._passed: dict[str, int] = {}
+        self._served: dict[str, int] = {}
         self._count = 0
         self._cpu = budget.cpus
         self._memory = budget.memory
@@ -85,9 +93,9 @@ class Scheduler:
             return
         task = replace(task, need=replace(task.need, cpu=min(task.need.cpu, self._budget.cpus)))
         self._count += 1
-        place = (-task.priority, self._count, task)
+        place = (-task.priority, task.rank, self._count, task)
         self._places[task.key] = place
-        bisect.insort(self._waiting.setdefault(task.owner, []), place, key=lambda item: item[:2])
+        bisect.insort(self._waiting.setdefault(task.owner, []), place, key=lambda item: item[:3])
 
     def adopt(self, task: Task, gpus: Iterable[int] = ()) -> None:
         """Count in a task that runs already, whether there is room or not."""
@@ -98,10 +106,10 @@ class Scheduler:
         """Let a task not wait any longer."""
         place = self._places.pop(key, None)
         if place is not None:
-            waiting = self._waiting[place[2].owner]
+            waiting = self._waiting[place[3].owner]
             waiting.remove(place)
             if not waiting:
-                del self._waiting[place[2].owner]
+                del self._waiting[place[3].owner]
         self._passed.pop(key, None)
 
     def release(self, key: str) -> None:
@@ -119,6 +127,8 @@ class Scheduler:
         while (task := self._next()) is not None:
             self.remove(task.key)
             granted.append(self._take(task, tuple(self._gpus[: task.need.gpu])))
+            self._count += 1
+            self._served[task.owner] = self._count
         return granted
 
     def ahead(self, count: int) -> list[Task]:
@@ -134,7 +144,11 @@ class Scheduler:
         for grant in self._running.values():
             used, need = shares.get(grant.task.owner, Need(0.0)), grant.task.need
             shares[grant.task.owner] = Need(used.cpu + need.cpu, used.memory + need.memory, used.gpu + need.gpu)
-        return sorted(self._waiting, key=lambda owner: (self._share(shares.get(owner)), self._waiting[owner][0][1]))
+
+        def key(owner: str) -> tuple[float, int, int]:
+            return self._share(shares.get(owner)), self._served.get(owner, 0), self._waiting[owner][0][2]
+
+        return sorted(self._waiting, key=key)
 
     def _share(self, used: Need | None) -> float:
         if used is None:
@@ -146,7 +160,7 @@ class Scheduler:
         skipped: list[Task] = []
         for owner in self._owners():
             refused: set[Need] = set()
-            for _, _, task in self._waiting[owner][:LOOK_AHEAD]:
+            for *_, task in self._waiting[owner][:LOOK_AHEAD]:
                 if task.need in refused:
                     continue
                 if self._fits(task.need):
@@ -171,9 +185,9 @@ class Scheduler:
         return grant
 
 
-def _move(tasks: Iterator[tuple[int, int, Task]], found: list[Task]) -> bool:
+def _move(tasks: Iterator[_Place], found: list[Task]) -> bool:
     item = next(tasks, None)
     if item is None:
         return False
-    found.append(item[2])
+    found.append(item[3])
     return True

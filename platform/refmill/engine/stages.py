@@ -96,7 +96,7 @@ def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, 
     readable = [environment.path, *([job.alternates] if job.alternates else [])]
     linked = [job.root / path for path in _wanted(job)]
     folders = (job.directory / "tree", job.directory / "home", job.directory / "tmp")
-    box = Box(folders, tuple(readable), cwd, read_only=tuple(linked), gpus=bool(gpus))
+    box = Box(folders, tuple(readable), cwd, read_only=tuple(linked), gpus=bool(gpus), tmp=job.directory / "tmp")
     return {
         "commands": [{"argv": sandbox.wrap(["/bin/sh", "-c", line], box), "shown": line} for line in lines],
         "cwd": os.fspath(cwd),
@@ -125,7 +125,9 @@ def collect(job: Job) -> Result:
             raise errors.WrongUse(text("output %(path)s was not made", path=out.root))
         try:
             total += workspaces.measure(place)
-            outs[out.root] = store_output(place, job.objects, is_cached=out.cache, inside=job.directory / "tree")
+            outs[out.root] = store_output(
+                place, job.objects, is_cached=out.cache, move=out.cache, inside=job.directory / "tree"
+            )
         except errors.Damaged as error:
             raise errors.WrongUse(text("output %(path)s: %(reason)s", path=out.root, reason=error.message)) from error
         except OSError as error:

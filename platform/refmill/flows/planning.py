@@ -115,8 +115,8 @@ class Planner:
         if update.deletes or not update.ref.startswith(("refs/heads/", "refs/tags/")):
             return None, []
         commit = self._refs.commit(event.repository_id, update.new)
-        if silence := _silenced(commit, event):
-            return None, [silence.to(say)] if str(silence) else []
+        if (silence := _silenced(commit, event)) is not None:
+            return None, [sentence.to(say) for sentence in silence]
         repository = self._catalogue.get(event.repository_id)
         checked = self._check(repository, commit.sha)
         if checked.pipeline is None or checked.errors:
@@ -255,16 +255,16 @@ def sweep(catalogue: Catalogue, refs: Refs, inbox: Inbox) -> int:
     return found
 
 
-def _silenced(commit: Commit, event: Event) -> Text | None:
-    """Why a landed commit starts nothing, or None; our own result commits say nothing at all."""
+def _silenced(commit: Commit, event: Event) -> list[Text] | None:
+    """None if a landed commit may start a run, else what to say about it; of our own result commits nothing at all."""
     if "refmill.skip" in event.options:
-        return text("nothing started: the push asked for it (refmill.skip)")
+        return [text("nothing started: the push asked for it (refmill.skip)")]
     lowered = commit.message.lower()
     for word in SKIP_WORDS:
         if word in lowered:
-            return text("nothing started: the commit message says %(word)s", word=word)
+            return [text("nothing started: the commit message says %(word)s", word=word)]
     if any(line.startswith(RESULT_TRAILER) for line in commit.message.splitlines()):
-        return text("")
+        return []
     return None
 
 

@@ -99,3 +99,12 @@ def test_usual_values_take_the_quick_way(value: dict[str, Any]) -> None:
 def test_a_value_in_two_places_is_left_to_ruamel() -> None:
     shared = {"lr": 1}
     assert blockyaml.emit({"a": shared, "b": shared}) is None
+
+
+@pytest.mark.parametrize("start", ["x", "run", "a:"])
+def test_every_length_around_the_width(start: str) -> None:
+    for first in range(70, 84):
+        for second in range(1, 8):
+            sentence = f"{start} {'a' * (first - len(start))} {'b' * second} c d"
+            value = {"k": [sentence], "deep": {"key": sentence}}
+            assert blockyaml.emit(value) == dumps_yaml(value)

@@ -98,13 +98,13 @@ def test_a_source_that_is_not_there_is_said_so(place: Path) -> None:
         ask(place, "lost")
 
 
-def test_a_child_inherits_nothing_but_its_own_connection(place: Path) -> None:
+def test_a_child_has_its_own_connection_alone_and_a_limit_of_cpu(place: Path) -> None:
     with socket.socket(socket.AF_UNIX) as idle:
         idle.connect(str(place))
         pipeline = ask(place, "looks around").pipeline
     assert pipeline is not None
-    # standard streams, the connection, and the directory being listed
-    assert pipeline.stages["s"].desc == "5"
+    # standard streams, the connection, and the directory being listed; one second of CPU
+    assert pipeline.stages["s"].desc == "5 1"
 
 
 def test_more_requests_than_children_wait_their_turn(place: Path) -> None:

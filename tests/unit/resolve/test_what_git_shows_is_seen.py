@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from refmill.clients.resolver import DirectResolver
+from refmill.clients.worktree import WorkTree
 from refmill.ports.resolver import Source
 from refmill_repos.trees import GitTree
 
@@ -68,3 +69,13 @@ def test_an_output_in_git_is_told_unless_it_is_meant_for_git(project: Path) -> N
     (project / "m.json").write_text("{}")
     stages = "stages:\n  a: {cmd: x, outs: [data]}\n  b: {cmd: x, metrics: [m.json: {cache: false}]}\n"
     assert problems(project, stages) == ["dvc.yaml:2:22 tracked-output warning"]
+
+
+def test_what_git_ignores_in_a_working_copy_is_not_read(project: Path) -> None:
+    (project / ".gitignore").write_text("/venv\nlocal.csv.dvc\n")
+    (project / "venv" / "lib").mkdir(parents=True)
+    (project / "venv" / "lib" / "dvc.yaml").write_text("stages: [")
+    (project / "local.csv.dvc").write_text("[")
+    (project / "own.csv.dvc").write_text("[")
+    found = DirectResolver(lambda source: WorkTree(source.path)).check(Source(project))
+    assert {problem.place.file for problem in found.problems} == {"own.csv.dvc"}

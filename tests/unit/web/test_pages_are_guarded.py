@@ -56,7 +56,7 @@ def test_a_public_repository_is_read_by_everybody_and_stopped_by_few(world: Worl
 
 @pytest.mark.parametrize("address", ["/login", "/", "/nothing", "/healthz", "/static/favicon.svg"])
 def test_every_answer_carries_the_policy(world: World, address: str) -> None:
-    headers = world.browser("alice").get(address).headers
+    headers = world.browser("alice").get(address, buffered=True).headers
     policy = headers["Content-Security-Policy"]
     assert "unsafe" not in policy
     assert "script-src 'self'" in policy

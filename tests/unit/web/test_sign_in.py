@@ -1,6 +1,7 @@
 """Signing in and out: cookies, wrong passwords, where one goes afterwards, forms of foreign pages."""
 
 import re
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -78,20 +79,20 @@ def test_after_signing_in_nobody_is_sent_elsewhere(world: World, asked: str, giv
     assert done.headers["Location"] == given
 
 
-def _stale(client: FlaskClient) -> dict[str, dict[str, str]]:
+def _stale(client: FlaskClient) -> dict[str, Any]:
     token = client.get("/settings/tokens").text.partition('name="csrf" value="')[2].partition('"')[0]
     return {
         "no token": {"data": {}},
         "a made up token": {"data": {"csrf": "0" * 64}},
         "a foreign page": {"data": {"csrf": token}, "headers": {"Origin": "https://evil.example"}},
         "a foreign site": {"data": {"csrf": token}, "headers": {"Sec-Fetch-Site": "cross-site"}},
-    }  # type: ignore[dict-item]
+    }
 
 
 @pytest.mark.parametrize("case", ["no token", "a made up token", "a foreign page", "a foreign site"])
 def test_forms_that_are_not_ours_change_nothing(world: World, case: str) -> None:
     client = world.browser("bob")
-    refused = client.post("/logout", **_stale(client)[case])  # type: ignore[arg-type]
+    refused = client.post("/logout", **_stale(client)[case])
     assert refused.status_code == 403
     assert "bob" in client.get("/").text, "still signed in"
 
@@ -111,7 +112,7 @@ def test_a_token_is_shown_once_and_can_be_revoked(world: World) -> None:
     assert secret
     found = world.records.people.check_token(secret[0])
     assert found
-    assert (found[0].name, found[1]) == ("bob", {"read"})
+    assert (found[0].name, found[1]) == ("bob", frozenset({"read"}))
     page = client.get("/settings/tokens").text
     assert "laptop" in page
     assert secret[0] not in page

@@ -20,7 +20,7 @@ from flask_sock import Sock
 from simple_websocket import ConnectionClosed, Server
 
 from refmill import errors
-from refmill.model.runs import Run
+from refmill.model.runs import STAGE_ENDED, Run
 from refmill.texts import text
 from refmill_web import auth, csrf
 from refmill_web.display import STATES, duration, now
@@ -114,7 +114,8 @@ def news_of_log(seat: Seat) -> Iterator[Mapping[str, Any]]:
         seat.line = 1 if seat.attempt else seat.line
         seat.attempt, seat.complete = course.attempt, False
     page = services().logs.read(whole.run, seat.stage, seat.attempt, start=seat.line, limit=LINES)
-    seat.complete = page.complete and not page.lines
+    # A stage that has not begun has no log, and so a complete one: only the end of the stage ends its log.
+    seat.complete = page.complete and not page.lines and course.status in STAGE_ENDED
     if page.lines or seat.complete:
         seat.line = page.next
         rows, done = view(page).rows, seat.complete

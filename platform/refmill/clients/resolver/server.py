@@ -1,7 +1,8 @@
-"""The resolver: forks a child with limits for each request, so that no file can hurt more than its own push.
+"""The resolver: a child with limits for each request, so that no file can hurt more than its own push.
 
 The rule to keep: the parent reads nothing that came from a repository, has one thread, and holds no database and no
-open repository that a child could inherit.
+open repository that a child could inherit. Children are forked before they are needed: a fork and the first touch of
+its pages take longer than the work on a small project.
 """
 
 from __future__ import annotations
@@ -9,70 +10,54 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import resource
 import selectors
 import signal
 import socket
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from refmill import errors
-from refmill.clients import codec, dvc_parsing
 from refmill.clients.resolver import frames
-from refmill.clients.resolver.warming import SAMPLE, MemoryTree
+from refmill.clients.resolver.children import OUT_OF_MEMORY, Limits, Task, rehearse, work
 from refmill.ports.resolver import Source
 from refmill.ports.trees import Tree
 
-_OUT_OF_MEMORY, _FAILED = 3, 4
-_REQUEST_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one child may use: bytes of its own memory, seconds of CPU and of the clock; and how many children."""
-
-    memory: int = 1 << 30
-    cpu: int = 10
-    wall: float = 20.0
-    children: int = 8
-
 
 @dataclass(slots=True)
-class _Child:
+class _Busy:
+    """A child at work: its end of the client's connection, and until when it may take."""
+
     connection: socket.socket
     deadline: float
     overdue: bool = False
 
 
 class Server:
-    """One listening socket and the children at work. `run` returns after SIGTERM or SIGINT."""
+    """One listening socket, the children at work and those that stand ready. `run` returns after SIGTERM or SIGINT."""
 
-    def __init__(
-        self, path: Path, open_tree: Callable[[Source], Tree], max_stages: int, *, limits: Limits, containers: bool
-    ) -> None:
+    def __init__(self, path: Path, task: Task, limits: Limits) -> None:
         self._path = path
-        self._open_tree = open_tree
-        self._max_stages = max_stages
+        self._task = task
         self._limits = limits
-        self._containers = containers
-        self._children: dict[int, _Child] = {}
+        self._busy: dict[int, _Busy] = {}
+        self._ready: dict[int, socket.socket] = {}
         self._ended = False
 
     def run(self, ready: Callable[[], None] | None = None) -> None:
         """Serve until told to end."""
-        _warm(self._max_stages)
+        rehearse(self._task.max_stages)
+        gc.collect()
+        gc.freeze()
         with self._listener() as listener, _signals(self._end) as wakeup, selectors.DefaultSelector() as selector:
             selector.register(wakeup, selectors.EVENT_READ)
+            self._refill()
             if ready is not None:
                 ready()
             listening = False
             while not self._ended:
-                wanted = len(self._children) < self._limits.children
+                wanted = len(self._busy) < self._limits.children
                 if wanted and not listening:
                     selector.register(listener, selectors.EVENT_READ)
                 elif listening and not wanted:
@@ -84,7 +69,7 @@ class Server:
                     else:
                         self._accept(listener)
                 self._reap()
-        self._kill_all()
+        self._end_all()
 
     def _end(self, *_: object) -> None:
         self._ended = True
@@ -102,71 +87,60 @@ class Server:
 
     def _patience(self) -> float | None:
         """Seconds until a child has had its time."""
-        if not self._children:
+        if not self._busy:
             return None
-        return max(min(child.deadline for child in self._children.values()) - time.monotonic(), 0.0)
+        return max(min(child.deadline for child in self._busy.values()) - time.monotonic(), 0.0)
+
+    def _refill(self) -> None:
+        """Fork until enough children stand ready; at least one does then."""
+        while len(self._ready) < max(self._limits.spare, 1):
+            ours, theirs = socket.socketpair()
+            pid = os.fork()
+            if pid == 0:
+                work(theirs, self._task, self._limits)
+            theirs.close()
+            self._ready[pid] = ours
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             connection, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        pid = os.fork()
-        if pid == 0:
-            self._work(connection)
-        self._children[pid] = _Child(connection, time.monotonic() + self._limits.wall)
+        if not self._ready:
+            self._refill()
+        pid, control = self._ready.popitem()
+        with control, contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then it is dead, and reaped below
+            socket.send_fds(control, [b"x"], [connection.fileno()])
+        self._busy[pid] = _Busy(connection, time.monotonic() + self._limits.wall)
 
     def _reap(self) -> None:
         now = time.monotonic()
-        for pid, child in list(self._children.items()):
+        for pid, child in list(self._busy.items()):
             if now >= child.deadline and not child.overdue:
                 child.overdue = True
                 os.kill(pid, signal.SIGKILL)
             done, status = os.waitpid(pid, 0 if child.overdue else os.WNOHANG)
             if done:
-                del self._children[pid]
+                del self._busy[pid]
                 _conclude(child, os.waitstatus_to_exitcode(status))
+        for pid, control in list(self._ready.items()):
+            done, _ = os.waitpid(pid, os.WNOHANG)
+            if done:  # somebody killed it while it waited
+                control.close()
+                del self._ready[pid]
+        if not self._busy:  # while one works, the machine is for it
+            self._refill()
 
-    def _kill_all(self) -> None:
-        for pid, child in self._children.items():
+    def _end_all(self) -> None:
+        for control in self._ready.values():
+            control.close()
+        for pid in (*self._busy, *self._ready):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        for child in self._busy.values():
             child.connection.close()
-        self._children.clear()
-
-    def _work(self, connection: socket.socket) -> NoReturn:
-        """The child: never returns, runs no exit handlers of the parent."""
-        status = _FAILED
-        try:
-            _confine(connection, self._limits)
-            status = self._answer(connection)
-        except MemoryError:
-            status = _OUT_OF_MEMORY
-        except BaseException:  # noqa: BLE001 - the outermost frame of this process
-            with contextlib.suppress(BaseException):
-                traceback.print_exc(limit=20)
-        finally:
-            with contextlib.suppress(BaseException):
-                sys.stderr.flush()
-            os._exit(status)
-
-    def _answer(self, connection: socket.socket) -> int:
-        try:
-            kind, body = frames.receive(connection, time.monotonic() + _REQUEST_SECONDS)
-        except (OSError, EOFError):
-            return 0
-        if kind != b"S":
-            return _FAILED
-        try:
-            tree = self._open_tree(codec.from_json(Source, body))
-        except errors.RefmillError as error:
-            frames.send(connection, b"E", str(error.message).encode())
-            return 0
-        checked = dvc_parsing.check(tree, max_stages=self._max_stages, containers=self._containers)
-        connection.settimeout(_REQUEST_SECONDS)
-        with contextlib.suppress(OSError):
-            frames.send(connection, b"A", codec.to_json(checked).encode("utf-8", "surrogatepass"))
-        return 0
+        self._busy.clear()
+        self._ready.clear()
 
 
 def serve(
@@ -177,15 +151,16 @@ def serve(
 
     `open_tree` opens the files of a source, in the child. Must run in a process with a single thread.
     """
-    Server(socket_path, open_tree, max_stages, limits=limits or Limits(), containers=containers).run(ready)
+    task = Task(open_tree=open_tree, max_stages=max_stages, containers=containers)
+    Server(socket_path, task, limits or Limits()).run(ready)
 
 
-def _conclude(child: _Child, code: int) -> None:
+def _conclude(child: _Busy, code: int) -> None:
     """Say why there is no answer; where the child gave one, the client no longer listens."""
     reason = b""
     if child.overdue or code == -signal.SIGXCPU:
         reason = b"time"
-    elif code in (_OUT_OF_MEMORY, -signal.SIGKILL):
+    elif code in (OUT_OF_MEMORY, -signal.SIGKILL):
         reason = b"memory"
     elif code:
         reason = b"crash"
@@ -194,36 +169,6 @@ def _conclude(child: _Child, code: int) -> None:
             connection.setblocking(False)
             with contextlib.suppress(OSError):
                 frames.send(connection, b"L", reason)
-
-
-def _confine(connection: socket.socket, limits: Limits) -> None:
-    """Keep nothing of the parent's but the standard streams and `connection`; set the limits."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    kept = connection.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    # RLIMIT_DATA counts what a process makes, not the packs of a repository that it maps to read; elsewhere than on
-    # Linux it counts too little, so that the whole address space is limited there.
-    memory = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
-    for what, soft, hard in (
-        (memory, limits.memory, limits.memory),
-        (resource.RLIMIT_CPU, limits.cpu, limits.cpu + 2),
-        (resource.RLIMIT_CORE, 0, 0),
-    ):
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(what, (soft, hard))
-    gc.set_threshold(100_000, 50, 100)
-
-
-def _warm(max_stages: int) -> None:
-    """Import and use everything once, so that children find it done; then keep the collector off it."""
-    checked = dvc_parsing.check(MemoryTree(SAMPLE), max_stages=max_stages)
-    codec.from_json(type(checked), codec.to_json(checked))
-    codec.from_json(Source, codec.to_json(Source(Path())))
-    gc.collect()
-    gc.freeze()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,142 @@
+"""What a boxed command can and cannot do, by running bubblewrap."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from refmill.engine.sandbox import Box, Sandbox
+from refmill.ports.engines import StageSettings
+
+boxed = pytest.mark.skipif(not Sandbox().works, reason="bubblewrap does not work here")
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Run a shell line in a box with `work` writable and `seen` readable."""
+    for name in ("work", "seen", "hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+
+    def run(line: str, *, network: bool = True, **box) -> subprocess.CompletedProcess:
+        what = Box((tmp_path / "work",), (tmp_path / "seen",), tmp_path / "work", **box)
+        command = Sandbox(network=network).wrap(["/bin/sh", "-c", line], what)
+        return subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+
+    run.root = tmp_path
+    return run
+
+
+@boxed
+def test_its_own_folder_can_be_written(shell):
+    assert shell("echo new > file && pwd").stdout.strip() == str(shell.root / "work")
+    assert (shell.root / "work" / "file").read_text() == "new\n"
+
+
+@boxed
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo x > ../seen/file",
+        "cat ../hidden/file",
+        "ls ../hidden",
+        "echo x > /usr/x",
+        "cat /etc/shadow",
+        "touch /etc/x",
+    ],
+)
+def test_nothing_else_can(shell, line):
+    assert shell(line).returncode != 0
+
+
+@boxed
+def test_readable_folders_can_be_read(shell):
+    assert shell("cat ../seen/file").stdout == "seen"
+
+
+@boxed
+def test_linked_inputs_cannot_be_changed(shell):
+    (shell.root / "object").write_text("precious")
+    os.link(shell.root / "object", shell.root / "work" / "input")
+    done = shell("chmod 666 input; echo x > input; cat input", read_only=(shell.root / "work" / "input",))
+    assert done.stdout == "precious"
+    assert (shell.root / "object").read_text() == "precious"
+
+
+@boxed
+def test_the_hosts_processes_cannot_be_seen(shell):
+    assert str(os.getpid()) not in shell("ls /proc").stdout.split()
+    assert shell(f"kill -0 {os.getpid()}").returncode != 0
+
+
+@boxed
+def test_tmp_is_its_own(shell):
+    assert shell("ls /tmp").stdout.split() == [shell.root.relative_to("/tmp").parts[0]] or shell("ls /tmp").stdout == ""
+
+
+@boxed
+@pytest.mark.parametrize("network", [True, False])
+def test_the_network_is_there_or_not(shell, network):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
+        assert (shell(f'python3 -c "{code}"', network=network).returncode == 0) is network
+
+
+def test_where_it_fails_it_does_not_count(tmp_path):
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho no permission >&2\nexit 1\n")
+    broken.chmod(0o755)
+    assert not Sandbox(program=str(broken)).works
+    assert not Sandbox(program=str(tmp_path / "none")).works
+    assert not Sandbox("off").works
+
+
+def test_who_may_run_without_one(tmp_path):
+    none = str(tmp_path / "none")
+    assert Sandbox(program=none).refusal("ann", trusted=True) is None
+    assert "ann is not one" in str(Sandbox(program=none).refusal("ann", trusted=False))
+    assert "requires one" in str(Sandbox("require", program=none).refusal("ann", trusted=True))
+    box = Box((), (), Path("/"))
+    assert Sandbox("off").wrap(["a", "b"], box) == ["a", "b"]
+
+
+@boxed
+def test_whole_runs_in_boxes(bench):
+    bench.sandbox = Sandbox()
+    md5 = bench.objects.write(b"raw\n")
+    pipeline = f"""
+stages:
+  first:
+    cmd: cat raw > one; (echo x > raw) 2>/dev/null; ls {bench.root}/objects > two 2>&1; git rev-parse HEAD >> one; echo $HOME >> one; touch $HOME/x $TMPDIR/y; python -c 'print(1)' >> one
+    deps: [raw]
+    outs: [one, {{two: {{cache: false}}}}]
+  next:
+    cmd: sort one > three
+    deps: [one]
+    outs: [three]
+"""
+    data = f"outs:\n- md5: {md5}\n  size: 4\n  hash: md5\n  path: raw\n"
+    assert bench.run({"dvc.yaml": pipeline, "raw.dvc": data}, {"first": StageSettings(timeout=20)}) == "succeeded", (
+        bench.kept
+    )
+    entries = bench.told.ends[0][3]
+    lines = bench.objects.read(entries["first"]["outs"][0]["md5"]).decode().split("\n")
+    assert lines[0] == "raw"
+    assert lines[1] == bench.git("rev-parse", "HEAD")
+    assert lines[3] == "1"
+    assert b"No such file" in bench.told.ends[0][2]["two"]
+    assert bench.objects.read(md5) == b"raw\n"
+
+
+@boxed
+def test_a_boxed_tree_is_stopped_and_limited(bench):
+    bench.sandbox = Sandbox()
+    hog = "python -c 'x = bytearray(150 << 20); import time; time.sleep(9)' & wait"
+    order = {"hog": StageSettings(memory=100 << 20)}
+    assert bench.run({"dvc.yaml": f"stages:\n  hog:\n    cmd: {hog}\n    outs: [x]\n"}, order) == "failed"
+    assert "ran out of its 100 MiB of memory" in str(bench.told.last("hog").explanation)
