@@ -267,7 +267,7 @@ class LocalEngine:
         if found.result is not None:
             self._over(course, stage, state)
             return
-        again = not course.progress.stopping and self._count(stage, end.reason)
+        again = self._count(stage, end.reason) and not course.progress.closed
         stopped = end.reason == "stopped" or course.progress.stopping
         state = replace(state, status="stopped" if stopped else "failed")
         if not again:
@@ -276,10 +276,9 @@ class LocalEngine:
         self._tell_stage(course, state)
         course.progress.set(stage.address, "queued")
         stage.told = False
-        if course.progress.closed or stage.environment is None:  # adopted: it has not been looked at here
+        if stage.environment is None:  # adopted: it has not been looked at here
             course.progress.set(stage.address, "pending")
-            self._advance(course, [] if course.progress.closed else [stage.address])
-            self._hopeless(course)
+            self._advance(course, [stage.address])
         else:
             self._equipped(course, stage, stage.environment)
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 from refmill.engine import attempts
 from refmill.model.runs import Run
@@ -21,6 +22,9 @@ STREAMS: dict[str, tuple[Stream, bool]] = {
 }  # fmt: skip
 BLOCK = 1 << 20  # bytes read at a time
 MARKS = 256  # logs of which a process remembers where it was
+FIRST = (1, 0)
+Mark: TypeAlias = tuple[int, int]
+"""The number of a line, and where in the file it begins."""
 POLL = 0.1  # seconds between two looks at a growing file
 
 
@@ -45,31 +49,31 @@ class AttemptLogs:
 
     def read(self, run: Run, address: str, attempt: int, *, start: int = 1, limit: int = 1000) -> LogPage:
         path, complete = self.path(run, address, attempt)
-        page, offset = _read(path, start, limit, self._marks.get(path, (1, 0)), complete=complete)
+        page, mark = _read(path, start, limit, self._marks.get(path, FIRST), complete=complete)
         if len(self._marks) >= MARKS:
             self._marks.pop(next(iter(self._marks)), None)
-        self._marks[path] = (page.next, offset)
+        self._marks[path] = mark
         return page
 
 
 def read(path: Path, *, start: int = 1, limit: int = 1000, complete: bool = False) -> LogPage:
     """Up to `limit` lines from number `start` (negative: counted from the end). `complete` is what the caller knows of
     the file; the page is complete if it also reaches the end."""
-    return _read(path, start, limit, (1, 0), complete=complete)[0]
+    return _read(path, start, limit, FIRST, complete=complete)[0]
 
 
-def _read(path: Path, start: int, limit: int, mark: tuple[int, int], *, complete: bool) -> tuple[LogPage, int]:
-    """A page, and where the line after it begins. `mark` is the number and the offset of a line that may be nearer
-    than the first: whoever follows a log of 64 MiB asks for its end ten times a second."""
+def _read(path: Path, start: int, limit: int, mark: Mark, *, complete: bool) -> tuple[LogPage, Mark]:
+    """A page, and the mark of the line after it. Beginning at a `mark` spares whoever follows a log of 64 MiB, and asks
+    for its end ten times a second, the reading of all that stands before."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return LogPage((), max(start, 1), complete), 0
+        return LogPage((), max(start, 1), complete), FIRST
     with file:
         if start < 0:
             start = max(1, _count(file.fileno()) + start + 1)
         start = max(start, 1)
-        number, offset = mark if mark[0] <= start else (1, 0)
+        number, offset = mark if mark[0] <= start else FIRST
         file.seek(offset)
         lines: list[LogLine] = []
         at_end = True
@@ -83,9 +87,7 @@ def _read(path: Path, start: int, limit: int, mark: tuple[int, int], *, complete
                 lines.append(parse(raw, number))
             number += 1
             offset += len(raw)
-    if number < start:  # it ends before: keep to what was asked for
-        return LogPage((), start, complete), 0
-    return LogPage(tuple(lines), start + len(lines), complete and at_end), offset
+    return LogPage(tuple(lines), start + len(lines), complete and at_end), (number, offset)
 
 
 def follow(path: Path, ended: Callable[[], bool], *, start: int = 1, poll: float = POLL) -> Iterator[list[LogLine]]:

@@ -111,7 +111,8 @@ class Supervisors:
         temporary.rename(path)
         with self._guard:
             answer = self._ask(path) or self._ask(path)
-        if not answer.startswith(b"started"):
+        # A server that died before it could answer may have started the attempt: then the second one is refused.
+        if not answer.startswith(b"started") and signs(directory) == "lost":
             raise errors.Unavailable(text("no process could be started for %(path)s", path=str(directory)))
 
     def reap(self, directory: Path) -> bool:

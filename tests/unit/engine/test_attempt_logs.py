@@ -47,8 +47,10 @@ def test_a_growing_log_is_read_page_by_page(reader, live):
     page = reader.read(RUN, "train@rf", 2, start=page.next)
     assert page.next == 7
     assert words(reader.read(RUN, "train@rf", 2, start=2, limit=1)) == [(2, "b")]
-    assert words(reader.read(RUN, "train@rf", 2, start=99)) == []
-    assert words(reader.read(RUN, "train@rf", 2, start=-2, limit=1)) == [(5, "e")]
+    assert words(reader.read(RUN, "train@rf", 2, start=9)) == []
+    grow(live / "log", *"7890")
+    assert words(reader.read(RUN, "train@rf", 2, start=9)) == [(9, "9"), (10, "0")]
+    assert words(reader.read(RUN, "train@rf", 2, start=-6, limit=1)) == [(5, "e")]
     assert words(reader.read(RUN, "train@rf", 2, start=-99, limit=1)) == [(1, "a")]
 
 

@@ -1,7 +1,7 @@
 /** The run's graph: nodes as HTML, edges as SVG below them, moved and scaled together. */
 
 import { clock } from "./format";
-import { draw, type Drawing, type Point } from "./layout";
+import { draw, type Drawing, type Edge, type Point } from "./layout";
 import { text } from "./messages";
 import { ENDED, type NodeState } from "./types";
 
@@ -144,9 +144,10 @@ export class Graph {
     );
     this.lines.setAttribute("width", String(this.drawing.width));
     this.lines.setAttribute("height", String(this.drawing.height));
-    this.paths = this.drawing.edges.map(({ from, to, via }) => {
+    this.paths = this.drawing.edges.map((edge) => {
+      const { from, to } = edge;
       const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-      path.setAttribute("d", this.curve(from, to, via));
+      path.setAttribute("d", this.curve(edge));
       return { from, to, path };
     });
     this.lines.replaceChildren(...this.paths.map(({ path }) => path));
@@ -165,13 +166,13 @@ export class Graph {
     return left.x - right.x || left.y - right.y;
   }
 
-  private curve(from: string, to: string, via: readonly Point[]): string {
+  private curve({ from, to, via, leave, enter }: Edge): string {
     const start = this.drawing.nodes.get(from)!;
     const end = this.drawing.nodes.get(to)!;
     const middle = SIZE.height / 2;
-    let x = start.x + SIZE.width;
+    let x = leave;
     let y = start.y + middle;
-    let path = `M${x} ${y}`;
+    let path = `M${start.x + SIZE.width} ${y}H${leave}`;
     const bend = (toX: number, toY: number): void => {
       const half = (toX - x) / 2;
       path += `C${x + half} ${y} ${toX - half} ${toY} ${toX} ${toY}`;
@@ -182,8 +183,8 @@ export class Graph {
       x = point.x + SIZE.width / 2;
       path += `H${x}`;
     }
-    bend(end.x, end.y + middle);
-    return path;
+    bend(enter, end.y + middle);
+    return `${path}H${end.x}`;
   }
 
   /** The whole graph, or as much of it as stays readable, beginning at the selected node. */

@@ -11,13 +11,22 @@ export interface Point {
   readonly y: number;
 }
 
+/** From the right side of `from`, straight to `leave`, over the waypoints' centres to `enter`, straight to `to`. */
+export interface Edge {
+  readonly from: string;
+  readonly to: string;
+  readonly via: readonly Point[];
+  /** Where the layer of `from` ends, and where that of `to` begins: between them lies free space. */
+  readonly leave: number;
+  readonly enter: number;
+}
+
 export interface Drawing {
   readonly width: number;
   readonly height: number;
   /** Top left corner of each node. */
   readonly nodes: ReadonlyMap<string, Point>;
-  /** From the right side of `from` to the left side of `to`, with the waypoints' centres between. */
-  readonly edges: readonly { readonly from: string; readonly to: string; readonly via: readonly Point[] }[];
+  readonly edges: readonly Edge[];
 }
 
 export interface Measures {
@@ -33,6 +42,9 @@ interface Cell {
   layer: number;
   order: number;
   y: number;
+  /** In a wide layer several nodes share a row: the others of this one's row, and which place it has there. */
+  mates: Cell[];
+  column: number;
   readonly before: Cell[];
   readonly after: Cell[];
 }
@@ -41,6 +53,7 @@ const SWEEPS = 8;
 /** Odd: the last one goes from right to left, which leaves chains at the left end straight. */
 const PLACINGS = 25;
 const WAYPOINTS = 4000;
+const WIDE = 12;
 
 export function draw(items: readonly Item[], measures: Measures): Drawing {
   const cells = new Map<string, Cell>(items.map((item) => [item.id, cell(item.id, true)]));
@@ -64,12 +77,12 @@ export function draw(items: readonly Item[], measures: Measures): Drawing {
   }
   const layers = byLayer(all);
   orderLayers(layers);
-  placeCells(layers, measures);
+  placeCells(layers.map(foldWide), measures);
   return drawing(layers, cells, routes, measures);
 }
 
 function cell(id: string, real: boolean): Cell {
-  return { id, real, layer: 0, order: 0, y: 0, before: [], after: [] };
+  return { id, real, layer: 0, order: 0, y: 0, mates: [], column: 0, before: [], after: [] };
 }
 
 /** Longest path from the sources; what is on a cycle (which a valid plan has none of) stays where it is. */
@@ -158,6 +171,22 @@ export function crossings(layers: readonly (readonly Cell[])[]): number {
   return sum;
 }
 
+/** A layer of many nodes becomes a block of several columns; what comes back has one cell for each row. */
+function foldWide(layer: readonly Cell[]): Cell[] {
+  const real = layer.filter((one) => one.real);
+  if (real.length <= WIDE) return [...layer];
+  const columns = Math.ceil(Math.sqrt(real.length / 3.5));
+  const heads = new Set<Cell>();
+  real.forEach((one, index) => {
+    one.column = index % columns;
+    if (one.column === 0) {
+      heads.add(one);
+      one.mates = real.slice(index + 1, index + columns);
+    }
+  });
+  return layer.filter((one) => !one.real || heads.has(one));
+}
+
 function placeCells(layers: readonly Cell[][], measures: Measures): void {
   for (const layer of layers) spread(layer, layer.map((one) => one.order * (measures.height + measures.gapY)), measures);
   for (let sweep = 0; sweep < PLACINGS; sweep += 1) {
@@ -187,7 +216,10 @@ function spread(layer: readonly Cell[], wanted: readonly number[], measures: Mea
     }
   });
   const settled = blocks.flatMap((block) => Array<number>(block.count).fill(block.value));
-  layer.forEach((one, index) => (one.y = settled[index]! + offsets[index]!));
+  layer.forEach((one, index) => {
+    one.y = settled[index]! + offsets[index]!;
+    for (const mate of one.mates) mate.y = one.y;
+  });
 }
 
 function drawing(
@@ -199,15 +231,27 @@ function drawing(
   const all = layers.flat();
   const top = all.length ? Math.min(...all.map((one) => one.y)) : 0;
   const bottom = all.length ? Math.max(...all.map((one) => one.y)) : 0;
-  const left = (one: Cell): number => one.layer * (measures.width + measures.gapX);
+  const step = measures.width + measures.gapX / 2;
+  const starts: number[] = [];
+  const ends: number[] = [];
+  let width = 0;
+  for (const layer of layers) {
+    starts.push(width);
+    width += Math.max(0, ...layer.map((one) => one.column)) * step + measures.width;
+    ends.push(width);
+    width += measures.gapX;
+  }
+  const left = (one: Cell): number => starts[one.layer]! + one.column * step;
   const round = (value: number): number => Math.round(value * 2) / 2;
   return {
-    width: Math.max(0, layers.length * (measures.width + measures.gapX) - measures.gapX),
+    width: Math.max(0, width - measures.gapX),
     height: all.length ? bottom - top + measures.height : 0,
     nodes: new Map([...cells].map(([id, one]) => [id, { x: left(one), y: round(one.y - top) }])),
     edges: routes.map(({ source, target, via }) => ({
       from: source.id,
       to: target.id,
+      leave: ends[source.layer]!,
+      enter: starts[target.layer]!,
       via: via.map((point) => ({ x: left(point) + measures.width / 2, y: round(point.y - top + measures.height / 2) })),
     })),
   };

@@ -49,3 +49,14 @@ test("a thousand stages are quick", () => {
   expect(draw(stages, MEASURES).nodes.size).toBe(1000);
   expect(performance.now() - started).toBeLessThan(1500);
 });
+
+test("many alike nodes make a block of several columns, not a tower", () => {
+  const models = Array.from({ length: 40 }, (_, index) => item(`train@${index}`, "prepare"));
+  const drawing = draw([item("prepare"), ...models, item("evaluate", ...models.map((one) => one.id))], MEASURES);
+  expect(new Set(models.map((one) => at(drawing, one.id).x)).size).toBe(4);
+  expect(drawing.height).toBeLessThan(800);
+  const right = Math.max(...models.map((one) => at(drawing, one.id).x));
+  expect(at(drawing, "evaluate").x).toBe(right + MEASURES.width + MEASURES.gapX);
+  const places = new Set([...drawing.nodes.values()].map(({ x, y }) => `${x},${y}`));
+  expect(places.size).toBe(42);
+});
