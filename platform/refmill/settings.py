@@ -37,7 +37,7 @@ class Settings:
         0.0, text("CPU cores that stages may use together; 0 takes all of the machine."), unit="cores"
     )
     memory: str = _setting(
-        "", text("Memory that stages may use together; empty takes 80 % of the machine."), unit="bytes"
+        "", text("Memory that stages may use together; empty takes four fifths of the machine."), unit="bytes"
     )
     gpus: int = _setting(-1, text("GPU slots for stages; -1 counts those of the machine."))
     stage_cpus: float = _setting(1.0, text("CPU cores a stage gets that asks for none."), unit="cores")

@@ -21,6 +21,7 @@ from refmill.clients.catalogues import translate
 from refmill.clients.database import Records
 from refmill.clients.resolver.client import SocketResolver
 from refmill.engine.environments import Environments
+from refmill.engine.local import LocalEngine
 from refmill.engine.sandbox import Mode, Sandbox
 from refmill.flows.control import Control
 from refmill.flows.planning import EVERYWHERE, Planner, Storage
@@ -29,7 +30,7 @@ from refmill.flows.recording import Recorder
 from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
-from refmill.ports.engines import Engine, RunOrder, StageSettings
+from refmill.ports.engines import RunOrder, StageSettings
 from refmill.ports.repositories import Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
@@ -81,7 +82,7 @@ class Works:
     """What only the engine's process has."""
 
     parts: Parts
-    engine: Engine
+    engine: LocalEngine
     planner: Planner
     control: Control
 

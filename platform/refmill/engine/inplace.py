@@ -158,7 +158,7 @@ class InPlace:
         environ = os.environ | {"DVC_ROOT": str(self._place.root), "DVC_STAGE": stage.address}
         # DVC runs commands in the user's own shell (dvc.stage.run.get_executable).
         shell = os.environ.get("SHELL") or "/bin/sh"
-        for command in (stage.cmd,) if isinstance(stage.cmd, str) else stage.cmd:
+        for command in stage.cmd.splitlines() if isinstance(stage.cmd, str) else stage.cmd:
             if self._progress.stopping:
                 return 130
             child = subprocess.Popen(

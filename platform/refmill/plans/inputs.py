@@ -71,7 +71,11 @@ class Sources:
             if any(maker.hash is None for maker in makers):
                 unknown.append(dependency.root)
                 continue
-            objects += [MissingObject(maker.hash.md5, maker.root, maker.hash.size) for maker in makers if maker.hash]
+            objects += [
+                MissingObject(maker.hash.md5, maker.root, maker.hash.size)
+                for maker in makers
+                if maker.hash and not self._in_git(maker.root, maker.hash)
+            ]
             found = self._hash(dependency.root, makers)
             if found is None:
                 absent.append(dependency.root)
@@ -111,9 +115,19 @@ class Sources:
             return None
         for entry in listing.entries:
             if entry.relpath == below:
-                return FileHash(entry.md5, None)
+                return FileHash(entry.md5, self._objects.sizes([entry.md5]).get(entry.md5))
         part = listing.below(below)
-        return FileHash(part.name, None, len(part.entries)) if part.entries else None
+        if not part.entries:
+            return None
+        sizes = self._objects.sizes({entry.md5 for entry in part.entries})
+        whole = all(entry.md5 in sizes for entry in part.entries)
+        size = sum(sizes[entry.md5] for entry in part.entries) if whole else None
+        return FileHash(part.name, size, len(part.entries))
+
+    def _in_git(self, root: str, known: FileHash) -> bool:
+        """Whether the commit itself holds this very file, as it does for a `cache: false` output that is committed."""
+        entry = self._tree.entry(root)
+        return entry is not None and entry.kind == "file" and self._tree.md5(root)[0] == known.md5
 
     def _mixed(self, root: str, makers: Iterable[Produced]) -> FileHash | None:
         """A directory of git that outputs lie in: one listing over both."""
@@ -164,6 +178,10 @@ class Sources:
                 return None
         return self._listings[md5]
 
+    def _made(self, root: str, known: FileHash) -> bytes:
+        """A parameter file that a stage wrote: from git where it is committed, else from the store."""
+        return self._tree.read(root) if self._in_git(root, known) else self._objects.read(known.md5)
+
     def _params(
         self, wanted: Iterable[ParamsDependency]
     ) -> tuple[dict[str, Mapping[str, Any]], tuple[str, ...], tuple[str, ...]]:
@@ -171,11 +189,16 @@ class Sources:
         late: list[str] = []
         absent: list[str] = []
         for item in wanted:
-            if item.root in self._produced:
+            made = self._produced.get(item.root)
+            if made is not None and made.hash is None:
                 late.append(item.root)
                 continue
             try:
-                data = self._tree.read(item.root)
+                data = (
+                    self._tree.read(item.root)
+                    if made is None or made.hash is None
+                    else self._made(item.root, made.hash)
+                )
             except errors.NotFound:
                 absent.append(item.root)
                 continue

@@ -15,6 +15,9 @@ class Objects(Protocol):
     def present(self, md5s: Iterable[str]) -> set[str]:
         """Those of `md5s` that are there."""
 
+    def sizes(self, md5s: Iterable[str]) -> dict[str, int]:
+        """Bytes of those of `md5s` that are there."""
+
     def read(self, md5: str, limit: int = 256 << 20) -> bytes:
         """A small object whole (a `.dir` listing). Raises NotFound, and LimitExceeded above `limit` bytes."""
 

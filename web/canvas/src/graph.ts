@@ -12,6 +12,7 @@ const SHORTEST = 150;
 const PLAIN_BELOW = 0.42;
 const READABLE = 0.55;
 const MANY = 60;
+const FRAME = 10;
 
 /** A state as the page's own icon, cloned from its template. */
 export function glyph(status: string): Node {
@@ -150,7 +151,13 @@ export class Graph {
       path.setAttribute("d", this.curve(edge));
       return { from, to, path };
     });
-    this.lines.replaceChildren(...this.paths.map(({ path }) => path));
+    const frames = this.drawing.blocks.map((block) => {
+      const frame = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+      const box = { x: block.x, y: block.y - FRAME, width: block.width, height: block.height + 2 * FRAME, rx: FRAME };
+      for (const [name, value] of Object.entries(box)) frame.setAttribute(name, String(value));
+      return frame;
+    });
+    this.lines.replaceChildren(...frames, ...this.paths.map(({ path }) => path));
     const order = [...this.boxes].sort(([a], [b]) => this.compare(a, b));
     this.world.replaceChildren(this.lines as unknown as Node, ...order.map(([, box]) => box.element));
     for (const [address, box] of this.boxes) {
@@ -172,7 +179,7 @@ export class Graph {
     const middle = SIZE.height / 2;
     let x = leave;
     let y = start.y + middle;
-    let path = `M${start.x + SIZE.width} ${y}H${leave}`;
+    let path = `M${leave} ${y}`;
     const bend = (toX: number, toY: number): void => {
       const half = (toX - x) / 2;
       path += `C${x + half} ${y} ${toX - half} ${toY} ${toX} ${toY}`;
@@ -184,7 +191,7 @@ export class Graph {
       path += `H${x}`;
     }
     bend(enter, end.y + middle);
-    return `${path}H${end.x}`;
+    return path;
   }
 
   /** The whole graph, or as much of it as stays readable, beginning at the selected node. */

@@ -11,12 +11,11 @@ export interface Point {
   readonly y: number;
 }
 
-/** From the right side of `from`, straight to `leave`, over the waypoints' centres to `enter`, straight to `to`. */
+/** From `leave` over the waypoints' centres to `enter`: the sides of two nodes, or of the blocks in which they lie. */
 export interface Edge {
   readonly from: string;
   readonly to: string;
   readonly via: readonly Point[];
-  /** Where the layer of `from` ends, and where that of `to` begins: between them lies free space. */
   readonly leave: number;
   readonly enter: number;
 }
@@ -27,6 +26,8 @@ export interface Drawing {
   /** Top left corner of each node. */
   readonly nodes: ReadonlyMap<string, Point>;
   readonly edges: readonly Edge[];
+  /** Layers of so many nodes that they stand in several columns. */
+  readonly blocks: readonly (Point & { readonly width: number; readonly height: number })[];
 }
 
 export interface Measures {
@@ -231,7 +232,7 @@ function drawing(
   const all = layers.flat();
   const top = all.length ? Math.min(...all.map((one) => one.y)) : 0;
   const bottom = all.length ? Math.max(...all.map((one) => one.y)) : 0;
-  const step = measures.width + measures.gapX / 2;
+  const step = measures.width + measures.gapY;
   const starts: number[] = [];
   const ends: number[] = [];
   let width = 0;
@@ -243,7 +244,15 @@ function drawing(
   }
   const left = (one: Cell): number => starts[one.layer]! + one.column * step;
   const round = (value: number): number => Math.round(value * 2) / 2;
+  const blocks = layers.flatMap((layer, index) => {
+    if (!layer.some((one) => one.column > 0)) return [];
+    const heights = layer.filter((one) => one.real).map((one) => one.y);
+    const highest = Math.min(...heights);
+    const height = Math.max(...heights) - highest + measures.height;
+    return [{ x: starts[index]!, y: round(highest - top), width: ends[index]! - starts[index]!, height }];
+  });
   return {
+    blocks,
     width: Math.max(0, width - measures.gapX),
     height: all.length ? bottom - top + measures.height : 0,
     nodes: new Map([...cells].map(([id, one]) => [id, { x: left(one), y: round(one.y - top) }])),

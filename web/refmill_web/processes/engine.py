@@ -42,7 +42,9 @@ class Loop:
         """Go on with every run that was under way when the last process ended."""
         runs = self._works.parts.records.runs
         everywhere = [item.id for item in self._works.repositories()]
-        for run in reversed(runs.list(everywhere, statuses=("queued", "running", "paused"), limit=100_000)):
+        unfinished = runs.list(everywhere, statuses=("queued", "running", "paused"), limit=100_000)
+        self._works.engine.clean(run.id for run in unfinished)
+        for run in reversed(unfinished):
             try:
                 self._works.planner.resume(run)
             except errors.RefmillError as error:
