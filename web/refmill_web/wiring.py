@@ -31,7 +31,7 @@ from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
 from refmill.ports.engines import RunOrder, StageSettings
-from refmill.ports.repositories import Refs, Repositories
+from refmill.ports.repositories import Refs
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
@@ -50,6 +50,8 @@ from refmill_web.remote import DataRemote
 from refmill_web.services import Services
 
 DATA_REMOTE = re.compile(r"/[^/]+/[^/]+\.dvc(/|$)")
+PACK_EVERY = 50
+"""Runs of a repository between two packings of its refs; loose ones cost a file each at every push."""
 FOLDERS = ("run", "repos", "objects", "env", "work", "cache", "tmp")
 
 
@@ -60,7 +62,7 @@ class Parts:
     settings: Settings
     address: str
     records: Records
-    repositories: Repositories
+    repositories: BareRepositories
     refs: Refs
     resolver: Resolver
     storage: Storage
@@ -137,7 +139,7 @@ def works(parts: Parts) -> Works:
     recorder = Recorder(
         runs=kept.runs, states=kept.states, repositories=parts.repositories, refs=parts.refs, bell=parts.bell,
         commits_results=lambda run: _checked(parts, run).documents.pipeline.results == "commit",
-        archive=lambda run: archive.keep(parts.settings, kept, run),
+        archive=lambda run: _keep(parts, run),
     )  # fmt: skip
     sandbox = Sandbox(cast(Mode, parts.settings.sandbox), network=parts.settings.network)
     engine = local_engine.make(
@@ -174,6 +176,13 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
         run, plan, specs.all_settings(checked.documents, plan.pipeline, default), repository.owner, ended,
         checked.documents.pipeline.on_error, trusted=parts.settings.trust_all_users or bool(owner and owner.trusted),
     )  # fmt: skip
+
+
+def _keep(parts: Parts, run: Run) -> None:
+    """Archive a finished run; now and then pack the refs, for every push has all experiments listed to it."""
+    archive.keep(parts.settings, parts.records, run)
+    if run.number % PACK_EVERY == 0:
+        parts.repositories.pack_refs(run.repository_id)
 
 
 def _checked(parts: Parts, run: Run) -> Checked:

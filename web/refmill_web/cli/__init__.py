@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "logs": ("runs", text("Print or follow what a run's stages print.")),
     "stop": ("control", text("Stop a run.")),
     "retry": ("control", text("Run again what failed, taking over what is done.")),
+    "repo": ("repo", text("Look at, rename, archive, share and delete repositories.")),
     "user": ("people", text("Add and list users.")),
     "token": ("people", text("Make tokens for git, DVC and scripts.")),
     "completion": ("completion", text("Print the shell completion script.")),

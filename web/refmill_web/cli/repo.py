@@ -1,0 +1,117 @@
+"""`refmill repo`: look at, rename, open, archive, share and delete hosted repositories."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from refmill import errors
+from refmill.model.people import Repository, Role, User
+from refmill.texts import text
+from refmill_repos.store import BareRepositories
+from refmill_web import places
+from refmill_web.cli.names import find_repository
+from refmill_web.cli.options import data_option, example, json_option, load
+from refmill_web.cli.speech import print_json, say, table, tell
+
+EVERYWHERE = User(0, "", admin=True)
+ROLES = ("read", "write", "admin", "none")
+name_argument = click.argument("repository", metavar="OWNER/NAME")
+
+
+def _json(repository: Repository) -> dict[str, Any]:
+    return {
+        "id": repository.id, "name": repository.full_name, "public": repository.public,
+        "archived": repository.archived, "default_branch": repository.default_branch,
+        "protected": repository.protected, "description": repository.description,
+    }  # fmt: skip
+
+
+@click.group(**example(text("Look at, rename, archive, share and delete repositories."), "refmill repo list"))
+def repo() -> None:
+    """The group."""
+
+
+@repo.command("list", **example(text("List all repositories."), "refmill repo list --json"))
+@data_option
+@json_option
+def repo_list(*, data: Path | None, as_json: bool) -> None:
+    """All of them, by name."""
+    found = places.records(load(data)).catalogue.visible(EVERYWHERE)
+    if as_json:
+        print_json([_json(repository) for repository in found])
+        return
+    words = {True: say(text("public")), False: say(text("private"))}
+    archived = say(text("archived"))
+    rows = [
+        [item.full_name, words[item.public], item.default_branch, archived if item.archived else ""] for item in found
+    ]
+    table([say(heading) for heading in (text("repository"), text("visible"), text("branch"), text("state"))], rows)
+
+
+@repo.command(
+    "change", **example(text("Change a repository."), "refmill repo change ada/churn --name churn-2 --public")
+)
+@name_argument
+@click.option("--name", help=say(text("Its new name; addresses change, data and runs stay.")))
+@click.option("--public/--private", default=None, help=say(text("Whether everybody may read it.")))
+@click.option("--archive/--unarchive", "archived", default=None, help=say(text("Whether nothing can be pushed to it.")))
+@click.option("--protect/--no-protect", "protected", default=None, help=say(text("Whether its default branch keeps its history.")))  # fmt: skip  # noqa: E501
+@click.option("--default-branch", help=say(text("The branch that a clone checks out.")))
+@click.option("--description", help=say(text("A few words about it.")))
+@data_option
+@json_option
+def repo_change(*, repository: str, data: Path | None, as_json: bool, **wishes: Any) -> None:
+    """Store what was given, and nothing else."""
+    settings = load(data)
+    records = places.records(settings)
+    found = find_repository(records, repository)
+    given = {name: value for name, value in wishes.items() if value is not None}
+    if not given:
+        raise errors.WrongUse(
+            text("nothing to change was named"), text("`refmill repo change --help` lists what can be.")
+        )
+    if "default_branch" in given:
+        BareRepositories(settings.path("repos")).set_default_branch(found.id, given["default_branch"])
+    changed = records.catalogue.change(replace(found, **given))
+    if as_json:
+        print_json(_json(changed))
+    else:
+        tell(text("%(name)s is changed", name=changed.full_name))
+
+
+@repo.command("grant", **example(text("Give a user a role in a repository; “none” takes it back."), "refmill repo grant ada/churn bob write"))  # fmt: skip  # noqa: E501
+@name_argument
+@click.argument("user")
+@click.argument("role", type=click.Choice(ROLES))
+@data_option
+def repo_grant(*, repository: str, user: str, role: str, data: Path | None) -> None:
+    """One role a user."""
+    records = places.records(load(data))
+    found, member = find_repository(records, repository), records.people.find(user)
+    if member is None:
+        raise errors.NotFound(text("there is no user %(name)s", name=user), text("`refmill user list` shows them."))
+    records.members.grant(found.id, member.id, None if role == "none" else cast(Role, role))
+    tell(text("%(user)s has the role “%(role)s” in %(name)s", user=member.name, role=role, name=found.full_name))
+
+
+@repo.command("delete", **example(text("Delete a repository with its data and runs, for good."), "refmill repo delete ada/churn --yes"))  # fmt: skip  # noqa: E501
+@name_argument
+@click.option("--yes", is_flag=True, help=say(text("Do not ask.")))
+@data_option
+def repo_delete(*, repository: str, yes: bool, data: Path | None) -> None:
+    """First nobody finds it any more, then its files go: a crash between the two leaves only unreachable files."""
+    settings = load(data)
+    records = places.records(settings)
+    found = find_repository(records, repository)
+    question = say(text("Delete %(name)s with all its data and runs?", name=found.full_name))
+    if not yes and not click.confirm(question):
+        raise errors.WrongUse(text("nothing was deleted"))
+    records.members.remove(found.id)
+    BareRepositories(settings.path("repos")).delete(found.id)
+    shutil.rmtree(places.objects(settings, found.id), ignore_errors=True)
+    tell(text("%(name)s is deleted", name=found.full_name))
