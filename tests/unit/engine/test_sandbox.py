@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ def shell(tmp_path):
     def run(line: str, *, network: bool = True, **box) -> subprocess.CompletedProcess:
         what = Box((tmp_path / "work",), (tmp_path / "seen",), tmp_path / "work", **box)
         command = Sandbox(network=network).wrap(["/bin/sh", "-c", line], what)
-        return subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+        # What a box shows: the machine's own programs and the Python of environments, wherever the tests found theirs.
+        path = os.pathsep.join([f"{sys.base_prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin"])
+        return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
 
     run.root = tmp_path
     return run
