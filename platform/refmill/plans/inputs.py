@@ -17,11 +17,13 @@ from refmill.ports.trees import Tree
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """An output that stands at `root`: its hash (None while it is still to be made), and whether git holds it too."""
+    """An output that stands at `root`: its hash (None while it is still to be made), who makes it, and whether it lives
+    in the cache (else git holds it once it is committed)."""
 
     root: str
     hash: FileHash | None
     address: str
+    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,14 @@ class Sources:
                 self._produced[out.root] = Produced(out.root, known, data.address)
         for stage in pipeline.stages.values():
             for stage_out in stage.outs:
-                self._produced[stage_out.root] = Produced(stage_out.root, None, stage.address)
+                self._produced[stage_out.root] = Produced(stage_out.root, None, stage.address, stage_out.cache)
 
     def learn(self, stage: Stage, entry: LockEntry) -> None:
         """A stage's result is known: those below it can be looked at."""
         by_path = {out["path"]: out for out in entry.get("outs", ())}
         for out in stage.outs:
             if recorded := by_path.get(out.path):
-                self._produced[out.root] = Produced(out.root, FileHash.of(recorded), stage.address)
+                self._produced[out.root] = Produced(out.root, FileHash.of(recorded), stage.address, out.cache)
 
     def inputs(self, stage: Stage) -> Inputs:
         """All that `stage` reads, as far as it can be known now."""
@@ -74,7 +76,7 @@ class Sources:
             objects += [
                 MissingObject(maker.hash.md5, maker.root, maker.hash.size)
                 for maker in makers
-                if maker.hash and not self._in_git(maker.root, maker.hash)
+                if maker.hash and not self._in_git(maker)
             ]
             found = self._hash(dependency.root, makers)
             if found is None:
@@ -124,10 +126,12 @@ class Sources:
         size = sum(sizes[entry.md5] for entry in part.entries) if whole else None
         return FileHash(part.name, size, len(part.entries))
 
-    def _in_git(self, root: str, known: FileHash) -> bool:
-        """Whether the commit itself holds this very file, as it does for a `cache: false` output that is committed."""
-        entry = self._tree.entry(root)
-        return entry is not None and entry.kind == "file" and self._tree.md5(root)[0] == known.md5
+    def _in_git(self, made: Produced) -> bool:
+        """Whether the commit itself holds this very file, as it may a `cache: false` output; others are not hashed."""
+        if made.cache or made.hash is None:
+            return False
+        entry = self._tree.entry(made.root)
+        return entry is not None and entry.kind == "file" and self._tree.md5(made.root)[0] == made.hash.md5
 
     def _mixed(self, root: str, makers: Iterable[Produced]) -> FileHash | None:
         """A directory of git that outputs lie in: one listing over both."""
@@ -178,9 +182,12 @@ class Sources:
                 return None
         return self._listings[md5]
 
-    def _made(self, root: str, known: FileHash) -> bytes:
-        """A parameter file that a stage wrote: from git where it is committed, else from the store."""
-        return self._tree.read(root) if self._in_git(root, known) else self._objects.read(known.md5)
+    def _content(self, root: str) -> bytes:
+        """A parameter file: from git, or from the store if a stage wrote it and it is not committed as written."""
+        made = self._produced.get(root)
+        if made is None or made.hash is None or self._in_git(made):
+            return self._tree.read(root)
+        return self._objects.read(made.hash.md5)
 
     def _params(
         self, wanted: Iterable[ParamsDependency]
@@ -194,11 +201,7 @@ class Sources:
                 late.append(item.root)
                 continue
             try:
-                data = (
-                    self._tree.read(item.root)
-                    if made is None or made.hash is None
-                    else self._made(item.root, made.hash)
-                )
+                data = self._content(item.root)
             except errors.NotFound:
                 absent.append(item.root)
                 continue

@@ -10,7 +10,8 @@ from typing import Any, cast
 import click
 
 from refmill import errors
-from refmill.model.people import Repository, Role, User
+from refmill.flows.planning import EVERYWHERE
+from refmill.model.people import Repository, Role
 from refmill.texts import text
 from refmill_repos.store import BareRepositories
 from refmill_web import places
@@ -18,7 +19,6 @@ from refmill_web.cli.names import find_repository
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.speech import print_json, say, table, tell
 
-EVERYWHERE = User(0, "", admin=True)
 ROLES = ("read", "write", "admin", "none")
 name_argument = click.argument("repository", metavar="OWNER/NAME")
 

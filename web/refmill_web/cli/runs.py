@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from refmill.clients.database import Records
-from refmill.model.people import User
+from refmill.flows.planning import EVERYWHERE
 from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, StageRun
 from refmill.texts import text
 from refmill_web import places
@@ -27,7 +27,6 @@ COLOURS = {
     "paused": "magenta",
 }
 FOLLOW_SECONDS = 0.25
-EVERYWHERE = User(0, "", admin=True)
 
 
 def run_json(records: Records, run: Run) -> dict[str, Any]:
