@@ -39,8 +39,7 @@ def open_tree(source: Source) -> Tree:
         while True:
             pass
     if source.commit == "grows":
-        held = [bytearray(1 << 26) for _ in range(1000)]
-        del held
+        bytearray(1 << 30)  # twice the limit at once: filling it bit by bit could meet the limit of time first
     if source.commit == "dies":
         os.kill(os.getpid(), 11)
     if source.commit == "looks around":
