@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Generator
@@ -21,6 +22,8 @@ _home: Path | None = None
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process, and all that tests start from it, an empty home and a quiet environment."""
     global _home  # noqa: PLW0603 - pytest's hooks share nothing else before the first fixture exists
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it starts with "&"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _home = Path(tempfile.mkdtemp(prefix="refmill-tests-"))
     for name in list(os.environ):
         if name not in KEPT and not name.startswith(KEPT_PREFIXES):
@@ -37,7 +40,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
         "DVC_NO_ANALYTICS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "TZ": "UTC",
     }
     os.environ.setdefault("LANG", "C.UTF-8")

@@ -46,6 +46,9 @@ def runtime() -> None:
     install("--require-hashes", "--requirement", "requirements/runtime.lock")
     say("building the web pages and installing refmill")
     install("--no-deps", "--build-constraints", "requirements/build.lock", "--editable", ".")
+    # Python compiles a module when it is first imported and keeps that, except where it is told not to (or may not)
+    # write it: there every command would compile a thousand modules anew.
+    run([str(PYTHON), "-m", "compileall", "-q", "platform/refmill", "repos/refmill_repos", "web/refmill_web"], {})
 
 
 def dev() -> None:
@@ -56,7 +59,7 @@ def dev() -> None:
 
 def install(*arguments: str) -> None:
     """`uv pip install` into .venv, from the index that this machine uses."""
-    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--python", str(PYTHON)]
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", "--compile-bytecode", "--python", str(PYTHON)]
     told = index_variables(dict(os.environ), pip_configuration())
     run([*uv, *arguments], {**told, **certificates({**os.environ, **told})})
 

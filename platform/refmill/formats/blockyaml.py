@@ -7,22 +7,37 @@ it understands wrongly is a text it does not understand. Both are checked agains
 
 from __future__ import annotations
 
-import io
 import re
-from collections import OrderedDict
 from functools import lru_cache
 from typing import Any
-
-import ruamel.yaml
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.resolver import VersionedResolver
 
 _WIDTH = 80
 _SAFE = re.compile("[ -~\u00a1-\u1fff\u3000-\ud7ff]+\\Z")
 _LEADING = frozenset("#,[]{}&*!|>'\"%@`?:-")
 _INSIDE = re.compile(r":(?: |\Z)| #|  | \Z|\A ")
 _RESOLVED_STARTS = frozenset("-+0123456789.tTfFnN~<=")
+_MEANINGS = (
+    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")),
+    (
+        "float",
+        re.compile(
+            r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
+            r"|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+        ),
+    ),
+    ("int", re.compile(r"[-+]?(?:0b[0-1_]+|0o?[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)\Z")),
+    ("merge", re.compile(r"<<\Z")),
+    ("null", re.compile(r"(?:~|null|Null|NULL)\Z")),
+    (
+        "timestamp",
+        re.compile(
+            r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{4}-[0-9]{2}?-[0-9]{2}?(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}"
+            r":[0-9]{2}(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::[0-9]{2})?))?)\Z"
+        ),
+    ),
+    ("value", re.compile(r"=\Z")),
+)
+"""What plain scalars mean in YAML 1.2, in the order of ruamel.yaml.resolver.implicit_resolvers."""
 
 
 class _Unusual(Exception):
@@ -41,19 +56,9 @@ def emit(value: Any, indent: int = 0) -> str | None:
 
 def dump(value: Any) -> str:
     """`value` as ruamel writes it when configured as DVC configures it; slow, and right for everything."""
-    writer = ruamel.yaml.YAML()
-    writer.default_flow_style = False
-    writer.Representer = _Representer
-    stream = io.StringIO()
-    writer.dump(value, stream)
-    return stream.getvalue()
+    from refmill.formats import yamlwriter  # noqa: PLC0415 - most commands get along without ruamel, which starts slowly
 
-
-class _Representer(RoundTripRepresenter):
-    """ruamel's own, with OrderedDict as a plain mapping."""
-
-
-_Representer.add_representer(OrderedDict, _Representer.represent_dict)
+    return yamlwriter.dump(value)
 
 
 def parse(block: str, indent: int = 0) -> Any:
@@ -177,14 +182,12 @@ def _is_plain(value: str) -> bool:
     return _INSIDE.search(value) is None and _tag(value) == "str"
 
 
+@lru_cache(maxsize=16384)
 def _tag(value: str) -> str:
     """What a plain `value` means in YAML 1.2: str, int, float, bool, null, timestamp, …"""
     if value[0] not in _RESOLVED_STARTS:
         return "str"
-    return str(_RESOLVER.resolve(ScalarNode, value, (True, False))).rpartition(":")[2]
-
-
-_RESOLVER = VersionedResolver()
+    return next((tag for tag, pattern in _MEANINGS if pattern.match(value)), "str")
 
 
 def _folded(value: str, column: int, indent: int) -> str:

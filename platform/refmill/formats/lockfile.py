@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import ruamel.yaml
-
 from refmill.errors import Invalid
 from refmill.formats import blockyaml, yamlfile
 from refmill.formats.hashing import FileHash
@@ -164,13 +162,9 @@ def _slow(block: str) -> dict[str, LockEntry] | None:
 
 def _edit(lock: Lock) -> bytes:
     """Change the file in place with ruamel, so that comments stay (dvc.dvcfile.Lockfile.dump_stages)."""
-    editor = ruamel.yaml.YAML(pure=True)
-    data = editor.load(lock.source.decode("utf-8")) or {}
-    if not data:
-        data = {"schema": "2.0"}
-    data["stages"] = data.get("stages") or {}
-    data["stages"].update(lock.changed)
-    return blockyaml.dump(data).encode()
+    from refmill.formats import yamlwriter  # noqa: PLC0415 - a lock that DVC wrote, and nobody since, needs no ruamel
+
+    return yamlwriter.update(lock.source.decode("utf-8"), "stages", lock.changed, {"schema": "2.0"}).encode()
 
 
 def _check(data: bytes, file: str, value: Any) -> None:

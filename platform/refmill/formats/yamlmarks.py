@@ -9,21 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-from yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
-
 from refmill.problems import Place
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_MERGES = 32
+_VALUES = frozenset({"Scalar", "Alias", "MappingStart", "SequenceStart"})
+"""Events that begin a value; the others end one, or a document."""
 _EXCERPT = 200
 
 
@@ -91,37 +81,41 @@ def _child(node: _Node, step: str | int, merges: int = 0) -> tuple[_Node | None,
 
 def _roots(data: bytes) -> list[_Node]:
     """One tree of marks a document, as far as libyaml can read; built with a stack, whatever the nesting."""
+    import yaml  # noqa: PLC0415 - only files in which something is wrong have their places looked for
+
     roots: list[_Node] = []
     stack: list[_Node] = []
     anchors: dict[str, _Node] = {}
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        for event in yaml.parse(data, Loader=_LOADER):
-            if isinstance(event, DocumentStartEvent):
+        for event in yaml.parse(data, Loader=loader):
+            kind = type(event).__name__.removesuffix("Event")
+            if kind == "DocumentStart":
                 anchors = {}
-            elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            elif kind in ("MappingEnd", "SequenceEnd"):
                 stack.pop()
-            elif isinstance(event, ScalarEvent | AliasEvent | MappingStartEvent | SequenceStartEvent):
-                node = _node(event, anchors)
+            elif kind in _VALUES:
+                node = _node(event, kind, anchors)
                 if stack:
                     _attach(stack[-1], node)
                 else:
                     roots.append(node)
-                if isinstance(event, MappingStartEvent | SequenceStartEvent):
+                if kind in ("MappingStart", "SequenceStart"):
                     stack.append(node)
     except (yaml.YAMLError, UnicodeError):
         pass  # what was read so far still gives places
     return roots
 
 
-def _node(event: Any, anchors: dict[str, _Node]) -> _Node:
+def _node(event: Any, kind: str, anchors: dict[str, _Node]) -> _Node:
     line, column = event.start_mark.line + 1, event.start_mark.column + 1
-    if isinstance(event, AliasEvent):
+    if kind == "Alias":
         meant = anchors.get(event.anchor or "")
         if meant is None:
             return _Node(line, column)
         return _Node(line, column, meant.scalar, meant.mapping, meant.children)
-    scalar = event.value if isinstance(event, ScalarEvent) else ""
-    node = _Node(line, column, scalar, isinstance(event, MappingStartEvent))
+    scalar = event.value if kind == "Scalar" else ""
+    node = _Node(line, column, scalar, kind == "MappingStart")
     if event.anchor:
         anchors[event.anchor] = node
     return node
