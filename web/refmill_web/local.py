@@ -1,40 +1,54 @@
-"""A DVC project in a working copy: what `refmill validate`, `plan` and `run` work on, without any server."""
+"""A project in a working copy: its files, its pipeline, and DVC's own cache. What commands without a server work on."""
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from refmill import errors
 from refmill.clients import dvc_config
+from refmill.clients.git_ignored import git_ignored
 from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
-from refmill.clients.resolver.inprocess import DirectResolver
+from refmill.clients.remembering import Durations, HashMemory, Resolution, ResolutionMemory
+from refmill.clients.remembering.resolution import RecordingTree
 from refmill.clients.worktree import WorkTree
+from refmill.formats.directories import Hasher, hash_file
 from refmill.model.pipelines import Pipeline
 from refmill.plans.decide import Memory
-from refmill.ports.resolver import Checked, Source
 from refmill.ports.trees import Tree
+from refmill.problems import Problem
 from refmill.settings import Settings
 from refmill.texts import text
-from refmill_repos.trees import tree_factory
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project's directory, its files (of the working copy, or of a commit), and what was found in them."""
+    """A project's directory, its files (of the working copy, or of a commit), and what was found in them.
+
+    `folder` is where what is remembered lies, None for a project without `.dvc`.
+    """
 
     root: Path
     tree: Tree
-    checked: Checked
+    found: Pipeline | None
+    problems: tuple[Problem, ...]
     cache: dvc_config.DvcConfig
+    hashes: Hasher = hash_file
+    folder: Path | None = None
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that would refuse a push."""
+        return tuple(problem for problem in self.problems if not problem.warning)
 
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline. Raises Invalid with every problem if the files cannot work."""
-        if self.checked.pipeline is None or self.checked.errors:
-            raise errors.Invalid(self.checked.problems)
-        return self.checked.pipeline
+        if self.found is None or self.errors:
+            raise errors.Invalid(self.problems)
+        return self.found
 
     @property
     def memory(self) -> Memory:
@@ -42,6 +56,16 @@ class Project:
         # As durable as DVC's own writes: the sources are here, a power cut costs a run and no data.
         objects = DirectoryObjects(self.cache.cache, durable=False)
         return Memory(objects, DirectoryRunCache(self.cache.cache, durable=False), self.tree)
+
+    @property
+    def durations(self) -> Durations | None:
+        """How long stages took here."""
+        return Durations(self.folder / "durations.json") if self.folder else None
+
+    def save(self) -> None:
+        """Write down what was hashed."""
+        if isinstance(self.hashes, HashMemory):
+            self.hashes.save()
 
 
 def find_root(path: Path) -> Path:
@@ -67,17 +91,49 @@ def find_root(path: Path) -> Path:
     return candidate
 
 
-def open_project(path: Path, rev: str | None = None) -> Project:
-    """The project at `path`, as it stands there or at the commit that `rev` names."""
+def open_project(path: Path, rev: str | None = None, *, anew: bool = False) -> Project:
+    """The project at `path`, as it stands there or at the commit that `rev` names; with `anew` nothing remembered is
+    used. Raises WrongUse where there is none, NotFound for an unknown commit."""
     root = find_root(path)
-    open_tree = tree_factory(lambda source: WorkTree(source.path))
-    source = Source(root) if rev is None else _at(root, rev)
-    checked = DirectResolver(open_tree, max_stages=Settings().max_stages).check(source)
-    return Project(root, open_tree(source), checked, dvc_config.read(root))
+    if rev is not None:
+        return _at_commit(root, rev)
+    folder = root / ".dvc" / "tmp" / "refmill" if (root / ".dvc").is_dir() else None
+    hashes: Hasher = HashMemory(folder / "hashes.db") if folder else hash_file
+    tree = WorkTree(root, hashes)
+    config = dvc_config.read(root)
+    ignored = git_ignored(root)
+    memory = ResolutionMemory(folder / "resolution.json") if folder else None
+    if memory is not None and not anew and (kept := memory.recall(tree, ignored)) is not None:
+        return Project(root, tree, kept.pipeline, kept.problems, config, hashes, folder)
+    found, problems = _resolve(tree, ignored, memory)
+    return Project(root, tree, found, problems, config, hashes, folder)
 
 
-def _at(root: Path, rev: str) -> Source:
-    """A commit of the repository that the project lies in. Raises NotFound."""
+def _resolve(
+    tree: Tree, ignored: Callable[[str], bool], memory: ResolutionMemory | None
+) -> tuple[Pipeline | None, tuple[Problem, ...]]:
+    """Read the project's files, and remember what they say if nothing is wrong with them."""
+    from refmill.clients import dvc_parsing  # noqa: PLC0415 - DVC's parser starts slowly, and is often not needed
+
+    recorded, asked = RecordingTree(tree), dict[str, bool]()
+
+    def ask(path: str) -> bool:
+        asked[path] = ignored(path)
+        return asked[path]
+
+    checked = dvc_parsing.check(recorded, max_stages=Settings().max_stages, ignored=ask)
+    if memory is not None and checked.pipeline is not None and not checked.errors:
+        files = tuple(path for path in recorded.answers.contents if path.rpartition("/")[2] == "dvc.yaml")
+        memory.keep(Resolution(checked.pipeline, checked.problems, files), recorded, asked)
+    return checked.pipeline, checked.problems
+
+
+def _at_commit(root: Path, rev: str) -> Project:
+    """The project at a commit of the repository that it lies in. Raises NotFound."""
+    # libgit2 and DVC's parser start slowly, and the working copy needs neither of them.
+    from refmill.clients.resolver.inprocess import DirectResolver  # noqa: PLC0415
+    from refmill.ports.resolver import Source  # noqa: PLC0415
+    from refmill_repos.trees import GitTree  # noqa: PLC0415
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
@@ -86,6 +142,9 @@ def _at(root: Path, rev: str) -> Source:
         return done.stdout.strip()
 
     commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
-    folder = Path(git("rev-parse", "--absolute-git-dir"))
-    project = root.relative_to(git("rev-parse", "--show-toplevel")).as_posix()
-    return Source(folder, commit, "" if project == "." else project)
+    repository = Path(git("rev-parse", "--absolute-git-dir"))
+    folder = root.relative_to(git("rev-parse", "--show-toplevel")).as_posix()
+    source = Source(repository, commit, "" if folder == "." else folder)
+    tree = GitTree(source.path, source.commit, project=source.project)
+    checked = DirectResolver(lambda _: tree, max_stages=Settings().max_stages).check(source)
+    return Project(root, tree, checked.pipeline, checked.problems, dvc_config.read(root))

@@ -1,37 +1,20 @@
-"""Values of the model as JSON and back, without loss.
-
-The rule to keep: what YAML knows and JSON does not (dates, sets, bytes, keys that are no strings) travels in tagged
-objects such as ``{"$date": "2026-01-31"}``; a dictionary with a key of that look is tagged itself (``$map``), so that
-no file can forge a tag.
-"""
+"""Values of the model as JSON and back, each checked against its type."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import datetime as dt
-import functools
-import json
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 
 from refmill import errors
+from refmill.clients import tagged
 from refmill.texts import text
 
 T = TypeVar("T")
 
 _ADAPTERS: dict[Any, pydantic.TypeAdapter[Any]] = {}  # making one takes milliseconds; the kinds are those of the code
-_SCALARS = frozenset({str, int, float, bool, type(None)})
 
-
-def to_json(value: object) -> str:
-    """`value` (dataclasses of the model, plain containers, scalars) as JSON. Raises TypeError for anything else."""
-    return json.dumps(_plain(value), separators=(",", ":"))  # in ASCII, so that lone surrogates survive
+to_json = tagged.dumps
 
 
 def from_json(kind: type[T], body: str | bytes) -> T:
@@ -40,7 +23,7 @@ def from_json(kind: type[T], body: str | bytes) -> T:
     Unknown keys are passed over and missing ones take their defaults, so that neighbouring versions read each other.
     """
     try:
-        value: T = _adapter(kind).validate_python(json.loads(body, object_hook=_untagged))
+        value: T = _adapter(kind).validate_python(tagged.loads(body))
     except (ValueError, TypeError, RecursionError) as error:
         name = getattr(kind, "__name__", str(kind))
         raise errors.Damaged(text("A stored value is not of the kind %(kind)s.", kind=name)) from error
@@ -52,81 +35,3 @@ def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
     if found is None:
         found = _ADAPTERS[kind] = pydantic.TypeAdapter(kind)
     return found
-
-
-@functools.lru_cache(maxsize=256)
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind))
-
-
-def _plain(value: Any) -> Any:
-    kind = type(value)
-    if kind in _SCALARS:
-        return value
-    if kind is tuple or kind is list:
-        return [_plain(item) for item in value]
-    if kind is dict:
-        return _mapping(value)
-    if is_dataclass(kind):
-        return {name: _plain(getattr(value, name)) for name in _names(kind)}
-    return _rare(value)
-
-
-def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    if all(isinstance(key, str) and key[:1] != "$" for key in value):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return {"$map": [[_plain(key), _plain(item)] for key, item in value.items()]}
-
-
-def _rare(value: Any) -> Any:
-    """What is not of an everyday type itself: subclasses of those (a YAML parser's) and what JSON does not know."""
-    if isinstance(value, Mapping):
-        return _mapping(value)
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, AbstractSet):
-        return {"$set": [_plain(item) for item in value]}
-    for base in (str, int, float):
-        if isinstance(value, base):
-            return base(value)
-    for kind, (tag, write, _) in _TAGGED.items():
-        if isinstance(value, kind):
-            return {tag: write(value)}
-    if isinstance(value, Path):
-        return str(value)
-    message = f"{type(value).__name__} is no value of the model"
-    raise TypeError(message)
-
-
-_TAGGED: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
-    dt.datetime: ("$datetime", dt.datetime.isoformat, dt.datetime.fromisoformat),  # before its base
-    dt.date: ("$date", dt.date.isoformat, dt.date.fromisoformat),
-    dt.time: ("$time", dt.time.isoformat, dt.time.fromisoformat),
-    bytes: (
-        "$bytes",
-        lambda value: base64.b64encode(value).decode(),
-        lambda body: base64.b64decode(body, validate=True),
-    ),
-}
-_READERS: dict[str, Callable[[Any], Any]] = {tag: read for tag, _, read in _TAGGED.values()} | {
-    "$set": lambda items: {_key(item) for item in items},
-    "$map": lambda pairs: {_key(key): item for key, item in pairs},
-}
-
-
-def _untagged(value: dict[str, Any]) -> Any:
-    if len(value) != 1:
-        return value
-    ((tag, body),) = value.items()
-    read = _READERS.get(tag)
-    if read is None:
-        return value
-    try:
-        return read(body)
-    except binascii.Error as error:
-        raise ValueError(tag) from error
-
-
-def _key(value: Any) -> Any:
-    """A list cannot be a key or a member: it was a tuple."""
-    return tuple(_key(item) for item in value) if isinstance(value, list) else value

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from refmill.errors import LimitExceeded, NotFound
-from refmill.formats import hashing
+from refmill.formats.directories import Hasher, hash_file
 from refmill.ports.trees import Entry
 from refmill.texts import text
 
@@ -23,7 +23,8 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0
 class WorkTree:
     """The files below `root`, without `.git`, `.dvc/cache` and `.dvc/tmp`. A file's bytes are those on disk."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, hasher: Hasher = hash_file) -> None:
+        self._hasher = hasher
         self._root = Path(os.path.realpath(root))
 
     def entry(self, path: str) -> Entry | None:
@@ -91,11 +92,11 @@ class WorkTree:
 
     def md5(self, path: str) -> tuple[str, int]:
         """See the port: a working copy is what a checkout holds."""
-        descriptor = self._open(path)
-        try:
-            return hashing.md5_descriptor(descriptor)
-        finally:
-            os.close(descriptor)
+        found = self.entry(path)
+        if found is None or found.kind != "file":
+            raise NotFound(text("There is no file %(path)s", path=path))
+        hashed = self._hasher(self._root / path, inside=self._root)
+        return hashed.md5, found.size
 
     def _open(self, path: str) -> int:
         found = self.entry(path)

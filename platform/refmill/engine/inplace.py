@@ -1,42 +1,34 @@
 """Runs a plan in a working copy, as `dvc repro` does, but side by side: no server, no sandbox, no checkout.
 
-The rule to keep: after every stage the working copy is one that DVC understands. dvc.lock is written whole after each
-stage, outputs are in the cache before their entry is in the lock, and DVC's own lock is held throughout.
+The rule to keep: whenever it is interrupted, the working copy is one that DVC understands. Outputs are in the cache
+before their entry is in the lock, files are replaced whole, and DVC's own locks are taken as DVC takes them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import signal
-import subprocess
-import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from refmill import errors
-from refmill.engine import results
+from refmill.engine.commands import Commands
+from refmill.engine.dvclocks import DvcLocks
+from refmill.engine.inplace_results import Results
 from refmill.engine.progress import Outcome, Progress
 from refmill.formats import lockfile, runcache
-from refmill.formats.directories import hash_directory, hash_file
+from refmill.formats.directories import Hasher, hash_directory, hash_file
 from refmill.formats.hashing import FileHash
-from refmill.model.pipelines import LockEntry, Stage
+from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.model.plans import Plan, StagePlan
 from refmill.model.runs import StageStatus
-from refmill.plans import locks
 from refmill.plans.decide import Memory, decide
-from refmill.plans.inputs import Sources
+from refmill.plans.inputs import Inputs, Sources
 from refmill.plans.outputs import remove_output, restore_output, store_output
-from refmill.ports.trees import Entry, Tree
 from refmill.texts import Text, text
-
-GRACE = 5.0
-"""Seconds between asking a command to end and killing it."""
 
 
 class Report(Protocol):
@@ -51,11 +43,13 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The working copy: its root, the files outside of outputs (`dvc.lock` by its directory), how the cache links."""
+    """The working copy: its root, the files outside of outputs (`dvc.lock` by its directory), how the cache links,
+    and what hashes files."""
 
     root: Path
     memory: Memory
     links: tuple[str, ...] = ("reflink", "copy")
+    hasher: Hasher = hash_file
 
     @property
     def hard_links(self) -> bool:
@@ -63,91 +57,157 @@ class Place:
         return self.links[0] in ("hardlink", "symlink")
 
 
+@dataclass(slots=True)
+class _Work:
+    """A stage on its way: its plan, and its inputs as they were when its turn came."""
+
+    item: StagePlan
+    inputs: Inputs
+    seconds: float | None = field(default=None)
+
+
 class InPlace:
-    """One run in a working copy."""
+    """One run in a working copy. `force` are stages that run whatever is known, `known` the results of stages that are
+    not part of it; `locks` may be held already."""
 
     def __init__(
         self, plan: Plan, place: Place, report: Report, *, jobs: int = 1, keep_going: bool = False,
-        force: frozenset[str] = frozenset(),
+        force: Collection[str] = (), known: Mapping[str, LockEntry] | None = None, locks: DvcLocks | None = None,
     ) -> None:  # fmt: skip
         self._plan, self._place, self._report, self._jobs, self._force = plan, place, report, jobs, force
         self._stages = {item.stage.address: item for item in plan.stages}
         self._progress = Progress(plan, {}, on_error="continue" if keep_going else "stop")
         self._sources = Sources(plan.pipeline, place.memory.tree, place.memory.objects)
-        self._before = replace(place.memory, tree=_Before(place.memory.tree))
-        self._entries: dict[str, LockEntry] = {}
-        self._children: set[subprocess.Popen[bytes]] = set()
-        self._guard = threading.Lock()
+        for address, entry in (known or {}).items():
+            self._sources.learn(plan.pipeline.stages[address], entry)
+        self._results = Results(place.root, plan, place.memory)
+        self._commands = Commands(place.root)
+        self._locks = locks or DvcLocks(place.root)
+        self._executed = False
+        self.seconds: dict[str, float] = {}
 
     def run(self) -> Outcome:
-        """Until every stage has ended; on KeyboardInterrupt ends what runs, and raises it again."""
-        with repository_lock(self._place.root), ThreadPoolExecutor(self._jobs) as pool:
-            running: dict[Future[LockEntry | None], str] = {}
+        """Until every stage has ended; on KeyboardInterrupt ends what runs, and raises it again.
+
+        Raises Conflict if another command works here, or a command of a killed run still does.
+        """
+        self._commands.refuse_leftovers()
+        with ThreadPoolExecutor(self._jobs) as pool:
+            running: dict[Future[LockEntry | None], _Work] = {}
             try:
-                while True:
-                    for address in self._progress.ready()[: self._jobs - len(running)]:
-                        self._progress.set(address, "running")
-                        running[pool.submit(self._do, self._stages[address])] = address
-                    if not running:
-                        break
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        self._finish(running.pop(future), future)
+                self._turn(pool, running)
             except KeyboardInterrupt:
                 self._progress.stopping = True
-                self._end_children()
+                self._commands.end()
                 raise
+            finally:
+                with self._locks.held():
+                    self._results.write(now=True)
         for address, _ in self._progress.hopeless():
             self._progress.set(address, "skipped")
             self._report.stage(address, "skipped", None, text("a stage above it failed"))
         return self._progress.outcome
 
-    def _finish(self, address: str, future: Future[LockEntry | None]) -> None:
+    def _turn(self, pool: ThreadPoolExecutor, running: dict[Future[LockEntry | None], _Work]) -> None:
+        ready = deque(self._progress.ready())
+        while ready or running:
+            with self._locks.held():
+                while ready and len(running) < self._jobs:
+                    address = ready.popleft()
+                    if self._progress[address] == "pending" and not self._progress.closed:
+                        ready += self._begin(address, pool, running)
+                self._results.write()
+            if not running:
+                continue
+            done, _ = wait(running, timeout=self._results.due, return_when=FIRST_COMPLETED)
+            with self._locks.held():
+                for future in done:
+                    ready += self._finish(running.pop(future), future)
+
+    def _begin(
+        self, address: str, pool: ThreadPoolExecutor, running: dict[Future[LockEntry | None], _Work]
+    ) -> list[str]:
+        """Start one stage, or settle it at once; gives the stages that this lets start."""
+        work = self._decided(address)
+        item, why = work.item, work.item.reasons[0].message if work.item.reasons else None
+        if item.verdict in ("blocked", "later"):
+            if item.verdict == "later":  # and yet its turn has come: what it needs is made by none of these stages
+                paths = ", ".join(work.inputs.unknown)
+                why = text("%(paths)s is not there: run %(stages)s first", paths=paths, stages=", ".join(item.upstream))
+            self._report.stage(address, "blocked", None, why)
+            self._progress.set(address, "failed")
+            return []
+        if item.verdict == "cached":
+            changed = self._changed(item.stage, item.entry)
+            if not changed:
+                self._report.stage(address, "cached", None, why)
+                return self._done(address, item.entry)
+            self._progress.set(address, "running")
+            running[pool.submit(self._restored, work, changed)] = work
+            return []
+        self._progress.set(address, "running")
+        self._executed = True
+        running[pool.submit(self._run, work)] = work
+        return []
+
+    def _decided(self, address: str) -> _Work:
+        """What is to be done with a stage whose turn has come: as planned, unless a command has run since."""
+        item = self._stages[address]
+        if not self._executed and item.verdict == "cached":
+            return _Work(item, Inputs())
+        inputs = self._sources.inputs(item.stage)
+        locked = self._plan.pipeline.lock.get(address)
+        forced = address in self._force
+        return _Work(
+            decide(item.stage, inputs, locked, self._place.memory, upstream=item.upstream, force=forced), inputs
+        )
+
+    def _finish(self, work: _Work, future: Future[LockEntry | None]) -> list[str]:
+        """Note how a stage ended; gives the stages that this lets start."""
+        address = work.item.stage.address
         try:
             entry = future.result()
         except errors.RefmillError as error:
             entry = None
-            self._report.stage(address, "failed", None, error.message)
+            self._report.stage(address, "failed", work.seconds, error.message)
         if entry is None:
             self._progress.set(address, "failed")
-            return
+            return []
+        if work.item.verdict == "cached":
+            self._report.stage(address, "cached", None, work.item.reasons[0].message)
+        else:
+            self._report.stage(address, "succeeded", work.seconds, None)
+            self.seconds[address] = work.seconds or 0.0
+        return self._done(address, entry)
+
+    def _done(self, address: str, entry: LockEntry) -> list[str]:
         self._progress.set(address, "succeeded")
-        with self._guard:
-            self._entries[address] = entry
-            self._sources.learn(self._stages[address].stage, entry)
-            self._write()
+        self._results.add(address, entry)
+        self._sources.learn(self._stages[address].stage, entry)
+        return self._progress.freed(address)
 
-    def _do(self, item: StagePlan) -> LockEntry | None:
-        """One stage: taken over from the cache, or run. None if it failed and has been reported."""
-        stage, memory = item.stage, self._place.memory
-        locked = self._plan.pipeline.lock.get(stage.address)
-        with self._guard:
-            inputs = self._sources.inputs(stage)
-        found = decide(stage, inputs, locked, memory, upstream=item.upstream, force=stage.address in self._force)
-        why = found.reasons[0].message if found.reasons else None
-        if found.verdict == "cached":
-            self._restore(stage, found.entry)
-            self._report.stage(stage.address, "cached", None, why)
-            return found.entry
-        if found.verdict != "run":
-            self._report.stage(stage.address, "blocked", None, why)
-            return None
-        self._report.stage(stage.address, "running", None, why)
-        began = time.monotonic()
-        code = self._execute(stage)
-        seconds = time.monotonic() - began
-        if code != 0:
-            self._report.stage(stage.address, "failed", seconds, text("ended with exit code %(code)s", code=code))
-            return None
-        outs = {out.root: self._store(stage, out.root, is_cached=out.cache) for out in stage.outs}
-        entry = lockfile.entry(stage, inputs.deps, inputs.params, outs)
-        if runcache.eligible(stage, entry):
-            memory.runcache.save(runcache.key(entry), runcache.value(entry), entry)
-        self._report.stage(stage.address, "succeeded", seconds, None)
-        return entry
+    def _run(self, work: _Work) -> LockEntry | None:
+        """One stage's command and what it gave. None if it failed and has been reported."""
+        stage = work.item.stage
+        self._report.stage(stage.address, "running", None, work.item.reasons[0].message if work.item.reasons else None)
+        read, written = [dep.root for dep in stage.deps], [out.root for out in stage.outs]
+        with self._locks.using(read, written):
+            folder = self._prepared(stage)
+            commands = stage.cmd.splitlines() if isinstance(stage.cmd, str) else stage.cmd
+            began = time.monotonic()
+            code = self._commands.run(
+                stage.address, commands, folder, lambda line: self._report.line(stage.address, line)
+            )
+            work.seconds = time.monotonic() - began
+            if code != 0:
+                why = text("ended with exit code %(code)s", code=code)
+                self._report.stage(stage.address, "stopped" if self._progress.stopping else "failed", work.seconds, why)
+                return None
+            with self._locks.held():
+                return self._recorded(stage, work.inputs)
 
-    def _execute(self, stage: Stage) -> int:
-        """The stage's commands one after another, until one fails; gives the exit code."""
+    def _prepared(self, stage: Stage) -> Path:
+        """The directory in which a stage's commands run; its earlier outputs are gone, unless they persist."""
         folder = self._place.root / stage.wdir
         folder.mkdir(parents=True, exist_ok=True)
         for out in stage.outs:
@@ -155,141 +215,54 @@ class InPlace:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not out.persist:
                 remove_output(target)
-        environ = os.environ | {"DVC_ROOT": str(self._place.root), "DVC_STAGE": stage.address}
-        # DVC runs commands in the user's own shell (dvc.stage.run.get_executable).
-        shell = os.environ.get("SHELL") or "/bin/sh"
-        for command in stage.cmd.splitlines() if isinstance(stage.cmd, str) else stage.cmd:
-            if self._progress.stopping:
-                return 130
-            child = subprocess.Popen(
-                [shell, "-c", command], cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-            self._children.add(child)
-            for line in child.stdout or ():
-                self._report.line(stage.address, line.decode("utf-8", "replace").rstrip("\r\n"))
-            code = child.wait()
-            self._children.discard(child)
-            if child.stdout:
-                child.stdout.close()
-            if code != 0:
-                return code
-        return 0
+        return folder
 
-    def _store(self, stage: Stage, root: str, *, is_cached: bool) -> FileHash:
+    def _recorded(self, stage: Stage, inputs: Inputs) -> LockEntry:
+        """Outputs in the cache, the result in the run-cache; gives the lock's entry."""
+        memory = self._place.memory
+        outs = {out.root: self._stored(stage, out) for out in stage.outs}
+        entry = lockfile.entry(stage, inputs.deps, inputs.params, outs)
+        if runcache.eligible(stage, entry):
+            memory.runcache.save(runcache.key(entry), runcache.value(entry), entry)
+        return entry
+
+    def _stored(self, stage: Stage, out: Output) -> FileHash:
         """Commit an output to the cache, and link it from there where the configuration says so."""
-        path, objects = self._place.root / root, self._place.memory.objects
+        path, objects, linked = self._place.root / out.root, self._place.memory.objects, self._place.hard_links
         try:
-            found = store_output(path, objects, is_cached=is_cached, move=is_cached and self._place.hard_links)
+            found = store_output(
+                path, objects, is_cached=out.cache, move=out.cache and linked, hasher=self._place.hasher
+            )
         except errors.NotFound as error:
             raise errors.NotFound(
-                text("%(stage)s did not make its output %(path)s", stage=stage.address, path=root)
+                text("%(stage)s did not make its output %(path)s", stage=stage.address, path=out.root)
             ) from error
-        if is_cached and self._place.hard_links:
+        if out.cache and linked:
             remove_output(path)
-            restore_output(found.item(root), path, objects, link=True)
+            restore_output(found.item(out.root), path, objects, link=True)
         return found
 
-    def _restore(self, stage: Stage, entry: LockEntry) -> None:
-        """Make every output on disk what `entry` says; what is so already is not touched."""
-        recorded = {out["path"]: out for out in entry.get("outs", ())}
-        for out in stage.outs:
-            target = self._place.root / out.root
-            item = recorded[out.path]
-            if _hash(target) == item["md5"]:
-                continue
-            remove_output(target)
-            restore_output(item, target, self._place.memory.objects, link=out.cache and self._place.hard_links)
+    def _changed(self, stage: Stage, entry: LockEntry) -> list[Output]:
+        """The outputs that are on disk not what `entry` says."""
+        recorded = {out["path"]: out["md5"] for out in entry.get("outs", ())}
+        return [out for out in stage.outs if self._hash(self._place.root / out.root) != recorded[out.path]]
 
-    def _write(self) -> None:
-        """dvc.lock and .gitignore as DVC would have them after the stages that are done."""
-        files = results.files(self._plan, self._entries, self._before)
-        outputs = {out.root for item in self._plan.stages for out in item.stage.outs}
-        wanted = {path: data for path, data in files.items() if path.endswith(".gitignore") and path not in outputs}
-        wanted |= locks.merged(self._before.tree, self._plan.pipeline, self._entries)
-        for path, data in wanted.items():
-            target = self._place.root / path
-            if not target.exists() or target.read_bytes() != data:
-                _replace(target, data)
+    def _restored(self, work: _Work, outs: list[Output]) -> LockEntry:
+        """Make `outs` on disk what the entry says."""
+        recorded = {out["path"]: out for out in work.item.entry.get("outs", ())}
+        with self._locks.held():
+            for out in outs:
+                target = self._place.root / out.root
+                remove_output(target)
+                link = out.cache and self._place.hard_links
+                restore_output(recorded[out.path], target, self._place.memory.objects, link=link)
+        return work.item.entry
 
-    def _end_children(self) -> None:
-        """Ask every command's process group to end, and kill what does not."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            until = time.monotonic() + GRACE
-            for child in list(self._children):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, number)
-            while self._children and time.monotonic() < until:
-                time.sleep(0.02)
-
-
-class _Before:
-    """A tree whose files, once read, stay as they were: what the stages change on the way does not count.
-
-    Without it the order of the lock's entries would be that in which the stages happened to end.
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._read: dict[str, bytes | None] = {}
-
-    def entry(self, path: str) -> Entry | None:
-        return self._tree.entry(path)
-
-    def read(self, path: str, limit: int = 64 << 20) -> bytes:
-        if path not in self._read:
-            try:
-                self._read[path] = self._tree.read(path, limit)
-            except errors.NotFound:
-                self._read[path] = None
-        found = self._read[path]
-        if found is None:
-            raise errors.NotFound(text("%(path)s does not exist", path=path))
-        return found
-
-    def children(self, path: str) -> dict[str, Entry]:
-        return self._tree.children(path)
-
-    def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
-        return self._tree.walk(path)
-
-    def md5(self, path: str) -> tuple[str, int]:
-        return self._tree.md5(path)
-
-
-@contextlib.contextmanager
-def repository_lock(root: Path) -> Iterator[None]:
-    """DVC's own lock on the repository (zc.lockfile: flock on .dvc/tmp/lock). Raises Conflict if somebody has it."""
-    folder = root / ".dvc"
-    if not folder.is_dir():
-        yield
-        return
-    (folder / "tmp").mkdir(exist_ok=True)
-    descriptor = os.open(folder / "tmp" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
+    def _hash(self, path: Path) -> str | None:
+        """The MD5 of what stands at `path`, None if there is nothing."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise errors.Conflict(
-                text("another DVC or Refmill command works in %(root)s", root=str(root)),
-                text("Wait until it has ended."),
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f" {os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _hash(path: Path) -> str | None:
-    """The MD5 of what stands at `path`, None if there is nothing."""
-    try:
-        return hash_directory(path).listing.name if path.is_dir() else hash_file(path).md5
-    except FileNotFoundError:
-        return None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    new.write_bytes(data)
-    new.replace(path)
+            if path.is_dir():
+                return hash_directory(path, hasher=self._place.hasher).listing.name
+            return self._place.hasher(path).md5
+        except FileNotFoundError:
+            return None

@@ -50,6 +50,17 @@ def boot() -> str:
     return " ".join(_words(Path("/proc/sys/kernel/random/boot_id")))
 
 
+def lives(pid: int) -> bool:
+    """Whether there is a process of that number; another may have taken the number over since."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, and alive
+    return True
+
+
 def _words(path: Path) -> list[str]:
     try:
         return path.read_text().split()

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from refmill.errors import Damaged, LimitExceeded
 from refmill.formats import hashing
@@ -121,6 +121,13 @@ def _slashes(path: str) -> Iterator[int]:
         end = path.find("/", end + 1)
 
 
+class Hasher(Protocol):
+    """Something like `hash_file`, which may remember what it has read."""
+
+    def __call__(self, path: Path, *, inside: Path | None = None) -> FileHash:
+        """The file at `path`."""
+
+
 def hash_file(path: Path, *, inside: Path | None = None) -> FileHash:
     """The file at `path`; see `hash_directory` for links. Raises Damaged, OSError."""
     descriptor = _open(path, inside)
@@ -132,8 +139,8 @@ def hash_file(path: Path, *, inside: Path | None = None) -> FileHash:
     return FileHash(md5, size, isexec=bool(mode & 0o111))
 
 
-def hash_directory(path: Path, *, inside: Path | None = None) -> Directory:
-    """All files below `path`, chosen as DVC chooses them.
+def hash_directory(path: Path, *, inside: Path | None = None, hasher: Hasher = hash_file) -> Directory:
+    """All files below `path`, chosen as DVC chooses them, each hashed by `hasher`.
 
     Links to files count as their content, links to directories are left out, and so are `.git`, `.hg`, `.dvc`, and
     directories that are DVC projects themselves; empty directories are not kept. With `inside`, a link may lead only
@@ -145,7 +152,7 @@ def hash_directory(path: Path, *, inside: Path | None = None) -> Directory:
         relative = f"{folder}/{name}" if folder else name
         if name == ".dvcignore":
             raise Damaged(text("%(path)s: a tracked directory must not hold a .dvcignore", path=relative))
-        files[relative] = hash_file(path / relative, inside=inside)
+        files[relative] = hasher(path / relative, inside=inside)
     listing = Listing.of((relative, file.md5) for relative, file in files.items())
     return Directory(listing, sum(file.size or 0 for file in files.values()), files)
 

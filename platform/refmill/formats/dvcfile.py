@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from refmill.errors import Invalid
@@ -63,6 +63,24 @@ def parse(data: bytes, file: str) -> DataFile:
     if problems.found:
         raise Invalid(problems.found)
     return DataFile(file, outs, source, bool(value.get("frozen") or value.get("locked")), desc)
+
+
+def updated(data: bytes, outs: Mapping[str, DataOutput]) -> bytes:
+    """The .dvc file `data` with what `outs`, by path, say of its outputs; comments and all else stay, as in DVC."""
+
+    def change(value: Any) -> None:
+        for item in value["outs"]:
+            out = outs[item["path"]]
+            item["md5"] = out.md5
+            for key, new in (("size", out.size), ("nfiles", out.nfiles), ("isexec", out.isexec or None)):
+                if new is not None:
+                    item[key] = new
+                else:
+                    item.pop(key, None)
+
+    from refmill.formats import yamlwriter  # noqa: PLC0415 - most commands get along without ruamel, which starts slowly
+
+    return yamlwriter.edit(data.decode("utf-8"), change).encode()
 
 
 class _Problems:

@@ -164,7 +164,13 @@ def _edit(lock: Lock) -> bytes:
     """Change the file in place with ruamel, so that comments stay (dvc.dvcfile.Lockfile.dump_stages)."""
     from refmill.formats import yamlwriter  # noqa: PLC0415 - a lock that DVC wrote, and nobody since, needs no ruamel
 
-    return yamlwriter.update(lock.source.decode("utf-8"), "stages", lock.changed, {"schema": "2.0"}).encode()
+    def change(data: Any) -> None:
+        if not data:
+            data["schema"] = "2.0"
+        data["stages"] = data.get("stages") or {}
+        data["stages"].update(lock.changed)
+
+    return yamlwriter.edit(lock.source.decode("utf-8"), change).encode()
 
 
 def _check(data: bytes, file: str, value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import ruamel.yaml
@@ -21,12 +21,12 @@ def dump(value: Any) -> str:
     return stream.getvalue()
 
 
-def update(source: str, key: str, changes: Mapping[str, Any], head: Mapping[str, Any]) -> str:
-    """The document `source` with `changes` in its mapping `key`, the rest (comments too) as it was; an empty one
-    starts as `head` (dvc.dvcfile.Lockfile.dump_stages)."""
-    data = ruamel.yaml.YAML(pure=True).load(source) or dict(head)
-    data[key] = data.get(key) or {}
-    data[key].update(changes)
+def edit(source: str, change: Callable[[Any], None]) -> str:
+    """The document `source` after `change` had its values; comments, quotes and order stay where nothing changed."""
+    data = ruamel.yaml.YAML(pure=True).load(source)
+    if data is None:
+        data = {}
+    change(data)
     return dump(data)
 
 

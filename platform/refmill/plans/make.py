@@ -13,11 +13,14 @@ from refmill.texts import text
 
 def make(
     pipeline: Pipeline, memory: Memory, *, force: Collection[str] = (), only: Collection[str] | None = None,
-    earlier: Mapping[str, LockEntry] | None = None,
+    earlier: Mapping[str, LockEntry] | None = None, known: Mapping[str, LockEntry] | None = None,
 ) -> Plan:  # fmt: skip
     """The plan for `pipeline`. `force` are addresses that run whatever is known; `only` limits it to some addresses
-    (their ancestors are the caller's to add). `earlier` are results of an earlier run by address, for the reasons."""
+    (their ancestors are the caller's to add, or their results to give in `known`). `earlier` are results of an earlier
+    run by address, for the reasons."""
     sources = Sources(pipeline, memory.tree, memory.objects)
+    for address, entry in (known or {}).items():
+        sources.learn(pipeline.stages[address], entry)
     stages: list[StagePlan] = []
     for address in pipeline.order:
         stage = pipeline.stages.get(address)

@@ -13,14 +13,16 @@ from typing import Any
 
 from refmill.errors import Damaged, NotFound
 from refmill.formats import directories
+from refmill.formats.directories import Hasher
 from refmill.formats.hashing import FileHash
 from refmill.ports.objects import Objects
 from refmill.texts import text
 
 
 def store_output(
-    path: Path, objects: Objects, *, is_cached: bool = True, move: bool = False, inside: Path | None = None
-) -> FileHash:
+    path: Path, objects: Objects, *, is_cached: bool = True, move: bool = False, inside: Path | None = None,
+    hasher: Hasher = directories.hash_file,
+) -> FileHash:  # fmt: skip
     """Hash the file or directory `path` and store all of it.
 
     With `move` the files of a cached output become the objects (see the port); an output that lives in git
@@ -32,10 +34,10 @@ def store_output(
         raise NotFound(text("%(path)s does not exist", path=path.name))
     given = move and is_cached
     if not path.is_dir():
-        found = directories.hash_file(path, inside=inside)
+        found = hasher(path, inside=inside)
         objects.put(path, found.md5, move=given)
         return found
-    directory = directories.hash_directory(path, inside=inside)
+    directory = directories.hash_directory(path, inside=inside, hasher=hasher)
     absent = {file.md5 for file in directory.files.values()}
     absent -= objects.present(absent)
     for relative, file in directory.files.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import click
 
@@ -12,6 +13,8 @@ from refmill import errors
 from refmill.texts import Text, text
 from refmill_web.cli import speech
 
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells have it."""
 COMMANDS: dict[str, tuple[str, Text]] = {
     "up": ("server", text("Start the platform in a data directory.")),
     "demo": ("demo", text("Start the platform, push a dataset and a pipeline to it, and show the run.")),
@@ -49,6 +52,14 @@ class Commands(click.Group):
             raise TypeError(cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C ends a command as it ends any other program; Click would call it a failure."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            speech.tell(text("stopped"), err=True)
+            sys.exit(INTERRUPTED)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list without loading any command."""
         with formatter.section(speech.say(text("Commands"))):
@@ -74,9 +85,6 @@ def main() -> None:
         command()
     except errors.RefmillError as error:
         speech.fail(error)
-    except KeyboardInterrupt:
-        speech.tell(text("stopped"), err=True)
-        sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output (head, say) has enough; closing stderr keeps Python from complaining about it.
         sys.stderr.close()

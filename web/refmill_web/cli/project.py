@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from refmill import errors
+from refmill.engine.inplace_data import DataSources
 from refmill.model.plans import Plan, StagePlan
 from refmill.plans import make
 from refmill.problems import Problem
@@ -32,20 +34,20 @@ path_argument = click.argument("path", type=click.Path(path_type=Path, exists=Tr
 @json_option
 def validate(*, path: Path, as_json: bool) -> None:
     """Exit code 3 if a push would be refused."""
-    checked = local.open_project(path).checked
+    project = local.open_project(path, anew=True)
     if as_json:
-        print_json([_problem_json(problem) for problem in checked.problems])
+        print_json([_problem_json(problem) for problem in project.problems])
     else:
-        show_problems(checked.problems)
-        if not checked.errors and checked.pipeline is not None:
+        show_problems(project.problems)
+        if not project.errors and project.found is not None:
             tell(
                 text(
                     "fine: %(stages)s stages, %(data)s tracked files",
-                    stages=len(checked.pipeline.stages),
-                    data=len(checked.pipeline.data),
+                    stages=len(project.found.stages),
+                    data=len(project.found.data),
                 )
             )
-    if checked.errors:
+    if project.errors:
         sys.exit(errors.Invalid.exit_code)
 
 
@@ -58,15 +60,21 @@ def validate(*, path: Path, as_json: bool) -> None:
 def plan(*, path: Path, rev: str | None, as_json: bool) -> None:
     """A table of stages with verdicts and reasons."""
     project = local.open_project(path, rev)
-    made = make.make(project.pipeline, project.memory)
+    pipeline, memory = project.pipeline, project.memory
+    if rev is None:
+        data = DataSources(project.root, project.hashes, memory.objects)
+        pipeline, memory = data.seen(pipeline, pipeline.data), replace(memory, objects=data.objects)
+    made = make.make(pipeline, memory)
+    project.save()
     if as_json:
-        print_json({"nothing": made.nothing, "stages": [_stage_json(item) for item in made.stages]})
+        print_json({"nothing": made.nothing, "stages": [stage_json(item) for item in made.stages]})
         return
-    show_problems(problem for problem in project.checked.problems if problem.warning)
-    _show(made)
+    show_problems(problem for problem in project.problems if problem.warning)
+    show_plan(made)
 
 
-def _show(made: Plan) -> None:
+def show_plan(made: Plan) -> None:
+    """A table of what would run, what is cached, and why."""
     if not made.stages:
         tell(text("this project has no stages"))
         return
@@ -80,7 +88,8 @@ def _show(made: Plan) -> None:
         tell(text("nothing to run: all %(count)s stages are up to date", count=len(made.stages)))
 
 
-def _stage_json(item: StagePlan) -> dict[str, Any]:
+def stage_json(item: StagePlan) -> dict[str, Any]:
+    """A stage of a plan as data."""
     return {
         "name": item.stage.address, "verdict": item.verdict, "upstream": list(item.upstream),
         "reasons": [{"kind": reason.kind, "message": str(reason.message), "subject": reason.subject,

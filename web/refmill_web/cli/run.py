@@ -4,115 +4,155 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import click
 
 from refmill import errors
+from refmill.engine import inplace_data
+from refmill.engine.dvclocks import DvcLocks
 from refmill.engine.inplace import InPlace, Place
-from refmill.model.pipelines import Pipeline
-from refmill.model.runs import StageStatus
+from refmill.model.pipelines import LockEntry, Pipeline
+from refmill.model.plans import Plan
 from refmill.plans import make
-from refmill.texts import Text, text
+from refmill.plans.decide import Memory
+from refmill.ports.objects import RunCache
+from refmill.texts import text
 from refmill_web import local
+from refmill_web.cli import pull, runreport, targets
 from refmill_web.cli.moments import duration
 from refmill_web.cli.options import example, json_option
-from refmill_web.cli.speech import print_json, say, show_problems, tell
-
-MARKS: dict[str, tuple[str, str | None]] = {
-    "running": ("◔", "blue"), "succeeded": ("✓", "green"), "cached": ("⚡", "cyan"), "failed": ("✗", "red"),
-    "blocked": ("✗", "red"), "skipped": ("–", None),
-}  # fmt: skip
+from refmill_web.cli.project import show_plan, stage_json
+from refmill_web.cli.runoptions import Wishes, run_options
+from refmill_web.cli.speech import print_json, show_problems, tell
 
 
 @click.command(
     **example(
-        text("Run a project's stages here, in parallel, without a server."), "refmill run", "refmill run train -j 4"
+        text("Run a project's stages here, in parallel, without a server."),
+        "refmill run",
+        "refmill run train -j 4 -S train.lr=0.1",
+        "refmill run --downstream prepare --dry",
     )
 )
-@click.argument("stages", nargs=-1, metavar="[STAGE]...")
-@click.option("-j", "--jobs", type=click.IntRange(1, 256), help=say(text("Stages at a time (default: the cores).")))
-@click.option("-f", "--force", is_flag=True, help=say(text("Run the stages even if nothing changed.")))
-@click.option("-k", "--keep-going", is_flag=True, help=say(text("After a failure go on with what it does not touch.")))
-@click.option("-s", "--single-item", is_flag=True, help=say(text("Only the named stages, not those above them.")))
-@click.option(
-    "-C", "--directory", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path(),
-    help=say(text("Run in this directory.")),
-)  # fmt: skip
+@run_options
 @json_option
-def run(
-    *, stages: tuple[str, ...], jobs: int | None, force: bool, keep_going: bool, single_item: bool, directory: Path,
-    as_json: bool,
-) -> None:  # fmt: skip
+def run(*, as_json: bool, **options: Any) -> None:
     """Exit code 1 if a stage failed, 3 if the files cannot work."""
-    project = local.open_project(directory)
-    pipeline = project.pipeline
-    show_problems(problem for problem in project.checked.problems if problem.warning)
-    wanted = _wanted(pipeline, stages, single=single_item)
-    forced = frozenset(_named(pipeline, stages) if stages else pipeline.stages) if force else frozenset()
-    plan = make.make(pipeline, project.memory, only=wanted, force=forced)
-    report = Lines(quiet=as_json)
-    started = time.monotonic()
-    place = Place(project.root, project.memory, project.cache.links)
-    jobs = jobs or os.cpu_count() or 1
-    outcome = InPlace(plan, place, report, jobs=jobs, keep_going=keep_going, force=forced).run()
+    wishes = Wishes(**options)
+    project = local.open_project(wishes.directory)
+    if wishes.set_param:
+        project = _with_params(project, wishes)
+    show_problems(problem for problem in project.problems if problem.warning)
+    named = targets.named(project.pipeline, project.root, wishes.directory, wishes.stages)
+    wanted = _reach(project.pipeline, named, wishes)
+    if wishes.pull:
+        pull.fetch(project.root, project.pipeline, project.memory, wanted)
+    locks = DvcLocks(project.root)
+    with locks.held():
+        work = _planned(project, wishes, wanted, frozenset((named or wanted) if wishes.force else ()))
+    if wishes.dry:
+        _show_dry(work.plan, as_json=as_json)
+    else:
+        _carry_out(project, wishes, work, locks, as_json=as_json)
+
+
+def _with_params(project: local.Project, wishes: Wishes) -> local.Project:
+    if wishes.dry:
+        raise errors.WrongUse(
+            text("--set-param changes files, and --dry changes nothing"), text("Take one of the two away.")
+        )
+    from refmill.clients.dvc_overrides import set_params  # noqa: PLC0415 - Hydra starts slowly
+
+    with DvcLocks(project.root).held():
+        set_params(project.root, wishes.set_param)
+    return local.open_project(wishes.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done, with all that is known to do it."""
+
+    plan: Plan
+    memory: Memory
+    forced: frozenset[str]
+    known: Mapping[str, LockEntry]
+
+
+def _planned(project: local.Project, wishes: Wishes, wanted: set[str], forced: frozenset[str]) -> Work:
+    """What is to be done; data tracked by .dvc files are looked at as they lie here."""
+    pipeline, memory = project.pipeline, project.memory
+    needed = inplace_data.needed(pipeline, wanted)
+    data = inplace_data.DataSources(project.root, project.hashes, memory.objects)
+    pipeline = data.seen(pipeline, needed) if wishes.dry else data.settled(pipeline, needed)
+    memory = replace(memory, objects=data.objects)
+    if wishes.no_run_cache:
+        memory = replace(memory, runcache=_Forgetful(memory.runcache))
+    known = data.beside(pipeline, wanted)
+    return Work(make.make(pipeline, memory, only=wanted, force=forced, known=known), memory, forced, known)
+
+
+def _reach(pipeline: Pipeline, named: set[str], wishes: Wishes) -> set[str]:
+    if (wishes.single_item or wishes.downstream) and not named:
+        raise errors.WrongUse(
+            text("name the stages that are meant"), text("For example: refmill run --downstream train")
+        )
+    if wishes.single_item:
+        return named
+    if wishes.downstream:
+        return targets.below(pipeline, named)
+    return targets.above(pipeline, named) if named else set(pipeline.stages)
+
+
+class _Forgetful:
+    """A run-cache that answers nothing and still learns."""
+
+    def __init__(self, runcache: RunCache) -> None:
+        self._runcache = runcache
+
+    def load(self, key: str) -> LockEntry | None:
+        return None
+
+    def save(self, key: str, value: str, entry: LockEntry) -> None:
+        self._runcache.save(key, value, entry)
+
+
+def _show_dry(plan: Plan, *, as_json: bool) -> None:
     if as_json:
-        print_json({"status": outcome, "stages": report.last})
-    elif plan.stages and all(status == "cached" for status in report.last.values()):
+        print_json({"nothing": plan.nothing, "stages": [stage_json(item) for item in plan.stages]})
+    else:
+        show_plan(plan)
+
+
+def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLocks, *, as_json: bool) -> None:
+    plan, jobs = work.plan, wishes.jobs or os.cpu_count() or 1
+    durations = project.durations
+    board = runreport.Board(plan, durations.load() if durations else {}, jobs)
+    display = runreport.display(board, as_json=as_json)
+    report = runreport.Report(board, display, quiet=as_json, verbose=wishes.verbose)
+    started = time.monotonic()
+    place = Place(project.root, work.memory, project.cache.links, project.hashes)
+    engine = InPlace(
+        plan, place, report, jobs=jobs, keep_going=wishes.keep_going, force=work.forced, known=work.known, locks=locks
+    )
+    try:
+        with display:
+            outcome = engine.run()
+            unchanged = all(status == "cached" for status in board.last.values())
+            if not (unchanged and plan.stages) and not as_json:
+                report.close()
+    finally:
+        project.save()
+        if durations:
+            durations.note(engine.seconds)
+    if as_json:
+        print_json({"status": outcome, "stages": board.last})
+    elif plan.stages and unchanged:
         tell(text("nothing to run: all %(count)s stages are up to date", count=len(plan.stages)))
     else:
         tell(text("%(status)s in %(took)s", status=outcome, took=duration(time.monotonic() - started)))
     if outcome != "succeeded":
         sys.exit(1)
-
-
-class Lines:
-    """What happens, a line each; a stage's own lines bear its name."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet, self._lock = quiet, threading.Lock()
-        self.last: dict[str, str] = {}
-
-    def stage(self, address: str, status: StageStatus, seconds: float | None, why: Text | None) -> None:
-        """A stage changed its state."""
-        mark, colour = MARKS[status]
-        words = duration(seconds) if status == "succeeded" else say(why) if why else ""
-        with self._lock:
-            self.last[address] = status
-            if not self._quiet:
-                click.echo(f"{click.style(mark, fg=colour)} {click.style(address, bold=True)}  {words}".rstrip())
-
-    def line(self, address: str, line: str) -> None:
-        """A command printed a line."""
-        with self._lock:
-            click.echo(f"  {click.style(address, fg='cyan')}  {line}", err=self._quiet)
-
-
-def _named(pipeline: Pipeline, stages: Collection[str]) -> set[str]:
-    """The addresses that the names mean: a stage, or a group written with foreach or matrix. Raises NotFound."""
-    found: set[str] = set()
-    for name in stages:
-        mine = {address for address, stage in pipeline.stages.items() if name in (address, stage.group)}
-        if not mine:
-            known = ", ".join(sorted(pipeline.stages)[:20])
-            raise errors.NotFound(
-                text("there is no stage “%(name)s”", name=name), text("There are: %(known)s", known=known)
-            )
-        found |= mine
-    return found
-
-
-def _wanted(pipeline: Pipeline, stages: Collection[str], *, single: bool) -> set[str] | None:
-    """The named stages and (unless `single`) all that they depend on; None for all."""
-    if not stages:
-        return None
-    queue = list(found := _named(pipeline, stages))
-    while queue and not single:
-        for above in pipeline.upstream.get(queue.pop(), ()):
-            if above not in found and above in pipeline.stages:
-                found.add(above)
-                queue.append(above)
-    return found

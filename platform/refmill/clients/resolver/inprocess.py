@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 from refmill.clients import dvc_parsing
+from refmill.clients.git_ignored import git_ignored
 from refmill.ports.resolver import Checked, Source
 from refmill.ports.trees import Tree
-
-_GIT_SECONDS = 30.0
 
 
 class DirectResolver:
@@ -28,15 +25,3 @@ class DirectResolver:
         tree = self._open_tree(source)
         ignored = None if source.commit else git_ignored(source.path / source.project)
         return dvc_parsing.check(tree, max_stages=self._max_stages, containers=self._containers, ignored=ignored)
-
-
-def git_ignored(root: Path) -> Callable[[str], bool]:
-    """Tells for a path below the working copy `root` (a directory's ends in "/") whether git ignores it, as DVC asks
-    when it looks for its files; nothing is ignored where there is no git."""
-    listing = ["git", "-C", str(root), "ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"]
-    try:
-        done = subprocess.run(listing, capture_output=True, check=False, timeout=_GIT_SECONDS)
-    except (OSError, subprocess.TimeoutExpired):
-        return lambda _: False
-    found = {name.decode("utf-8", "surrogateescape") for name in done.stdout.split(b"\0") if name}
-    return found.__contains__

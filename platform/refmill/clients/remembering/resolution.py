@@ -1,0 +1,205 @@
+"""What a working copy's files said when they were last resolved, as long as every look at them gives the same again.
+
+Resolving asks a tree of files some thousand small questions: what stands here, what does it hold, what lies in this
+directory. All of them are written down with their answers; as long as the answers are the same, so is the result, and
+neither DVC's parser nor its imports are needed.
+
+The rule to keep: nothing is assumed about which files matter. Only what stages themselves write is left out (outputs,
+dvc.lock, .gitignore): the result does not hang on it, and it changes with every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import posixpath
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from refmill import errors
+from refmill.clients import files, tagged
+from refmill.clients.remembering import shapes
+from refmill.formats import lockfile
+from refmill.formats.hashing import md5_bytes
+from refmill.model.pipelines import LockEntry, Pipeline
+from refmill.ports.trees import Entry, Tree
+from refmill.problems import Problem
+
+_FORMAT = 1
+_WRITTEN = frozenset({"dvc.lock", ".gitignore"})
+_PARAMS = "params.yaml"
+"""DVC reads it where it is there: an output of this name counts, although stages write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A project's pipeline and what is worth a warning. `files` are its dvc.yaml files."""
+
+    pipeline: Pipeline
+    problems: tuple[Problem, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Answers:
+    """Questions by path, with their answers."""
+
+    entries: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    children: dict[str, str] = field(default_factory=dict)
+    walks: dict[str, str] = field(default_factory=dict)
+
+
+class RecordingTree:
+    """A tree that notes every question that is put to it."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.answers = _Answers()
+
+    def entry(self, path: str) -> Entry | None:
+        found = self._tree.entry(path)
+        self.answers.entries[path] = _kind(found)
+        return found
+
+    def read(self, path: str, limit: int = 64 << 20) -> bytes:
+        self.answers.contents[path] = ""
+        data = self._tree.read(path, limit)
+        self.answers.contents[path] = md5_bytes(data)
+        return data
+
+    def children(self, path: str) -> dict[str, Entry]:
+        found = self._tree.children(path)
+        self.answers.children[path] = json.dumps([[name, _kind(entry)] for name, entry in found.items()])
+        return found
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
+        found = list(self._tree.walk(path))
+        self.answers.walks[path] = _walked(found)
+        return iter(found)
+
+    def md5(self, path: str) -> tuple[str, int]:
+        found = self._tree.md5(path)
+        self.answers.contents[path] = found[0]
+        return found
+
+
+class ResolutionMemory:
+    """Keeps one resolution in `file`. `ignored` tells which paths git ignores, as the resolver was told."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def recall(self, tree: Tree, ignored: Callable[[str], bool]) -> Resolution | None:
+        """What was kept, with today's dvc.lock in it, if `tree` still gives the same answers; else None."""
+        try:
+            kept = json.loads(self._file.read_bytes())
+            if kept["version"] != _version() or not _same(kept, tree, ignored):
+                return None
+            body = tagged.loads(kept["resolution"])
+            found = shapes.build(Resolution, body)
+            lock = _lock(found.files, tree)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, errors.RefmillError):
+            return None
+        return replace(found, pipeline=replace(found.pipeline, lock=lock))
+
+    def keep(self, resolution: Resolution, tree: RecordingTree, asked: Mapping[str, bool]) -> None:
+        """Note `resolution`, the answers of `tree` that made it, and what was said of paths that git may ignore."""
+        outputs = {out.root for stage in resolution.pipeline.stages.values() for out in stage.outs}
+        answers = tree.answers
+        kept = {
+            "version": _version(),
+            "entries": {path: kind for path, kind in answers.entries.items() if not _is_written(path, outputs)},
+            "contents": {path: md5 for path, md5 in answers.contents.items() if posixpath.basename(path) != "dvc.lock"},
+            "children": {path: _trimmed(body, path, outputs) for path, body in answers.children.items()},
+            "walks": answers.walks,
+            "ignored": dict(asked),
+            "outputs": sorted(outputs),
+            "resolution": tagged.dumps(replace(resolution, pipeline=replace(resolution.pipeline, lock={}))),
+        }
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with files.replacing(self._file) as temporary:
+                temporary.write_text(json.dumps(kept))
+        except OSError:
+            return  # a copy that may only be read is resolved each time
+
+
+def _same(kept: Mapping[str, Any], tree: Tree, ignored: Callable[[str], bool]) -> bool:
+    """Whether every question has the answer that was noted; the cheap ones first."""
+    outputs = set(kept["outputs"])
+    return (
+        all(_kind(tree.entry(path)) == kind for path, kind in kept["entries"].items())
+        and all(ignored(path) == answer for path, answer in kept["ignored"].items())
+        and all(_md5(tree, path) == md5 for path, md5 in kept["contents"].items())
+        and all(
+            _trimmed([[name, _kind(entry)] for name, entry in tree.children(path).items()], path, outputs) == noted
+            for path, noted in kept["children"].items()
+        )
+        and all(_walked(tree.walk(path)) == noted for path, noted in kept["walks"].items())
+    )
+
+
+def _is_written(path: str, outputs: set[str]) -> bool:
+    """Whether a stage writes what stands at `path`."""
+    name = posixpath.basename(path)
+    return name in _WRITTEN or (path in outputs and name != _PARAMS)
+
+
+def _trimmed(listed: str | list[list[str]], folder: str, outputs: set[str]) -> str:
+    """What lies in `folder` without what stages write, as a digest."""
+    names = json.loads(listed) if isinstance(listed, str) else listed
+    return _digest(item for item in names if not _is_written(posixpath.join(folder, item[0]), outputs))
+
+
+def _walked(found: Iterable[tuple[str, Entry]]) -> str:
+    return _digest([path, _kind(entry)] for path, entry in found)
+
+
+def _digest(items: Iterable[list[str]]) -> str:
+    return hashlib.sha256(json.dumps(list(items)).encode()).hexdigest()
+
+
+def _kind(entry: Entry | None) -> str:
+    return "" if entry is None else entry.kind
+
+
+def _md5(tree: Tree, path: str) -> str:
+    try:
+        return tree.md5(path)[0]
+    except errors.RefmillError:
+        return ""
+
+
+def _lock(projects: Iterable[str], tree: Tree) -> dict[str, LockEntry]:
+    """The entries of all dvc.lock files by address. Raises Invalid."""
+    found: dict[str, LockEntry] = {}
+    for project in projects:
+        path = lockfile.path_for(project)
+        try:
+            data = tree.read(path, lockfile.MAX_BYTES)
+        except errors.NotFound:
+            continue
+        prefix = "" if project == "dvc.yaml" else f"{project}:"
+        found |= {prefix + name: entry for name, entry in lockfile.parse(data, path).stages.items()}
+    return found
+
+
+def _version() -> str:
+    """What the resolver is made of: its sources and DVC's version, as they are on this machine."""
+    folder = Path(__file__).resolve().parents[2]
+    parts = [f"{_FORMAT} {sys.version_info[:2]}"]
+    for name in ("clients", "clients/resolver", "clients/remembering", "formats", "specs", "model"):
+        with os.scandir(folder / name) as entries:
+            parts += sorted(
+                f"{name}/{entry.name} {entry.stat().st_mtime_ns}" for entry in entries if entry.name.endswith(".py")
+            )
+    dvc = importlib.util.find_spec("dvc")
+    if dvc is not None and dvc.origin is not None:
+        parts.append(f"{dvc.origin} {os.stat(Path(dvc.origin).with_name('_version.py')).st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

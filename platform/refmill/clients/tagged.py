@@ -1,0 +1,109 @@
+"""JSON for values of the model, without loss.
+
+The rule to keep: what YAML knows and JSON does not (dates, sets, bytes, keys that are no strings) travels in tagged
+objects such as ``{"$date": "2026-01-31"}``; a dictionary with a key of that look is tagged itself (``$map``), so that
+no file can forge a tag.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import functools
+import json
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def dumps(value: object) -> str:
+    """`value` (dataclasses of the model, plain containers, scalars) as JSON. Raises TypeError for anything else."""
+    return json.dumps(_plain(value), separators=(",", ":"))  # in ASCII, so that lone surrogates survive
+
+
+def loads(body: str | bytes) -> Any:
+    """What `dumps` wrote, dataclasses as dictionaries. Raises ValueError, TypeError, RecursionError."""
+    return json.loads(body, object_hook=_untagged)
+
+
+@functools.lru_cache(maxsize=256)
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind))
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is tuple or kind is list:
+        return [_plain(item) for item in value]
+    if kind is dict:
+        return _mapping(value)
+    if is_dataclass(kind):
+        return {name: _plain(getattr(value, name)) for name in _names(kind)}
+    return _rare(value)
+
+
+def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    if all(isinstance(key, str) and key[:1] != "$" for key in value):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return {"$map": [[_plain(key), _plain(item)] for key, item in value.items()]}
+
+
+def _rare(value: Any) -> Any:
+    """What is not of an everyday type itself: subclasses of those (a YAML parser's) and what JSON does not know."""
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, AbstractSet):
+        return {"$set": [_plain(item) for item in value]}
+    for base in (str, int, float):
+        if isinstance(value, base):
+            return base(value)
+    for kind, (tag, write, _) in _TAGGED.items():
+        if isinstance(value, kind):
+            return {tag: write(value)}
+    if isinstance(value, Path):
+        return str(value)
+    message = f"{type(value).__name__} is no value of the model"
+    raise TypeError(message)
+
+
+_TAGGED: dict[type, tuple[str, Callable[[Any], str], Callable[[str], Any]]] = {
+    dt.datetime: ("$datetime", dt.datetime.isoformat, dt.datetime.fromisoformat),  # before its base
+    dt.date: ("$date", dt.date.isoformat, dt.date.fromisoformat),
+    dt.time: ("$time", dt.time.isoformat, dt.time.fromisoformat),
+    bytes: (
+        "$bytes",
+        lambda value: base64.b64encode(value).decode(),
+        lambda body: base64.b64decode(body, validate=True),
+    ),
+}
+_READERS: dict[str, Callable[[Any], Any]] = {tag: read for tag, _, read in _TAGGED.values()} | {
+    "$set": lambda items: {_key(item) for item in items},
+    "$map": lambda pairs: {_key(key): item for key, item in pairs},
+}
+
+
+def _untagged(value: dict[str, Any]) -> Any:
+    if len(value) != 1:
+        return value
+    ((tag, body),) = value.items()
+    read = _READERS.get(tag)
+    if read is None:
+        return value
+    try:
+        return read(body)
+    except binascii.Error as error:
+        raise ValueError(tag) from error
+
+
+def _key(value: Any) -> Any:
+    """A list cannot be a key or a member: it was a tuple."""
+    return tuple(_key(item) for item in value) if isinstance(value, list) else value

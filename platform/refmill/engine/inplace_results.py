@@ -1,0 +1,103 @@
+"""dvc.lock and .gitignore of a working copy, kept up while a run goes on.
+
+The rule to keep: what is written is what DVC would have written after the stages that are done, in DVC's own order of
+stages, whatever the order in which they ended; and every file is replaced whole.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from refmill import errors
+from refmill.engine import results
+from refmill.model.pipelines import LockEntry
+from refmill.model.plans import Plan
+from refmill.plans import locks
+from refmill.plans.decide import Memory
+from refmill.ports.trees import Entry, Tree
+from refmill.texts import text
+
+_SHARE = 0.1
+"""Of a run's time that may go into writing these files: DVC writes all of dvc.lock after every stage, and that is most
+of the time it takes on quick stages. A run that is killed before a write finds the stage in the run-cache."""
+
+
+class Results:
+    """What a run has given so far, and the files that say it."""
+
+    def __init__(self, root: Path, plan: Plan, memory: Memory) -> None:
+        self._root = root
+        self._plan = plan
+        self._memory = replace(memory, tree=_Before(memory.tree))
+        self._entries: dict[str, LockEntry] = {}
+        self._outputs = {out.root for item in plan.stages for out in item.stage.outs}
+        self._changed = False
+        self._next = 0.0
+
+    def add(self, address: str, entry: LockEntry) -> None:
+        """A stage has ended well."""
+        self._entries[address] = entry
+        self._changed = self._changed or entry != self._plan.pipeline.lock.get(address)
+
+    @property
+    def due(self) -> float | None:
+        """Seconds until something is to be written, None if there is nothing."""
+        return max(0.0, self._next - time.monotonic()) if self._changed else None
+
+    def write(self, *, now: bool = False) -> None:
+        """Write what has changed, if it is time to, or `now`."""
+        due = self.due
+        if due is None or (due and not now):
+            return
+        began = time.monotonic()
+        files = results.files(self._plan, self._entries, self._memory)
+        wanted = {path: data for path, data in files.items()
+                  if path.endswith(".gitignore") and path not in self._outputs}  # fmt: skip
+        wanted |= locks.merged(self._memory.tree, self._plan.pipeline, self._entries)
+        for path, data in wanted.items():
+            target = self._root / path
+            if not target.exists() or target.read_bytes() != data:
+                new = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+                new.write_bytes(data)
+                new.replace(target)
+        self._changed = False
+        ended = time.monotonic()
+        self._next = ended + (ended - began) / _SHARE
+
+
+class _Before:
+    """A tree whose files, once read, stay as they were: what the stages change on the way does not count.
+
+    Without it the order of the lock's entries would be that in which the stages happened to end.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._read: dict[str, bytes | None] = {}
+
+    def entry(self, path: str) -> Entry | None:
+        return self._tree.entry(path)
+
+    def read(self, path: str, limit: int = 64 << 20) -> bytes:
+        if path not in self._read:
+            try:
+                self._read[path] = self._tree.read(path, limit)
+            except errors.NotFound:
+                self._read[path] = None
+        found = self._read[path]
+        if found is None:
+            raise errors.NotFound(text("%(path)s does not exist", path=path))
+        return found
+
+    def children(self, path: str) -> dict[str, Entry]:
+        return self._tree.children(path)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
+        return self._tree.walk(path)
+
+    def md5(self, path: str) -> tuple[str, int]:
+        return self._tree.md5(path)

@@ -1,0 +1,279 @@
+"""`refmill run` in a working copy, beside the real `dvc` in a copy of it: the same stages, the same bytes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from platforms import REFMILL, Copy, new_copy, wait
+
+CHAIN = {
+    "dvc.yaml": "stages:\n"
+    "  a: {cmd: cp in.txt a.txt, deps: [in.txt], outs: [a.txt]}\n"
+    "  b: {cmd: cp a.txt b.txt, deps: [a.txt], params: [k], outs: [b.txt]}\n"
+    "  c: {cmd: cat a.txt b.txt > c.txt, deps: [a.txt, b.txt], outs: [c.txt]}\n"
+    "  other: {cmd: echo x > o.txt, deps: [in.txt], outs: [o.txt]}\n",
+    "in.txt": "one\n",
+    "params.yaml": "# how many\nk: 1   # so many\nm:\n  - x\n",
+}  # fmt: skip
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Copy:
+    return new_copy(tmp_path / "here", CHAIN)
+
+
+def twin(copy: Copy) -> Copy:
+    """The same working copy once more, for the real dvc."""
+    other = Copy(copy.path.with_name("oracle"))
+    shutil.copytree(copy.path, other.path)
+    return other
+
+
+def run(copy: Copy, *arguments: str, check: bool = True) -> dict[str, str]:
+    """The stages of `refmill run --json`, each with how it ended."""
+    done = copy.run(REFMILL, "run", "--json", *arguments, check=check)
+    return json.loads(done.stdout)["stages"]
+
+
+def lock(copy: Copy) -> bytes:
+    return (copy.path / "dvc.lock").read_bytes()
+
+
+def test_named_stages_run_with_what_they_need(here: Copy) -> None:
+    assert run(here, "b") == {"a": "succeeded", "b": "succeeded"}
+    assert run(here, "c.txt") == {"a": "cached", "b": "cached", "c": "succeeded"}
+
+
+def test_a_single_item_runs_alone(here: Copy) -> None:
+    run(here)
+    here.write({"in.txt": "two\n"})
+    assert run(here, "-s", "b") == {"b": "cached"}
+
+
+def test_downstream_leaves_out_what_stands_above(here: Copy) -> None:
+    run(here)
+    oracle = twin(here)
+    for copy in (here, oracle):
+        copy.write({"in.txt": "two\n", "params.yaml": "k: 2\n"})
+    assert run(here, "--downstream", "b") == {"b": "succeeded", "c": "cached"}
+    oracle.dvc("repro", "--downstream", "b")
+    assert lock(here) == lock(oracle)
+
+
+def test_force_runs_what_is_named_again(here: Copy) -> None:
+    run(here)
+    assert run(here, "-f", "-s", "b") == {"b": "succeeded"}
+    assert set(run(here, "--force").values()) == {"succeeded"}
+
+
+def test_dry_says_what_would_run_and_changes_nothing(here: Copy) -> None:
+    shown = here.run(REFMILL, "run", "--dry").stdout
+    assert "it has not run before" in shown
+    assert not (here.path / "dvc.lock").exists()
+    assert not (here.path / "a.txt").exists()
+
+
+def test_parameters_are_set_as_dvc_sets_them(here: Copy) -> None:
+    run(here)
+    oracle = twin(here)
+    assert run(here, "-S", "k=7", "-S", "+new.deep=true") == {
+        "a": "cached", "b": "succeeded", "c": "cached", "other": "cached",
+    }  # fmt: skip
+    oracle.dvc("exp", "run", "-S", "k=7", "-S", "+new.deep=true")
+    assert (here.path / "params.yaml").read_bytes() == (oracle.path / "params.yaml").read_bytes()
+    assert lock(here) == lock(oracle)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"), [("nope=1", "nope"), ("no.yaml:a=1", "no.yaml"), ("../x.yaml:a=1", "outside"), ("k=[1", "k")]
+)
+def test_parameters_that_cannot_be_set_change_nothing(words: str, told: str, here: Copy) -> None:
+    before = (here.path / "params.yaml").read_bytes()
+    done = here.run(REFMILL, "run", "-S", words, check=False)
+    assert done.returncode == 2 or "There is no parameter file" in done.stderr
+    assert told in done.stderr
+    assert (here.path / "params.yaml").read_bytes() == before
+    assert [path.name for path in here.path.glob(".refmill*")] == []
+
+
+def test_a_target_is_seen_from_where_one_stands(tmp_path: Path) -> None:
+    inner = "stages:\n  a: {cmd: cp ../a.txt x.txt, deps: [../a.txt], outs: [x.txt]}\n"
+    copy = new_copy(tmp_path / "here", {**CHAIN, "sub/dvc.yaml": inner})
+    assert set(run(copy, "-C", "sub", "a")) == {"a", "sub/dvc.yaml:a"}
+    assert set(run(copy, "sub/dvc.yaml")) == {"a", "sub/dvc.yaml:a"}
+    missing = copy.run(REFMILL, "run", "nobody", check=False)
+    assert missing.returncode != 0
+    assert "nobody" in missing.stderr
+
+
+def test_the_run_cache_can_be_left_out(here: Copy) -> None:
+    run(here)
+    (here.path / "dvc.lock").unlink()
+    assert set(run(here).values()) == {"cached"}
+    (here.path / "dvc.lock").unlink()
+    assert set(run(here, "--no-run-cache").values()) == {"succeeded"}
+
+
+def test_what_does_not_hang_on_a_failure_goes_on_when_asked(here: Copy) -> None:
+    here.write({"dvc.yaml": CHAIN["dvc.yaml"].replace("cp in.txt a.txt", "exit 3")})
+    done = here.run(REFMILL, "run", "-k", "--json", check=False)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["stages"] == {"a": "failed", "b": "skipped", "c": "skipped", "other": "succeeded"}
+
+
+def test_changed_data_are_taken_in_as_dvc_does(tmp_path: Path) -> None:
+    files = {"dvc.yaml": "stages:\n  s: {cmd: cat data/* > s.txt, deps: [data], outs: [s.txt]}\n",
+             "data/a": "1\n", "data/b": "2\n"}  # fmt: skip
+    here = new_copy(tmp_path / "here", {"dvc.yaml": files["dvc.yaml"]})
+    here.write({"data/a": "1\n", "data/b": "2\n"})
+    here.dvc("add", "--quiet", "data")
+    here.write({"data.dvc": "# where it comes from\n" + (here.path / "data.dvc").read_text()})
+    here.dvc("repro", "--quiet")
+    here.commit()
+    oracle = twin(here)
+    for copy in (here, oracle):
+        copy.write({"data/c": "3\n"})
+    assert "data changed" in here.run(REFMILL, "plan").stdout
+    assert run(here) == {"s": "succeeded"}
+    oracle.dvc("repro", "--quiet")
+    for name in ("data.dvc", "dvc.lock", "s.txt"):
+        assert (here.path / name).read_bytes() == (oracle.path / name).read_bytes()
+    assert "up to date" in here.dvc("status").stdout
+
+
+def test_data_that_lack_come_from_the_cache_or_with_pull_from_the_remote(tmp_path: Path) -> None:
+    here = new_copy(
+        tmp_path / "here",
+        {"dvc.yaml": "stages:\n  s: {cmd: cat data.txt data.txt > s.txt, deps: [data.txt], outs: [s.txt]}\n"},
+    )
+    here.write({"data.txt": "1\n"})
+    here.dvc("add", "--quiet", "data.txt")
+    here.dvc("remote", "add", "-d", "store", str(tmp_path / "store"))
+    here.dvc("push", "--quiet")
+    here.commit()
+    (here.path / "data.txt").unlink()
+    assert run(here) == {"s": "succeeded"}
+    for path in ("data.txt", "s.txt"):
+        (here.path / path).unlink()
+    shutil.rmtree(here.path / ".dvc" / "cache")
+    done = here.run(REFMILL, "run", check=False)
+    assert done.returncode == 1
+    assert "missing data" in done.stdout
+    assert run(here, "--pull") == {"s": "succeeded"}
+
+
+def test_a_command_may_use_dvc_itself(here: Copy) -> None:
+    here.write({"dvc.yaml": "stages:\n  s: {cmd: dvc status -q; dvc params diff > s.txt, outs: [s.txt]}\n"})
+    assert run(here) == {"s": "succeeded"}
+
+
+def test_other_dvc_commands_keep_off_what_runs(here: Copy) -> None:
+    waits = "while test ! -e go; do sleep 0.1; done; echo 1 > s.txt"
+    here.write({"dvc.yaml": f"stages:\n  s:\n    cmd: {waits}\n    deps: [in.txt]\n    outs: [s.txt]\n"})
+    ours = subprocess.Popen([REFMILL, "run"], cwd=here.path, stdout=subprocess.DEVNULL)
+    rwlock = here.path / ".dvc" / "tmp" / "rwlock"
+    wait(lambda: rwlock.exists() and "s.txt" in rwlock.read_text(), "the stage runs")
+    here.dvc("params", "diff")
+    busy = here.dvc("repro", check=False)
+    assert busy.returncode != 0
+    assert "busy" in busy.stderr
+    here.write({"go": ""})
+    assert ours.wait(30) == 0
+    assert rwlock.read_text() == "{}"
+
+
+def test_a_run_waits_for_nobody_for_long(here: Copy) -> None:
+    (here.path / ".dvc" / "tmp").mkdir(exist_ok=True)
+    holder = subprocess.Popen(
+        ["python3", "-c", "import fcntl,time\nf=open('.dvc/tmp/lock','w')\nfcntl.flock(f,2)\nprint(1,flush=True)\ntime.sleep(60)"],
+        cwd=here.path, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    done = here.run(REFMILL, "run", check=False)
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    assert done.returncode == 1
+    assert "another DVC or Refmill command" in done.stderr
+
+
+def test_interrupted_stages_end_and_the_rest_is_recorded(here: Copy) -> None:
+    slow = "trap 'echo bye > bye.txt; exit 1' INT; sleep 60 & wait; echo 1 > s.txt"
+    here.write({
+        "dvc.yaml": CHAIN["dvc.yaml"] + f'  slow: {{cmd: "{slow}", deps: [c.txt, o.txt], outs: [s.txt]}}\n',
+    })  # fmt: skip
+    ours = subprocess.Popen(
+        [REFMILL, "run", "-j2"], cwd=here.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    rwlock = here.path / ".dvc" / "tmp" / "rwlock"
+    wait(lambda: rwlock.exists() and "s.txt" in rwlock.read_text(), "the slow stage runs")
+    time.sleep(0.3)  # the shell needs a moment until it traps
+    ours.send_signal(signal.SIGINT)
+    assert ours.wait(20) == 130
+    assert ours.stdout is not None
+    ours.stdout.close()
+    wait((here.path / "bye.txt").exists, "the command was asked to end", 5)
+    assert run(here, "c", "other") == {"a": "cached", "b": "cached", "c": "cached", "other": "cached"}
+    assert "slow" in here.dvc("status").stdout
+    assert "a:" not in here.dvc("status").stdout
+
+
+def test_a_killed_run_goes_on_where_it_was(here: Copy) -> None:
+    here.write({
+        "dvc.yaml": CHAIN["dvc.yaml"] + "  slow: {cmd: sleep 3; echo 1 > s.txt, deps: [c.txt, o.txt], outs: [s.txt]}\n"
+    })  # fmt: skip
+    ours = subprocess.Popen([REFMILL, "run", "-j2"], cwd=here.path, stdout=subprocess.DEVNULL)
+    rwlock = here.path / ".dvc" / "tmp" / "rwlock"
+    wait(lambda: rwlock.exists() and "s.txt" in rwlock.read_text(), "the slow stage runs")
+    time.sleep(0.2)
+    ours.kill()
+    ours.wait()
+    refused = here.run(REFMILL, "run", check=False)
+    assert refused.returncode == 1
+    assert "slow" in refused.stderr
+    assert "kill -- -" in refused.stderr
+    os.killpg(int(refused.stderr.rpartition("kill -- -")[2].split()[0]), signal.SIGKILL)
+    time.sleep(0.2)
+    assert run(here) == {"a": "cached", "b": "cached", "c": "cached", "other": "cached", "slow": "succeeded"}
+    assert "up to date" in here.dvc("status").stdout
+
+
+def test_a_process_left_in_the_background_does_not_hold_its_stage(here: Copy) -> None:
+    here.write({"dvc.yaml": "stages:\n  s: {cmd: sleep 30 & echo 1 > s.txt, outs: [s.txt]}\n"})
+    began = time.monotonic()
+    assert run(here) == {"s": "succeeded"}
+    assert time.monotonic() - began < 20
+
+
+def test_what_is_remembered_of_a_project_never_outlives_a_change(here: Copy) -> None:
+    memory = here.path / ".dvc" / "tmp" / "refmill" / "resolution.json"
+    run(here)
+    run(here)
+    kept = memory.stat().st_mtime_ns
+    assert set(run(here).values()) == {"cached"}
+    assert memory.stat().st_mtime_ns == kept
+    changes = [
+        {"params.yaml": "k: 5\n"},
+        {"dvc.yaml": CHAIN["dvc.yaml"].replace("echo x", "echo y")},
+        {"more/dvc.yaml": "stages:\n  d: {cmd: echo 1 > d.txt, deps: [../in.txt], outs: [d.txt]}\n"},
+        {".gitignore": (here.path / ".gitignore").read_text() + "/more\n"},
+        {".dvc/config": "[parsing]\n  bool = boolean_optional\n"},
+        {"dvc.yaml": "vars: [v.json]\n" + CHAIN["dvc.yaml"], "v.json": "{}"},
+        {"v.json": '{"w": 1}'},
+    ]  # fmt: skip
+    for change in changes:
+        here.write(change)
+        told = run(here)
+        assert memory.stat().st_mtime_ns != kept, change
+        kept = memory.stat().st_mtime_ns
+        assert ("more/dvc.yaml:d" in told) == ("more" in str(change) and ".gitignore" not in change), change
+    memory.write_text(memory.read_text().replace('"schema"', '"'))
+    memory.write_text("{}")
+    assert set(run(here).values()) == {"cached"}
