@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Protocol, Self
 
 import click
@@ -30,16 +31,19 @@ class Board:
     """Where a run stands: what the lines and the table show. Safe for several threads."""
 
     def __init__(self, plan: Plan, before: Mapping[str, float], jobs: int) -> None:
-        self._plan, self._before, self._jobs = plan, before, jobs
+        self._plan, self._before, self._jobs = plan, dict(before), jobs
+        self._groups = {item.stage.address: (item.stage.file, item.stage.group) for item in plan.stages}
         self.lock = threading.RLock()
         self.last: dict[str, str] = {}
         self.began: dict[str, float] = {}
         self.printed: dict[str, str] = {}
 
-    def note(self, address: str, status: StageStatus) -> None:
-        """A stage changed its state."""
+    def note(self, address: str, status: StageStatus, seconds: float | None = None) -> None:
+        """A stage changed its state; `seconds` is what it took."""
         with self.lock:
             self.last[address] = status
+            if status == "succeeded" and seconds is not None:
+                self._before[address] = seconds
             if status == "running":
                 self.began[address] = time.monotonic()
             else:
@@ -54,13 +58,24 @@ class Board:
         return found
 
     def left(self) -> estimate.Estimate:
-        """When it will be over, as far as earlier runs tell. Stages that the plan has as cached take no time."""
+        """When it will be over, as far as earlier runs tell; of a stage that never ran here its siblings of the same
+        foreach or matrix do. Stages that the plan has as cached take no time."""
         with self.lock:
             waiting = [item.stage.address for item in self._plan.stages if item.stage.address not in self.last]
             running = {address: time.monotonic() - began for address, began in self.began.items()}
         upstream = {item.stage.address: item.upstream for item in self._plan.stages}
         known = {item.stage.address: 0.0 for item in self._plan.stages if item.verdict == "cached"}
-        return estimate.remaining(waiting, running, upstream, {**self._before, **known}, self._jobs)
+        return estimate.remaining(waiting, running, upstream, {**self._seconds(), **known}, self._jobs)
+
+    def _seconds(self) -> dict[str, float]:
+        with self.lock:
+            before = dict(self._before)
+        siblings: dict[tuple[str, str], list[float]] = {}
+        for address, group in self._groups.items():
+            if address in before:
+                siblings.setdefault(group, []).append(before[address])
+        guessed = {address: fmean(siblings[group]) for address, group in self._groups.items() if group in siblings}
+        return {**guessed, **before}
 
 
 class Display(Protocol):
@@ -101,7 +116,7 @@ class Report:
     def stage(self, address: str, status: StageStatus, seconds: float | None, why: Text | None) -> None:
         """A stage changed its state."""
         with self._board.lock:
-            self._board.note(address, status)
+            self._board.note(address, status, seconds)
             if self._quiet:
                 return
             words = duration(seconds) if status == "succeeded" else say(why) if why else ""
