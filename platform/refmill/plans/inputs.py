@@ -7,23 +7,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from refmill import errors
-from refmill.formats import directories, params
-from refmill.formats.hashing import FileHash
+from refmill.formats import directories, gitignore, params
+from refmill.formats.hashing import FileHash, md5_bytes
 from refmill.model.pipelines import LockEntry, ParamsDependency, Pipeline, Stage
 from refmill.model.plans import MissingObject
 from refmill.ports.objects import Objects
 from refmill.ports.trees import Tree
+from refmill.texts import text
 
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """An output that stands at `root`: its hash (None while it is still to be made), who makes it, and whether it lives
-    in the cache (else git holds it once it is committed)."""
+    """An output that stands at `root`: its hash (None while it is still to be made), who makes it, whether it lives
+    in the cache (else git holds it once it is committed), and whether a .dvc file tracks it."""
 
     root: str
     hash: FileHash | None
     address: str
     cache: bool = True
+    tracked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,13 @@ class Sources:
         self._tree = tree
         self._objects = objects
         self._produced: dict[str, Produced] = {}
+        self._order = {address: number for number, address in enumerate(pipeline.order)}
         self._listings: dict[str, directories.Listing] = {}
         self._hashes: dict[str, FileHash | None] = {}
         for data in pipeline.data.values():
             for out in data.outs:
                 known = FileHash(out.md5, out.size, out.nfiles, out.isexec)
-                self._produced[out.root] = Produced(out.root, known, data.address)
+                self._produced[out.root] = Produced(out.root, known, data.address, tracked=True)
         for stage in pipeline.stages.values():
             for stage_out in stage.outs:
                 self._produced[stage_out.root] = Produced(stage_out.root, None, stage.address, stage_out.cache)
@@ -73,28 +76,30 @@ class Sources:
             if any(maker.hash is None for maker in makers):
                 unknown.append(dependency.root)
                 continue
-            objects += [
-                MissingObject(maker.hash.md5, maker.root, maker.hash.size)
-                for maker in makers
-                if maker.hash and not self._in_git(maker)
-            ]
+            objects += self._stored(makers)
             found = self._hash(dependency.root, makers)
             if found is None:
                 absent.append(dependency.root)
             else:
                 deps[dependency.root] = found
+        for item in stage.params:
+            objects += self._stored(filter(None, [self._above(item.root)]))
         values, late, without = self._params(stage.params)
         return Inputs(deps, values, (*unknown, *late), (*absent, *without), tuple(objects))
 
     def _makers(self, root: str) -> Iterator[Produced]:
         """The outputs that `root` is, lies in, or contains."""
-        parts = root.split("/")
-        for depth in range(len(parts), 0, -1):
-            if maker := self._produced.get("/".join(parts[:depth])):
-                yield maker
-                return
+        if maker := self._above(root):
+            yield maker
+            return
         inside = "" if root in ("", ".") else root + "/"
         yield from (maker for path, maker in self._produced.items() if path.startswith(inside))
+
+    def _above(self, root: str) -> Produced | None:
+        """The output that `root` is or lies in."""
+        parts = root.split("/")
+        above = ("/".join(parts[:depth]) for depth in range(len(parts), 0, -1))
+        return next((self._produced[path] for path in above if path in self._produced), None)
 
     def _hash(self, root: str, makers: list[Produced]) -> FileHash | None:
         if makers and makers[0].root == root:
@@ -104,7 +109,7 @@ class Sources:
         if makers:
             return self._mixed(root, makers)
         if root not in self._hashes:
-            self._hashes[root] = self._from_git(root)
+            self._hashes[root] = git_hash(self._tree, root)
         return self._hashes[root]
 
     def _inside(self, root: str, maker: Produced) -> FileHash | None:
@@ -126,53 +131,53 @@ class Sources:
         size = sum(sizes[entry.md5] for entry in part.entries) if whole else None
         return FileHash(part.name, size, len(part.entries))
 
+    def _stored(self, makers: Iterable[Produced]) -> list[MissingObject]:
+        """What of the inputs comes from the object store."""
+        return [
+            MissingObject(maker.hash.md5, maker.root, maker.hash.size)
+            for maker in makers
+            if maker.hash and not self._in_git(maker)
+        ]
+
     def _in_git(self, made: Produced) -> bool:
-        """Whether the commit itself holds this very file, as it may a `cache: false` output; others are not hashed."""
+        """Whether the commit itself holds this very output, as it may a `cache: false` one; others are not hashed."""
         if made.cache or made.hash is None:
             return False
-        entry = self._tree.entry(made.root)
-        return entry is not None and entry.kind == "file" and self._tree.md5(made.root)[0] == made.hash.md5
+        found = git_hash(self._tree, made.root)
+        return found is not None and found.md5 == made.hash.md5
 
-    def _mixed(self, root: str, makers: Iterable[Produced]) -> FileHash | None:
-        """A directory of git that outputs lie in: one listing over both."""
-        found, size = self._git_files(root)
+    def _mixed(self, root: str, makers: list[Produced]) -> FileHash | None:
+        """A directory of git that outputs lie in: one listing over both, and the .gitignore lines of these outputs,
+        which DVC has written before a stage reads the directory."""
+        found = _git_files(self._tree, root)
+        for path, data in self._ignoring(makers).items():
+            found[path[len(root) + 1 :]] = (md5_bytes(data), len(data))
+        size = 0
         for maker in makers:
             if maker.hash is None:
                 return None
             below = maker.root[len(root) + 1 :]
             size += maker.hash.size or 0
-            if not maker.hash.md5.endswith(".dir"):
-                found[below] = maker.hash.md5
+            if not maker.hash.is_directory:
+                found[below] = (maker.hash.md5, 0)
                 continue
             listing = self._listing(maker.hash.md5)
             if listing is None:
                 return None
-            found |= {f"{below}/{entry.relpath}": entry.md5 for entry in listing.entries}
-        listing = directories.Listing.of(found.items())
-        return FileHash(listing.name, size, len(listing.entries))
+            found = {path: item for path, item in found.items() if not path.startswith(f"{below}/")}
+            found |= {f"{below}/{entry.relpath}": (entry.md5, 0) for entry in listing.entries}
+        return _listed(found, size)
 
-    def _from_git(self, root: str) -> FileHash | None:
-        entry = self._tree.entry("" if root == "." else root)
-        if entry is None or entry.kind in ("link", "submodule"):
-            return None
-        if entry.kind == "file":
-            md5, size = self._tree.md5(root)
-            return FileHash(md5, size, None, entry.executable)
-        found, size = self._git_files(root)
-        listing = directories.Listing.of(found.items())
-        return FileHash(listing.name, size, len(listing.entries))
+    def _ignoring(self, makers: Iterable[Produced]) -> dict[str, bytes]:
+        def read(path: str) -> bytes | None:
+            try:
+                return self._tree.read(path)
+            except errors.NotFound:
+                return None
 
-    def _git_files(self, root: str) -> tuple[dict[str, str], int]:
-        """MD5 by path below `root` of the files that git holds there, and their size in bytes together."""
-        found: dict[str, str] = {}
-        total = 0
-        start = "" if root == "." else root
-        for path, entry in self._tree.walk(start):
-            if entry.kind == "file" and not directories.is_ignored(path):
-                md5, size = self._tree.md5(path)
-                found[path[len(start) + 1 if start else 0 :]] = md5
-                total += size
-        return found, total
+        mine = [maker for maker in makers if maker.cache and maker.hash and not maker.tracked]
+        mine.sort(key=lambda maker: self._order.get(maker.address, 0))
+        return gitignore.update([(maker.root, maker.hash.is_directory) for maker in mine if maker.hash], read)
 
     def _listing(self, md5: str) -> directories.Listing | None:
         if md5 not in self._listings:
@@ -184,10 +189,15 @@ class Sources:
 
     def _content(self, root: str) -> bytes:
         """A parameter file: from git, or from the store if a stage wrote it and it is not committed as written."""
-        made = self._produced.get(root)
+        made = self._above(root)
         if made is None or made.hash is None or self._in_git(made):
             return self._tree.read(root)
-        return self._objects.read(made.hash.md5)
+        if made.root == root:
+            return self._objects.read(made.hash.md5)
+        found = self._inside(root, made)
+        if found is None:
+            raise errors.NotFound(text("%(path)s does not exist", path=root))
+        return self._objects.read(found.md5)
 
     def _params(
         self, wanted: Iterable[ParamsDependency]
@@ -196,7 +206,7 @@ class Sources:
         late: list[str] = []
         absent: list[str] = []
         for item in wanted:
-            made = self._produced.get(item.root)
+            made = self._above(item.root)
             if made is not None and made.hash is None:
                 late.append(item.root)
                 continue
@@ -209,3 +219,30 @@ class Sources:
             values[item.root] = chosen
             absent += [f"{item.root}:{key}" for key in item.keys if key not in chosen]
         return values, tuple(late), tuple(absent)
+
+
+def _listed(files: Mapping[str, tuple[str, int]], more: int) -> FileHash:
+    """The hash of a directory of files, whose sizes and `more` bytes add up."""
+    listing = directories.Listing.of((path, md5) for path, (md5, _) in files.items())
+    return FileHash(listing.name, more + sum(size for _, size in files.values()), len(listing.entries))
+
+
+def git_hash(tree: Tree, root: str) -> FileHash | None:
+    """The hash of a file or directory that git holds; None if it holds none there, or something else."""
+    entry = tree.entry("" if root == "." else root)
+    if entry is None or entry.kind in ("link", "submodule"):
+        return None
+    if entry.kind == "file":
+        md5, size = tree.md5(root)
+        return FileHash(md5, size, None, entry.executable)
+    return _listed(_git_files(tree, root), 0)
+
+
+def _git_files(tree: Tree, root: str) -> dict[str, tuple[str, int]]:
+    """MD5 and size in bytes, by path below `root`, of the files that git holds there."""
+    found: dict[str, tuple[str, int]] = {}
+    start = "" if root == "." else root
+    for path, entry in tree.walk(start):
+        if entry.kind == "file" and not directories.is_ignored(path):
+            found[path[len(start) + 1 if start else 0 :]] = tree.md5(path)
+    return found
