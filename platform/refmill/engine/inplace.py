@@ -6,6 +6,7 @@ before their entry is in the lock, files are replaced whole, and DVC's own locks
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -204,7 +205,7 @@ class InPlace:
                 self._report.stage(stage.address, "stopped" if self._progress.stopping else "failed", work.seconds, why)
                 return None
             with self._locks.held():
-                return self._recorded(stage, work.inputs)
+                return self._recorded(stage, work.item.entry, work.inputs)
 
     def _prepared(self, stage: Stage) -> Path:
         """The directory in which a stage's commands run; its earlier outputs are gone, unless they persist."""
@@ -217,26 +218,29 @@ class InPlace:
                 remove_output(target)
         return folder
 
-    def _recorded(self, stage: Stage, inputs: Inputs) -> LockEntry:
+    def _recorded(self, stage: Stage, known: LockEntry, inputs: Inputs) -> LockEntry:
         """Outputs in the cache, the result in the run-cache; gives the lock's entry."""
         memory = self._place.memory
-        outs = {out.root: self._stored(stage, out) for out in stage.outs}
+        # As in DVC, an output that lives in git is in the cache only if the run-cache remembers its stage.
+        remembered = runcache.eligible(stage, known)
+        outs = {out.root: self._stored(stage, out, keep=out.cache or remembered) for out in stage.outs}
         entry = lockfile.entry(stage, inputs.deps, inputs.params, outs)
         if runcache.eligible(stage, entry):
             memory.runcache.save(runcache.key(entry), runcache.value(entry), entry)
         return entry
 
-    def _stored(self, stage: Stage, out: Output) -> FileHash:
-        """Commit an output to the cache, and link it from there where the configuration says so."""
+    def _stored(self, stage: Stage, out: Output, *, keep: bool) -> FileHash:
+        """Hash an output and, to `keep` it, commit it to the cache, from where it is linked if the configuration says
+        so. Raises NotFound if the stage did not make it."""
         path, objects, linked = self._place.root / out.root, self._place.memory.objects, self._place.hard_links
-        try:
-            found = store_output(
-                path, objects, is_cached=out.cache, move=out.cache and linked, hasher=self._place.hasher
-            )
-        except errors.NotFound as error:
+        hasher = self._place.hasher
+        if not os.path.lexists(path):
             raise errors.NotFound(
                 text("%(stage)s did not make its output %(path)s", stage=stage.address, path=out.root)
-            ) from error
+            )
+        if not keep:
+            return hash_directory(path, hasher=hasher).hash if path.is_dir() else hasher(path)
+        found = store_output(path, objects, is_cached=out.cache, move=out.cache and linked, hasher=hasher)
         if out.cache and linked:
             remove_output(path)
             restore_output(found.item(out.root), path, objects, link=True)

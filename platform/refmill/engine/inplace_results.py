@@ -34,7 +34,6 @@ class Results:
         self._plan = plan
         self._memory = replace(memory, tree=_Before(memory.tree))
         self._entries: dict[str, LockEntry] = {}
-        self._outputs = {out.root for item in plan.stages for out in item.stage.outs}
         self._changed = False
         self._next = 0.0
 
@@ -54,9 +53,7 @@ class Results:
         if due is None or (due and not now):
             return
         began = time.monotonic()
-        files = results.files(self._plan, self._entries, self._memory)
-        wanted = {path: data for path, data in files.items()
-                  if path.endswith(".gitignore") and path not in self._outputs}  # fmt: skip
+        wanted = results.ignoring(self._plan, self._entries, self._memory)
         wanted |= locks.merged(self._memory.tree, self._plan.pipeline, self._entries)
         for path, data in wanted.items():
             target = self._root / path

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from refmill import errors
 from refmill.formats import directories, gitignore
-from refmill.model.pipelines import LockEntry
+from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import Plan
 from refmill.plans.decide import Memory
 
@@ -22,26 +22,39 @@ def files(plan: Plan, entries: Mapping[str, LockEntry], memory: Memory) -> dict[
     Raises LimitExceeded for an output that is too large for git, NotFound if an object is missing.
     """
     found: dict[str, bytes] = {}
-    ignored: list[tuple[str, bool]] = []
-    for item in plan.stages:
-        entry = entries.get(item.stage.address)
-        if entry is None or entry == plan.pipeline.lock.get(item.stage.address):
-            continue
-        hashes: dict[str, str] = {out["path"]: out["md5"] for out in entry.get("outs", ()) if "md5" in out}
-        for out in item.stage.outs:
-            md5 = hashes.get(out.path, "")
-            if out.cache:
-                ignored.append((out.root, md5.endswith(".dir")))
-            elif md5:
-                found.update(_content(out.root, md5, memory))
+    for stage, hashes in _made(plan, entries):
+        for out in stage.outs:
+            if not out.cache and out.path in hashes:
+                found.update(_content(out.root, hashes[out.path], memory))
+    return found | ignoring(plan, entries, memory, found)
+
+
+def ignoring(
+    plan: Plan, entries: Mapping[str, LockEntry], memory: Memory, written: Mapping[str, bytes] | None = None
+) -> dict[str, bytes]:
+    """The .gitignore files that change, by path from the project's root. `written` are files that the stages wrote."""
 
     def read(path: str) -> bytes | None:
         try:
-            return found.get(path) or memory.tree.read(path)
+            return (written or {}).get(path) or memory.tree.read(path)
         except errors.NotFound:
             return None
 
-    return found | gitignore.update(ignored, read)
+    outs = [
+        (out.root, hashes.get(out.path, "").endswith(".dir"))
+        for stage, hashes in _made(plan, entries)
+        for out in stage.outs
+        if out.cache
+    ]
+    return gitignore.update(outs, read)
+
+
+def _made(plan: Plan, entries: Mapping[str, LockEntry]) -> Iterator[tuple[Stage, dict[str, str]]]:
+    """The stages whose entries are new, with the MD5 of their outputs by path."""
+    for item in plan.stages:
+        entry = entries.get(item.stage.address)
+        if entry is not None and entry != plan.pipeline.lock.get(item.stage.address):
+            yield item.stage, {out["path"]: out["md5"] for out in entry.get("outs", ()) if "md5" in out}
 
 
 def _content(root: str, md5: str, memory: Memory) -> Iterator[tuple[str, bytes]]:

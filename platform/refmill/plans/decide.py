@@ -15,7 +15,7 @@ from refmill.formats import directories, lockfile, runcache
 from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import MissingObject, Reason, StagePlan
 from refmill.plans.changes import differences
-from refmill.plans.inputs import Inputs
+from refmill.plans.inputs import Inputs, git_hash
 from refmill.ports.objects import Objects, RunCache
 from refmill.ports.trees import Tree
 from refmill.texts import text
@@ -79,10 +79,10 @@ def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: boo
     lost: list[str] = []
     for out in stage.outs:
         md5 = recorded.get(out.path, {}).get("md5")
-        committed = memory.tree.entry(out.root) if in_git and not out.cache else None
-        if md5 is None or (committed is not None and committed.kind == "file" and memory.tree.md5(out.root)[0] != md5):
+        committed = git_hash(memory.tree, out.root) if in_git and not out.cache else None
+        if md5 is None or (committed is not None and committed.md5 != md5):
             lost.append(out.path)
-        elif committed is None or committed.kind != "file":
+        elif committed is None:
             wanted[out.path] = md5
     gone = absent_objects(wanted.values(), memory.objects)
     return lost + [path for path, md5 in wanted.items() if md5 in gone]
