@@ -7,6 +7,7 @@ before their entry is in the lock, files are replaced whole, and DVC's own locks
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -30,6 +31,9 @@ from refmill.plans.decide import Memory, decide
 from refmill.plans.inputs import Inputs, Sources
 from refmill.plans.outputs import remove_output, restore_output, store_output
 from refmill.texts import Text, text
+
+LIGHT = 1 << 20
+"""Bytes that are hashed in less time than it takes to hand them to somebody else."""
 
 
 class Report(Protocol):
@@ -139,12 +143,11 @@ class InPlace:
             self._progress.set(address, "failed")
             return []
         if item.verdict == "cached":
-            changed = self._changed(item.stage, item.entry)
-            if not changed:
+            if self._is_light(item.stage) and not self._changed(item.stage, item.entry):
                 self._report.stage(address, "cached", None, why)
                 return self._done(address, item.entry)
             self._progress.set(address, "running")
-            running[pool.submit(self._restored, work, changed)] = work
+            running[pool.submit(self._restored, work)] = work
             return []
         self._progress.set(address, "running")
         self._executed = True
@@ -251,11 +254,20 @@ class InPlace:
         recorded = {out["path"]: out["md5"] for out in entry.get("outs", ())}
         return [out for out in stage.outs if self._hash(self._place.root / out.root) != recorded[out.path]]
 
-    def _restored(self, work: _Work, outs: list[Output]) -> LockEntry:
-        """Make `outs` on disk what the entry says."""
+    def _is_light(self, stage: Stage) -> bool:
+        """Whether its outputs can be looked at in passing; the others would keep those waiting that can start."""
+        try:
+            sizes = [os.lstat(self._place.root / out.root) for out in stage.outs]
+        except OSError:
+            return False
+        return all(stat.S_ISREG(status.st_mode) and status.st_size <= LIGHT for status in sizes)
+
+    def _restored(self, work: _Work) -> LockEntry:
+        """Make the outputs on disk what the entry says."""
         recorded = {out["path"]: out for out in work.item.entry.get("outs", ())}
+        changed = self._changed(work.item.stage, work.item.entry)
         with self._locks.held():
-            for out in outs:
+            for out in changed:
                 target = self._place.root / out.root
                 remove_output(target)
                 link = out.cache and self._place.hard_links

@@ -6,6 +6,7 @@ The rule to keep: a stage starts only when every stage above it ended well; afte
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
@@ -32,6 +33,7 @@ class Progress:
                 self._below[other].append(address)
         self._order = {item.stage.address: index for index, item in enumerate(plan.stages)}
         self._status: dict[str, StageStatus] = {address: done.get(address, "pending") for address in self._order}
+        self._counts = Counter(self._status.values())
         self._on_error = on_error
         self.stopping = False
 
@@ -43,6 +45,8 @@ class Progress:
 
     def set(self, address: str, status: StageStatus) -> None:
         """Note a stage's state."""
+        self._counts[self._status[address]] -= 1
+        self._counts[status] += 1
         self._status[address] = status
 
     def ready(self) -> list[str]:
@@ -86,7 +90,7 @@ class Progress:
     @property
     def over(self) -> bool:
         """Whether every stage has ended."""
-        return all(status in OVER for status in self._status.values())
+        return self._all(OVER)
 
     @property
     def outcome(self) -> Outcome:
@@ -104,7 +108,7 @@ class Progress:
         return all(self._status[above] in WELL for above in self._upstream[address])
 
     def _any(self, statuses: frozenset[StageStatus]) -> bool:
-        return any(status in statuses for status in self._status.values())
+        return any(self._counts[status] for status in statuses)
 
     def _all(self, statuses: frozenset[StageStatus]) -> bool:
-        return all(status in statuses for status in self._status.values())
+        return sum(self._counts[status] for status in statuses) == len(self._status)
