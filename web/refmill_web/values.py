@@ -73,12 +73,16 @@ def leaves(value: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, 
 
 
 def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str, str], Any]:
-    """(file, name) → value of all that `metrics:` names: finished stages' outputs, else the file in the commit."""
+    """(file, name) → value of all that `metrics:` names: finished stages' outputs, and the commit's files that no
+    stage writes. What a stage of this run has not made (yet) is left out: the commit has that of an earlier run."""
     outs = outputs(plan, course)
     objects = services().objects(run.repository_id)
     tree = services().repositories.tree(run.repository_id, run.commit, project=run.project)
     found: dict[tuple[str, str], Any] = {}
+    written = {out.root for item in plan.stages for out in item.stage.outs}
     for path in plan.pipeline.metrics:
+        if path in written and path not in outs:
+            continue
         data = _content(path, outs, objects, tree)
         if data is None:
             continue

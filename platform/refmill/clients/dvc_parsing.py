@@ -22,7 +22,7 @@ from refmill.formats import dvcfile, lockfile, yamlfile
 from refmill.model.pipelines import DataFile, LockEntry, Pipeline, Stage
 from refmill.ports.resolver import Checked
 from refmill.ports.trees import Tree
-from refmill.problems import Place
+from refmill.problems import Place, Problem
 from refmill.specs import Documents
 from refmill.texts import text
 
@@ -69,7 +69,14 @@ def check(
     pipeline = _pipeline(reading)
     stages = [node for node in reading.nodes.values() if isinstance(node, Stage)]
     documents = spec_file.read(findings, stages, declared=reading.declared, containers=containers)
-    return Checked(pipeline, documents or Documents(), findings.problems())
+    return Checked(pipeline, documents or Documents(), _telling(findings.problems()))
+
+
+def _telling(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """Without warnings of missing files where something could not be understood: that may be what makes them, and to
+    commit them, as the remedy says, would then be wrong."""
+    unclear = any(not problem.warning for problem in problems)
+    return tuple(problem for problem in problems if not (unclear and problem.kind == "missing-dependency"))
 
 
 def _definitions(reading: _Reading, ignored: Callable[[str], bool]) -> Iterator[str]:

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
+from refmill.model.pipelines import Pipeline
 from refmill.model.plans import Plan, StagePlan
+from refmill.model.pushes import RefUpdate
 from refmill.model.runs import Run
 from refmill.problems import Problem
-from refmill.texts import Text, Translate, text
+from refmill.texts import Translate, text
 
+DEFAULT_REMOTE = re.compile(rb"^[ \t]*remote[ \t]*=[ \t]*\S", re.MULTILINE)
+"""In `.dvc/config`; the section [core] alone has such a key."""
 STAGE_LINES = 8
 """Stages that an answer names before it only counts them."""
 
 
-def problem_lines(problems: Sequence[Problem], say: Translate) -> list[str]:
-    """Every problem with place, message, offending text and remedy, errors first."""
-    refused = sum(not problem.warning for problem in problems)
+def problem_lines(problems: Sequence[Problem], say: Translate, *, refused: bool = True) -> list[str]:
+    """Every problem with place, message, offending text and remedy, errors first; not `refused`: they are taken in."""
+    count = sum(not problem.warning for problem in problems)
     lines: list[str] = []
-    if refused:
-        lines.append(text("refmill: push refused, problems in its files: %(count)s", count=refused).to(say))
+    if count:
+        head = (
+            text("refmill: push refused, problems in its files: %(count)s", count=count)
+            if refused
+            else text(
+                "refmill: taken in as asked, but nothing of it can run; problems in its files: %(count)s", count=count
+            )
+        )
+        lines.append(head.to(say))
     for problem in sorted(problems, key=lambda item: (item.warning, item.place)):
         lead = text("warning: ").to(say) if problem.warning else ""
         lines.append(f"  {problem.place}: {lead}{problem.message.to(say)}")
         if problem.excerpt:
             lines.append(f"      {problem.excerpt.strip()}")
         lines.append(f"      {text('fix: ').to(say)}{problem.remedy.to(say)}")
-    if refused:
+    if count and refused:
         lines.append(
             text("To push all the same, running nothing that is broken: git push -o refmill.validate=warn").to(say)
         )
@@ -48,23 +60,38 @@ def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
     ]
     lines.append("  " + " · ".join(sentence.to(say) for count, sentence in counts if count))
     moving = [stage for stage in plan.stages if stage.verdict in ("run", "blocked")]
-    lines += [f"  {stage.stage.address}: {_why(stage).to(say)}" for stage in moving[:STAGE_LINES]]
+    lines += [f"  {stage.stage.address}: {_why(stage, say)}" for stage in moving[:STAGE_LINES]]
     if len(moving) > STAGE_LINES:
         lines.append("  " + text("… and %(count)s more", count=len(moving) - STAGE_LINES).to(say))
     return [*lines, *(warning.to(say) for warning in plan.warnings)]
 
 
-def blocked_lines(plan: Plan, remote: str, say: Translate) -> list[str]:
-    """How to bring data that only lives in the pusher's own remote."""
+def blocked_lines(plan: Plan, remote: str, config: bytes, say: Translate) -> list[str]:
+    """How to bring data that lack into the data remote at the address `remote`; `config` is the project's
+    `.dvc/config`: it may name that remote already, or one of its own that has the data."""
     missing = {item.md5: item for stage in plan.stages for item in stage.missing}
     if not missing:
         return []
-    size = sum(item.size or 0 for item in missing.values())
-    return [
-        text("missing data: %(count)s objects, %(size)s. The run starts when they are here; bring them with", count=len(missing), size=size_words(size)).to(say),  # noqa: E501 - one sentence for the catalogue
-        f"  dvc remote add --force refmill {remote}",
-        "  dvc fetch && dvc push -r refmill",
-    ]  # fmt: skip
+    size = size_words(sum(item.size or 0 for item in missing.values()))
+    told = text("missing data: %(count)s objects, %(size)s. The run starts when they are here; bring them with", count=len(missing), size=size)  # fmt: skip  # noqa: E501 - one sentence for the catalogue
+    if remote.encode() in config:
+        return [told.to(say), "  dvc push"]
+    if DEFAULT_REMOTE.search(config):
+        return [told.to(say), f"  dvc remote add --force refmill {remote}", "  dvc fetch && dvc push -r refmill"]
+    return [told.to(say), f"  dvc remote add --force --default refmill {remote}", "  dvc push"]
+
+
+def idle_lines(update: RefUpdate, pipeline: Pipeline, address: str, say: Translate) -> list[str]:
+    """Why a branch started nothing, and where it can be looked at."""
+    if update.branch is None:
+        return []
+    if pipeline.stages:
+        why = text("nothing started: `on:` in refmill.yaml leaves this push out")
+    elif pipeline.data:
+        why = text("no stages, so nothing to run; data tracked by DVC: %(count)s files", count=len(pipeline.data))
+    else:
+        why = text("no dvc.yaml with stages, so nothing to run")
+    return [f"{why.to(say)}: {address}"]
 
 
 def invalid_lines(problems: Iterable[Problem], say: Translate) -> list[str]:
@@ -86,5 +113,11 @@ def size_words(size: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def _why(stage: StagePlan) -> Text:
-    return stage.reasons[0].message if stage.reasons else text("it has not run before")
+def _why(stage: StagePlan, say: Translate) -> str:
+    """The first reason, and how many more there are."""
+    if not stage.reasons:
+        return text("it has not run before").to(say)
+    first, more = stage.reasons[0].message, len(stage.reasons) - 1
+    if not more:
+        return first.to(say)
+    return text("%(reason)s (and %(count)s more)", reason=first, count=more).to(say)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refmill import errors, specs
-from refmill.flows.answers import blocked_lines, invalid_lines, plan_lines
+from refmill.flows.answers import blocked_lines, idle_lines, invalid_lines, plan_lines
 from refmill.model.people import Repository, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
@@ -27,6 +27,7 @@ from refmill.ports.objects import Objects, RunCache
 from refmill.ports.records import Catalogue, Inbox, Runs, RunStates, Waiting
 from refmill.ports.repositories import Commit, Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
+from refmill.ports.trees import Tree
 from refmill.ports.waking import Bell
 from refmill.texts import Text, Translate, text
 
@@ -34,6 +35,7 @@ LOG = logging.getLogger(__name__)
 SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip refmill]")
 VOID_AFTER = 3600.0
 """Seconds after which an announced ref that never moved is given up: no push takes longer between hook and ref."""
+CONFIG_LIMIT = 1 << 20
 RESULT_TRAILER = "Refmill-Run: "
 EVERYWHERE = User(0, "", admin=True)
 STAGE_BEFORE: Mapping[str, StageStatus] = {
@@ -120,14 +122,16 @@ class Planner:
         repository = self._catalogue.get(event.repository_id)
         checked = self._check(repository, commit.sha)
         if checked.pipeline is None or checked.errors:
-            return None, invalid_lines(checked.problems, say)
+            told = "refmill.validate=warn" in event.options  # before the push was taken in
+            return None, [] if told else invalid_lines(checked.problems, say)
         if not checked.pipeline.stages or not self._wanted(event, checked):
-            return None, []
+            return None, idle_lines(event.update, checked.pipeline, self._address(repository), say)
         run, plan = self.begin(Wish(repository, commit, update.ref, event.pusher, {}), checked)
         base = self._address(repository)
         lines = plan_lines(run, plan, f"{base}/runs/{run.number}", say)
-        lines += blocked_lines(plan, f"{base}.dvc", say)
-        if self._repositories.tree(repository.id, commit.sha).entry(".dvc/config") is None:
+        config = _dvc_config(self._repositories.tree(repository.id, commit.sha))
+        lines += blocked_lines(plan, f"{base}.dvc", config or b"", say)
+        if config is None:
             lines.append(text("this repository has no .dvc folder: `dvc init` lets people pull its results").to(say))
         return run.id, lines
 
@@ -253,6 +257,14 @@ def sweep(catalogue: Catalogue, refs: Refs, inbox: Inbox) -> int:
             LOG.warning("%s: %d branch tips that no push told of", repository.full_name, len(updates))
             found += len(updates)
     return found
+
+
+def _dvc_config(tree: Tree) -> bytes | None:
+    """`.dvc/config` of a commit; None if it has none."""
+    try:
+        return tree.read(".dvc/config", CONFIG_LIMIT)
+    except (errors.NotFound, errors.LimitExceeded):
+        return None
 
 
 def _silenced(commit: Commit, event: Event) -> list[Text] | None:

@@ -70,7 +70,7 @@ class Reception:
         problems = [problem for update in push.updates for problem in self._problems(push, update)]
         if problems:
             warn_only = "refmill.validate=warn" in push.options
-            lines = problem_lines(problems, say)
+            lines = problem_lines(problems, say, refused=not warn_only)
             if not warn_only and any(not problem.warning for problem in problems):
                 return Reply(False, tuple(lines))
         events = self._inbox.announce(push.repository_id, push.user, push.updates, push.options)

@@ -65,9 +65,10 @@ def _params(stage: Stage, inputs: Inputs, locked: LockEntry) -> Iterator[Reason]
         if item.root in inputs.unknown:
             continue
         old, new = recorded.get(item.path), inputs.params.get(item.root, {})
-        if old is None:
+        if old is None and not new:
             yield Reason("parameter", text("%(file)s is a new parameter file", file=item.path), item.root)
             continue
+        old = old or {}
         for key in item.keys or dict.fromkeys([*new, *old]):
             for leaf, was, now in _leaves(key, old.get(key, _NOTHING), new.get(key, _NOTHING)):
                 before, after = _shown(was), _shown(now)

@@ -41,7 +41,8 @@ def decide(
     """
     reasons = [Reason("forced", text("it was asked for"))] if force else differences(stage, inputs, locked)
     if locked is None and earlier is not None and not force:
-        reasons = differences(stage, inputs, earlier) or reasons
+        unrecorded = Reason("new", text("dvc.lock has no result of it"))
+        reasons = differences(stage, inputs, earlier) or [unrecorded]
     known = lockfile.entry(stage, inputs.deps, inputs.params, {})
     if inputs.absent:
         return StagePlan(stage, "blocked", (*map(_absent, inputs.absent), *reasons), known, upstream)
@@ -55,7 +56,9 @@ def decide(
             reasons = [_lost(path) for path in lost]
         if found := _remembered(stage, known, memory):
             note = Reason("run-cache", text("an earlier run with the same inputs gave this result"))
-            return StagePlan(stage, "cached", (note, *reasons), found, upstream)
+            return StagePlan(
+                stage, "cached", (note, *(item for item in reasons if item.kind != "new")), found, upstream
+            )
     if missing := _missing(inputs, memory):
         return StagePlan(stage, "blocked", (_missing_data(missing), *reasons), known, upstream, missing)
     return StagePlan(stage, "run", tuple(reasons), known, upstream)

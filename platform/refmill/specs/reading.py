@@ -109,6 +109,10 @@ _EXAMPLE = text(
 )
 
 
+_RESOURCE_WORDS = frozenset({"cpu", "cpus", "cores", "mem", "memory", "ram", "gpu", "gpus"})
+_RESOURCES = text("What a stage may use stands below `resources`: resources: {cpu: 2, memory: 4Gi, gpu: 1}.")
+
+
 def _fault(number: int, model: type[BaseModel], detail: ErrorDetails) -> Fault:
     path = tuple(part for part in detail["loc"] if part != "[key]")
     name = str(path[-1]) if path else ""
@@ -119,7 +123,7 @@ def _fault(number: int, model: type[BaseModel], detail: ErrorDetails) -> Fault:
             number,
             path,
             text("There is no key “%(key)s” here", key=name),
-            nearest(name, _keys(model, path[:-1])),
+            _RESOURCES if name.lower() in _RESOURCE_WORDS else nearest(name, _keys(model, path[:-1])),
             key=True,
         )
     if kind == "missing":

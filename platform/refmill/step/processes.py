@@ -56,6 +56,15 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def name(pid: int) -> str:
+    """What a process is called, with its number; the number alone where that is all one can know."""
+    try:
+        with open("/proc/%d/comm" % pid) as file:
+            return "%s (%d)" % (file.read().strip(), pid)
+    except OSError:
+        return str(pid)
+
+
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     try:

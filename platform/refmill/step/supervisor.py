@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import IO, Any
+from typing import IO, Any, List
 
 if __name__ == "__main__":  # started by path: the folder above the package is not on the path yet
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
@@ -36,6 +36,7 @@ LOG_LIMIT = 64 << 20  # bytes
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TICK = 0.2  # seconds between two looks at memory, the clock and the stop file
 TICK_NEAR = 0.05  # the same when memory is near its limit: a gigabyte is written in a third of a second
+FOLLOW = 0.25  # seconds in which the processes of a sandbox end behind their command
 STUBBORN = 10.0  # seconds to wait for processes that SIGKILL does not end (blocked in the kernel)
 CHUNK = 64 << 10  # bytes; what a pipe holds
 
@@ -197,10 +198,10 @@ class Supervisor:
     def _end_leftovers(self) -> None:
         """What the commands left running in the background goes with them."""
         self._reap()
-        left = processes.descendants(os.getpid())
+        left = self._left()
         if left:
             if not self.reason:
-                self.log.note("ending %d processes that were left running" % len(left))
+                self.log.note("ending what was left running: %s" % ", ".join(map(processes.name, left)))
                 self._kill(signal.SIGTERM)
             kill_at = self.kill_at or time.monotonic() + self.spec.get("grace", GRACE)
             give_up = max(kill_at, time.monotonic()) + STUBBORN
@@ -215,6 +216,16 @@ class Supervisor:
                 pass
             if pipe in self.streams:
                 self._close(pipe)
+
+    def _left(self) -> List[int]:
+        """The processes that are still there; those of the sandbox follow their command within a moment."""
+        until = time.monotonic() + FOLLOW
+        left = processes.descendants(os.getpid())
+        while left and not self.reason and time.monotonic() < until:
+            self.tick_at = time.monotonic() + 0.005
+            self._turn()
+            left = processes.descendants(os.getpid())
+        return left
 
 
 def _drain(descriptor: int) -> None:

@@ -51,7 +51,7 @@ def demo(*, data: Path, port: int | None, ends: bool) -> None:
         stage = story.Stage(
             platform.address, USER, token, chosen.path("demo"), lambda sentence: _tell(started, sentence)
         )
-        _tell(started, text("the stages' environment (the first time, scikit-learn is downloaded)"))
+        _tell(started, text("the stages' environment: the first time, scikit-learn is downloaded"))
         python = _environment(chosen)
         story.push_dataset(stage, python)
         answer = story.push_pipeline(stage)
@@ -60,7 +60,7 @@ def demo(*, data: Path, port: int | None, ends: bool) -> None:
                 click.echo(f"         {line.rstrip()}")
         run = _follow(records, started)
         _result(chosen, run)
-        _further(platform.address, run, password, chosen.data)
+        _further(platform.address, run, password, chosen.data, ends=ends)
         if run.status not in ("succeeded", "nothing"):
             sys.exit(1)
         if not ends:
@@ -163,20 +163,28 @@ def _result(chosen: Settings, run: Run) -> None:
         click.echo(f"  {model:<14}" + "".join(f"{row.get(column, ''):>12}" for column in columns))
 
 
-def _further(address: str, run: Run, password: str, data: Path) -> None:
+def _further(address: str, run: Run, password: str, data: Path, *, ends: bool) -> None:
     """Where to look, and what to type next."""
-    place = data / "demo" / story.PIPELINE
+    place, program = data / "demo" / story.PIPELINE, Path(sys.executable).with_name("refmill")
     click.echo()
     tell(text("The run's page:  %(url)s", url=f"{address}/{run.repository}/runs/{run.number}"))
     tell(text("Sign in as %(user)s with the password %(password)s", user=USER, password=password))
-    tell(text("Look further:"))
-    for line in (
-        f"refmill show {run.repository}#{run.number} --data {data}",
-        f"refmill logs {run.repository}#{run.number} --data {data}",
+    if ends:
+        tell(text("The platform ends now. Start it again, on the same data, with"))
+        click.echo(f"  {program} up --data {data} --port {address.rpartition(':')[2]}")
+        tell(text("and then look further:"))
+    else:
+        tell(text("Look further, in another terminal:"))
+    lines = [
+        f"export PATH={program.parent}:$PATH REFMILL_DATA={data.absolute()}",
+        f"refmill show {run.repository}#{run.number}",
+        f"refmill logs {run.repository}#{run.number}",
         f"refmill login {address} --user {USER}",
-        f"git clone {address}/{run.repository}.git && cd {story.PIPELINE} && dvc exp list origin && dvc pull",
-        f"cd {place} && refmill plan",
-    ):
+        f"git clone {address}/{run.repository}.git /tmp/{story.PIPELINE} && cd /tmp/{story.PIPELINE}",
+    ]
+    if run.experiment:
+        lines.append(f"dvc exp pull origin {run.experiment} && dvc exp apply {run.experiment} && dvc pull")
+    for line in (*lines, f"cd {place.absolute()} && refmill plan"):
         click.echo(f"  {line}")
     click.echo()
 

@@ -116,13 +116,11 @@ def init(*, kind: str, path: Path, url: str | None) -> None:
         base = url.rstrip("/").removesuffix(".git")
         _run(path, "git", "remote", "add", "origin", f"{base}.git")
         _run(path, dvc, "remote", "add", "--quiet", "--default", "refmill", f"{base}.dvc")
-    tell(
-        text(
-            "a %(kind)s is in %(path)s; next: git add --all && git commit -m start && git push -u origin main",
-            kind=kind,
-            path=str(path),
-        )
-    )
+    tell(text("a new %(kind)s lies in %(path)s; next:", kind=kind, path=str(path.absolute())))
+    click.echo("  git add --all && git commit --message start")
+    if not url:
+        click.echo("  git remote add origin http://HOST:8700/NAME/REPOSITORY.git")
+    click.echo("  git push --set-upstream origin main")
 
 
 def _run(path: Path, *command: str) -> None:

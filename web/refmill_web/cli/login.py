@@ -38,18 +38,41 @@ ANSWER_SECONDS = 30
 def login(*, url: str, user: str | None, password_stdin: bool) -> None:
     """Ask the server for a token and store it."""
     address = _address(url)
-    name = user or click.prompt(say(text("User name")))
-    secret = (
-        sys.stdin.readline().rstrip("\n")
-        if password_stdin
-        else click.prompt(say(text("Password or token")), hide_input=True)
-    )
-    name, token = _token(address, name, secret)
+    name, token = _signed_in(address, user, password_stdin=password_stdin)
     _store_for_git(address, name, token)
     _store_for_dvc(Path.home() / ".netrc", urlsplit(address).hostname or "", name, token)
     tell(text("signed in to %(address)s as %(user)s: git and DVC know the token now", address=address, user=name))
     if remote := _data_remote(address):
-        tell(text("the DVC remote of this repository is %(url)s", url=remote))
+        tell(text("the DVC remote of this working copy is %(url)s", url=remote))
+    elif Path(".dvc").is_dir():
+        tell(text("no git remote here leads to that server yet; to set up DVC's remote, add it and sign in again:"))
+        click.echo(f"  git remote add refmill {address}/OWNER/NAME.git")
+
+
+def _signed_in(address: str, user: str | None, *, password_stdin: bool) -> tuple[str, str]:
+    """A user's name and token: those that git knows already, if they are still good, else of whom we ask."""
+    if user is None and not password_stdin and (known := _known(address)):
+        try:
+            return _token(address, *known)
+        except errors.Unauthorized:
+            pass  # revoked or expired meanwhile
+    name = user or click.prompt(say(text("User name")))
+    if password_stdin:
+        return _token(address, name, sys.stdin.readline().rstrip("\n"))
+    return _token(address, name, click.prompt(say(text("Password or token")), hide_input=True))
+
+
+def _known(address: str) -> tuple[str, str] | None:
+    """What git's credential helper has for the server; it is not to ask anybody."""
+    parts = urlsplit(address)
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true"}
+    done = subprocess.run(
+        ["git", "credential", "fill"], input=f"protocol={parts.scheme}\nhost={parts.netloc}\n\n", text=True,
+        capture_output=True, check=False, env=os.environ | quiet,
+    )  # fmt: skip
+    found = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    name, token = found.get("username", ""), found.get("password", "")
+    return (name, token) if done.returncode == 0 and name and token.startswith("rfm_") else None
 
 
 def _address(url: str) -> str:
