@@ -14,13 +14,13 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
+
+from refmill.clients.sockets import address
 
 _LONGEST_TOPIC = 200  # bytes
 _REMEMBERED = 4096  # topics
 _RECENT_SECONDS = 2.0
-_LONGEST_ADDRESS = 100  # bytes; Linux takes 107, macOS 103
 
 
 class NullBell:
@@ -105,8 +105,8 @@ class SocketBell(LocalBell):
         self._receiver: socket.socket | None = None
         if listen:
             self._receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            with _address(directory, self._name) as address:
-                self._receiver.bind(address)
+            with address(directory, self._name) as place:
+                self._receiver.bind(place)
             (directory / self._name).chmod(0o600)
             threading.Thread(target=self._receive, args=(self._receiver,), name="bell", daemon=True).start()
 
@@ -134,8 +134,8 @@ class SocketBell(LocalBell):
 
     def _send(self, message: bytes, name: str) -> None:
         try:
-            with _address(self._directory, name) as address:
-                self._sender.sendto(message, address)
+            with address(self._directory, name) as place:
+                self._sender.sendto(message, place)
         except ConnectionRefusedError:
             # Nobody has bound it: its process is dead, and no other will ever take that name.
             with contextlib.suppress(OSError):
@@ -153,17 +153,3 @@ class SocketBell(LocalBell):
                 return
             if 0 < len(message) <= _LONGEST_TOPIC:
                 LocalBell.ring(self, message.decode("utf-8", "replace"))
-
-
-@contextlib.contextmanager
-def _address(directory: Path, name: str) -> Iterator[str]:
-    """A socket's address. A path that is too long for one is reached through a descriptor of its directory."""
-    path = str(directory / name)
-    if len(os.fsencode(path)) <= _LONGEST_ADDRESS or not os.path.isdir("/proc/self/fd"):
-        yield path
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{name}"
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ from pathlib import Path
 from refmill import errors
 from refmill.clients import codec
 from refmill.clients.resolver import frames
+from refmill.clients.sockets import address
 from refmill.ports.resolver import Checked, Source
 from refmill.problems import Place, Problem
 from refmill.texts import Text, text
@@ -50,7 +51,8 @@ class SocketResolver:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 connection.settimeout(max(until - time.monotonic(), 0.1))
-                connection.connect(str(self._path))
+                with address(self._path.parent, self._path.name) as place:
+                    connection.connect(place)
             except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
                 connection.close()
                 if time.monotonic() >= until:

@@ -21,6 +21,7 @@ from typing import Any
 
 from refmill.clients.resolver import frames
 from refmill.clients.resolver.children import OUT_OF_MEMORY, Limits, Task, rehearse, work
+from refmill.clients.sockets import address
 from refmill.ports.resolver import Source
 from refmill.ports.trees import Tree
 
@@ -78,7 +79,8 @@ class Server:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         beside.unlink(missing_ok=True)
-        listener.bind(str(beside))
+        with address(beside.parent, beside.name) as place:
+            listener.bind(place)
         beside.chmod(0o600)
         listener.listen(128)
         listener.setblocking(False)

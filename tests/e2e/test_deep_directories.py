@@ -1,0 +1,32 @@
+"""A data directory whose path is longer than a unix socket's address may be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from platforms import Platform, new_copy
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Platform]:
+    folder = tmp_path.joinpath(*["a-folder-with-quite-a-long-name-and-the-word-数据-in-it"] * 4)
+    folder.mkdir(parents=True)
+    assert len(str(folder / "data" / "run" / "resolver.sock").encode()) > 250
+    running = Platform(folder / "data").start()
+    yield running
+    running.stop()
+
+
+def test_a_push_runs_in_a_very_deep_data_directory(deep: Platform, tmp_path: Path) -> None:
+    deep.user("alice", "--admin")
+    copy = new_copy(tmp_path / "copy", {
+        "dvc.yaml": "stages:\n  a: {cmd: cp in.txt a.txt, deps: [in.txt], outs: [a.txt]}\n", "in.txt": "1\n",
+    })  # fmt: skip
+    pushed = copy.git("push", deep.url("alice/deep", "alice"), "main").stderr
+    assert "/alice/deep/runs/1" in pushed, "the bell rings, and the resolver answers, within git's patience"
+    assert deep.ended("alice/deep")["status"] == "succeeded", deep.log()[-3000:]
+    copy.write({"dvc.yaml": "stages:\n  a: {cmd: cp in.txt a.txt, depz: [in.txt]}\n"}).commit()
+    refused = copy.git("push", deep.url("alice/deep", "alice"), "main", check=False)
+    assert refused.returncode != 0
+    assert "depz" in refused.stderr
