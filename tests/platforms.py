@@ -161,3 +161,21 @@ def new_copy(path: Path, files: dict[str, str], *, dvc: bool = True) -> Copy:
     copy.write(files)
     copy.commit("start")
     return copy
+
+
+def alive(platform: Platform, run: str) -> list[int]:
+    """The processes that work in the folder of the run with that id, also after it is gone."""
+    folder = f"{platform.data.resolve() / 'work' / run}/"
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(folder):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def run_of(platform: Platform, repository: str, number: int) -> dict[str, Any]:
+    """A run as it stands."""
+    return next(run for run in platform.runs(repository) if run["number"] == number)

@@ -10,7 +10,8 @@ from refmill import specs
 from refmill.engine import attempts, machine
 from refmill.engine.courses import Defaults
 from refmill.engine.environments import Environments
-from refmill.engine.local import LocalEngine, Parts
+from refmill.engine.local import LocalEngine
+from refmill.engine.parts import Parts
 from refmill.engine.sandbox import Sandbox
 from refmill.flows.planning import Storage
 from refmill.model.runs import Run

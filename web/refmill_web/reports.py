@@ -9,7 +9,7 @@ from typing import Any, Literal
 from refmill import errors
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import DataPlan, Plan, Reason, StagePlan, Verdict
-from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, StageRun, StageStatus
+from refmill.model.runs import CONSENT, RUN_ENDED, STAGE_ENDED, Run, StageRun, StageStatus
 from refmill.texts import Text, text
 from refmill_web.display import duration, now, size
 from refmill_web.i18n import say
@@ -71,6 +71,8 @@ class StageReport:
         """What the reasons answer."""
         if self.node.status == "cached":
             return text("Why it is cached:")
+        if self.course is not None and self.course.asks:
+            return text("Why it will run:")
         if self.node.status == "blocked":
             return text("Why it is blocked:")
         if self.node.status in {"pending", "queued"}:
@@ -174,6 +176,8 @@ def _note(item: StagePlan, course: StageRun, typical: float | None, waits_for: i
         return say(text("%(duration)s · %(size)s out", duration=took, size=size(written))) if written else took
     if status == "failed" and course.explanation is not None:
         return say(course.explanation)
+    if course.asks:
+        return say(CONSENT)
     if status == "blocked" and item.missing:
         return say(text("%(count)s objects missing", count=len(item.missing)))
     if status in {"pending", "queued"}:

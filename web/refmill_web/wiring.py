@@ -171,10 +171,13 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
         timeout=parts.settings.stage_timeout or None,
         requirements="requirements.txt" if tree.entry("requirements.txt") else "",
     )  # fmt: skip
-    ended = {stage.address: stage for stage in parts.records.runs.stages(run.id) if stage.status in STAGE_ENDED}
+    stages = parts.records.runs.stages(run.id)
+    ended = {stage.address: stage for stage in stages if stage.status in STAGE_ENDED}
     return RunOrder(
         run, plan, specs.all_settings(checked.documents, plan.pipeline, default), repository.owner, ended,
         checked.documents.pipeline.on_error, trusted=parts.settings.trust_all_users or bool(owner and owner.trusted),
+        paused=run.status == "paused",
+        allowed=frozenset(stage.address for stage in stages if stage.status in ("queued", "running")),
     )  # fmt: skip
 
 

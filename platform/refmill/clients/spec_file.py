@@ -116,9 +116,8 @@ class _Checker:
     def unsupported(self) -> None:
         """What the format has and nothing carries out yet: told by name, never passed over."""
         for path, said in self._overrides():
-            for name, given in (("secrets", said.secrets), ("pause", said.pause)):
-                if given:
-                    self._not_yet(name, self._place(*path, name, key=True))
+            if said.secrets:
+                self._not_yet("secrets", self._place(*path, "secrets", key=True))
         if self._spec.on.schedule:
             self._not_yet("schedule", self._place("on", "schedule", key=True))
 

@@ -9,16 +9,19 @@ pushed repository, nor of this machine's configuration, can make git start a pro
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 from refmill import errors
 from refmill.texts import text
 
 GIT_SECONDS = 600.0  # a checkout of gigabytes from a slow disk
+BUSY = 0.01  # seconds before a folder that fills while it is emptied is emptied again
 CONFIG = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
@@ -67,7 +70,12 @@ def remove(path: Path) -> None:
             shutil.rmtree(path)
         except FileNotFoundError:
             continue  # another thread is at the same work, or at a part of it
-        except PermissionError:
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                time.sleep(BUSY)  # another thread still writes into it
+                continue
+            if not isinstance(error, PermissionError):
+                raise
             for folder, _, _ in os.walk(path):
                 os.chmod(folder, stat.S_IRWXU)
             shutil.rmtree(path, ignore_errors=True)

@@ -27,7 +27,8 @@ from refmill.ports.engines import RunOrder, StageSettings
 
 @dataclass(slots=True)
 class StageCourse:
-    """A stage that is neither cached nor over. `failures` and `losses` count attempts that ended badly or vanished."""
+    """A stage that is neither cached nor over. `failures` and `losses` count attempts that ended badly or vanished;
+    a stage that is not `allowed` to start has to be `asked` for."""
 
     plan: StagePlan
     settings: StageSettings
@@ -42,6 +43,8 @@ class StageCourse:
     preparing: bool = False
     prepared: bool = False
     told: bool = False
+    allowed: bool = True
+    asked: bool = False
 
     @property
     def address(self) -> str:
@@ -66,7 +69,7 @@ class Course:
         self.order = order
         self.memory = memory
         self.folder = folder
-        self.paused = False
+        self.paused = order.paused
         self.closing = False
         self.why: dict[str, StageRun] = {}
         self.entries: dict[str, LockEntry] = {}
@@ -138,4 +141,6 @@ class Course:
         need = Need(settings.cpu, settings.memory or self._defaults.memory, settings.gpu)
         key = f"{self.run_id}/{item.stage.address}"
         run = self.order.run
-        return StageCourse(item, settings, Task(key, self.order.owner, need, run.priority, (run.created, index)))
+        task = Task(key, self.order.owner, need, run.priority, (run.created, index))
+        allowed = not settings.pause or item.stage.address in self.order.allowed
+        return StageCourse(item, settings, task, allowed=allowed)

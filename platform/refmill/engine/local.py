@@ -9,28 +9,29 @@ adopts those that live, collects those that ended, and starts again those that v
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from refmill import errors
-from refmill.engine import attempts, checkouts, endings, logs, results, stages, supervision
-from refmill.engine.courses import Course, Defaults, StageCourse
-from refmill.engine.environments import Environment, Environments
+from refmill.engine import attempts, checkouts, leftovers, stages, supervision
+from refmill.engine.courses import Course, StageCourse
+from refmill.engine.environments import Environment
+from refmill.engine.hands import Ending, Hands
+from refmill.engine.parts import Parts
 from refmill.engine.progress import OVER, WELL
-from refmill.engine.sandbox import Sandbox
-from refmill.engine.scheduler import Budget, Scheduler
-from refmill.engine.supervision import Exit, Supervisors
+from refmill.engine.scheduler import Scheduler
+from refmill.engine.supervision import Supervisors
 from refmill.engine.threads import Workers
 from refmill.engine.watching import Watcher
 from refmill.model.plans import StagePlan
-from refmill.model.runs import Run, StageRun, Usage
-from refmill.plans.decide import Memory
+from refmill.model.runs import CONSENT, StageRun, Usage
 from refmill.plans.inputs import Inputs
-from refmill.ports.engines import Listener, RunOrder
+from refmill.ports.engines import RunOrder
 from refmill.texts import Text, text
 
 LOG = logging.getLogger(__name__)
@@ -40,38 +41,6 @@ LOSSES = 3  # times that a vanished attempt is begun again: a command that kills
 AHEAD = 2  # workspaces that are made before there is room for their stages
 TELL_AGAIN = (0.1, 0.5, 2.0, 10.0)  # seconds before the listener is told once more, when it could not listen
 T = TypeVar("T")
-
-
-def _forget(_run: Run, _address: str, _attempt: int, _log: Path) -> None:
-    """Keep no log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the engine works with.
-
-    `work` is its folder; `memory` gives what is remembered in a run's repository, `repository` its bare folder by id;
-    `keep(run, address, attempt, log)` copies the finished log of an attempt to where it lasts.
-    """
-
-    work: Path
-    listener: Listener
-    memory: Callable[[Run], Memory]
-    repository: Callable[[str], Path]
-    environments: Environments
-    sandbox: Sandbox
-    budget: Budget
-    defaults: Defaults = field(default_factory=Defaults)
-    keep: Callable[[Run, str, int, Path], None] = _forget
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """What collecting an attempt found: how it ended, its result, or why there is none."""
-
-    end: Exit
-    result: stages.Result | None = None
-    why: Text | None = None
 
 
 class LocalEngine:
@@ -88,29 +57,39 @@ class LocalEngine:
         self._builders = Workers("builder", BUILDERS)
         self._starter = Workers("starter", 1)
         self._teller = Workers("teller", 1)
+        self._worker = Hands(parts, self._supervisors, self._hands.do)
+        self._coming: dict[str, list[Callable[[Course], None]]] = {}
         parts.work.mkdir(parents=True, exist_ok=True)
         self._watcher = Watcher(parts.work / "ended.fifo", lambda place: self._mind.do(lambda: self._ended(place)))
 
     def submit(self, order: RunOrder) -> None:
+        run_id = order.run.id
+
         def read() -> Course:
             return Course(
-                order, self._parts.memory(order.run), folder=self._parts.work / order.run.id,
+                order, self._parts.memory(order.run), folder=self._parts.work / run_id,
                 repository=lambda: self._parts.repository(order.run.repository_id), defaults=self._parts.defaults,
             )  # fmt: skip
 
         def refused(why: Text) -> None:
-            self._tell(lambda: self._parts.listener.ended(order.run.id, "failed", {}, {}, why))
+            self._coming.pop(run_id, None)
+            self._tell(lambda: self._parts.listener.ended(run_id, "failed", {}, {}, why))
 
+        self._mind.do(lambda: self._expect(run_id))
         self._give(self._hands, read, self._enter, refused)
 
     def stop(self, run_id: str) -> None:
-        self._mind.do(lambda: self._stop(run_id))
+        def unknown() -> None:
+            self._tell(lambda: self._parts.listener.ended(run_id, "stopped", {}, {}))
+
+        self._mind.do(lambda: self._wish(run_id, self._stop, unknown))
 
     def pause(self, run_id: str) -> None:
-        self._mind.do(lambda: self._pause(run_id))
+        self._mind.do(lambda: self._wish(run_id, self._pause))
 
-    def resume(self, run_id: str) -> None:
-        self._mind.do(lambda: self._resume(run_id))
+    def resume(self, run_id: str, consent: Iterable[str] = ()) -> None:
+        allowed = tuple(consent)
+        self._mind.do(lambda: self._wish(run_id, lambda course: self._resume(course, allowed)))
 
     def close(self) -> None:
         for workers in (self._mind, self._starter, self._hands, self._builders, self._teller):
@@ -119,19 +98,26 @@ class LocalEngine:
         self._supervisors.close()
 
     def clean(self, keep: Iterable[str]) -> None:
-        """Take away the folders of runs that are not in `keep`; what still runs there is told to stop. At start-up."""
+        """End what runs of runs that are not in `keep`, and take their folders away. At start-up."""
         kept = set(keep)
         for folder in self._parts.work.iterdir():
-            if folder.name in kept or not folder.is_dir():
-                continue
-            attempted = [place for place in folder.iterdir() if (place / "lock").exists()]
-            living = [place for place in attempted if supervision.signs(place) == "alive"]
-            for place in living:
-                supervision.stop(place)
-            if not living:
-                checkouts.remove(folder)
+            if folder.name not in kept and folder.is_dir():
+                self._hands.do(functools.partial(_end, folder))
 
     # The mind: everything below, up to the hands, runs in one thread.
+
+    def _expect(self, run_id: str) -> None:
+        """From here until the run enters, wishes for it are kept."""
+        if run_id not in self._runs:
+            self._coming.setdefault(run_id, [])
+
+    def _wish(self, run_id: str, grant: Callable[[Course], None], unknown: Callable[[], None] = lambda: None) -> None:
+        if run_id in self._coming:
+            self._coming[run_id].append(grant)
+        elif run_id in self._runs:
+            grant(self._runs[run_id])
+        else:
+            unknown()
 
     def _enter(self, course: Course) -> None:
         """A run begins, or goes on after a restart."""
@@ -147,6 +133,8 @@ class LocalEngine:
                 self._adopt(course, stage)
             elif refusal is not None:
                 self._over(course, stage, StageRun(address, "failed", 1, explanation=refusal))
+        for grant in self._coming.pop(course.run_id, ()):
+            grant(course)
         self._advance(course, course.progress.ready())
         self._hopeless(course)
 
@@ -157,6 +145,7 @@ class LocalEngine:
         place = attempts.directory(self._parts.work, course.run_id, stage.address, stage.attempt)
         known = attempts.read_entry(place / stages.KNOWN) or stage.plan.entry
         stage.job = course.job(stage, stage.attempt, known)
+        stage.allowed = True
         self._places[place] = (course, stage)
         course.progress.set(stage.address, "running")
         if supervision.signs(place) == "alive":
@@ -173,7 +162,7 @@ class LocalEngine:
         for address in addresses:
             stage = course.stages[address]
             course.progress.set(address, "queued")
-            self._hand(course, stage, lambda stage=stage: self._look(course, stage), self._looked)  # type: ignore[misc]
+            self._hand(course, stage, lambda stage=stage: self._worker.look(course, stage), self._looked)  # type: ignore[misc]
 
     def _looked(self, course: Course, stage: StageCourse, found: tuple[StagePlan, Inputs, Environment | None]) -> None:
         stage.plan, stage.inputs, stage.environment = found
@@ -184,8 +173,12 @@ class LocalEngine:
             self._over(course, stage, StageRun(stage.address, "blocked", explanation=why))
         elif (shortage := self._scheduler.shortage(stage.task.need)) is not None:
             self._fail(course, stage, shortage)
+        elif not stage.allowed:
+            stage.asked = True
+            self._tell_stage(course, StageRun(stage.address, "blocked", stage.attempt + 1, explanation=CONSENT))
+            self._rest(course)
         elif stage.environment is None:
-            self._hand(course, stage, lambda: self._build(course, stage), self._equipped, self._builders)
+            self._hand(course, stage, lambda: self._worker.build(course, stage), self._equipped, self._builders)
         else:
             self._equipped(course, stage, stage.environment)
 
@@ -222,7 +215,10 @@ class LocalEngine:
 
     def _prepared(self, course: Course, stage: StageCourse, _: None) -> None:
         stage.preparing, stage.prepared = False, True
-        if stage.grant is not None:
+        if stage.grant is not None and course.paused:  # its room is for others until the run goes on
+            self._drop(stage)
+            self._schedule()
+        elif stage.grant is not None:
             self._launch(course, stage)
 
     def _launch(self, course: Course, stage: StageCourse) -> None:
@@ -255,9 +251,9 @@ class LocalEngine:
         self._scheduler.release(stage.task.key)
         stage.grant, stage.prepared = None, False
         self._schedule()
-        self._hand(course, stage, lambda: self._collect(course, stage), self._collected)
+        self._hand(course, stage, lambda: self._worker.collect(course, stage), self._collected)
 
-    def _collected(self, course: Course, stage: StageCourse, found: _Ending) -> None:
+    def _collected(self, course: Course, stage: StageCourse, found: Ending) -> None:
         end = found.end
         state = StageRun(
             stage.address, "succeeded", stage.attempt, end.started, time.time_ns() // 1000, end.seconds, end.code,
@@ -293,10 +289,16 @@ class LocalEngine:
     def _fail(self, course: Course, stage: StageCourse, why: Text) -> None:
         """Something other than the command went wrong."""
         if course.progress[stage.address] in OVER:
+            self._late(course)
             return
         if stage.job is not None:
             self._places.pop(stage.job.directory, None)
         self._over(course, stage, StageRun(stage.address, "failed", max(1, stage.attempt), explanation=why))
+
+    def _late(self, course: Course) -> None:
+        """Work on a stage that is over came to its end, maybe in the folder of a run that was stopped meanwhile."""
+        if course.run_id not in self._runs:
+            self._hands.do(lambda: checkouts.remove(course.folder))
 
     def _over(self, course: Course, stage: StageCourse, state: StageRun) -> None:
         """A stage has ended for good."""
@@ -310,6 +312,14 @@ class LocalEngine:
             self._advance(course, course.progress.freed(stage.address))
         self._hopeless(course)
         self._schedule()
+        self._rest(course)
+
+    def _rest(self, course: Course) -> None:
+        """Tell when a run has come to where nothing but somebody's consent lets it go on."""
+        waiting = course.progress.named(["queued"])
+        asked = [address for address in waiting if course.stages[address].asked]
+        if asked and asked == waiting and not course.progress.named(["running"]):
+            self._tell(lambda: self._parts.listener.waits(course.run_id, asked))
 
     def _hopeless(self, course: Course) -> None:
         """Close the stages that will never start, and the run when nothing is left."""
@@ -322,7 +332,7 @@ class LocalEngine:
             self._tell_stage(course, state)
         if course.progress.over and not course.closing:
             course.closing = True
-            self._give(self._hands, lambda: self._files(course), lambda files: self._close_run(course, files),
+            self._give(self._hands, lambda: self._worker.files(course), lambda files: self._close_run(course, files),
                        lambda why: self._close_run(course, {}, why))  # fmt: skip
 
     def _close_run(self, course: Course, files: dict[str, bytes], fault: Text | None = None) -> None:
@@ -346,10 +356,7 @@ class LocalEngine:
         course = self._runs[run_id]
         return course, course.stages[address]
 
-    def _stop(self, run_id: str) -> None:
-        course = self._runs.get(run_id)
-        if course is None:
-            return
+    def _stop(self, course: Course) -> None:
         course.progress.stopping = True
         for place, (owner, _) in self._places.items():
             if owner is course and place.exists():
@@ -357,76 +364,27 @@ class LocalEngine:
         self._hopeless(course)
         self._schedule()
 
-    def _pause(self, run_id: str) -> None:
-        course = self._runs.get(run_id)
-        if course is not None:
-            course.paused = True
-            for address in course.progress.named(["queued"]):
-                if course.stages[address].grant is None:
-                    self._scheduler.remove(course.stages[address].task.key)
-
-    def _resume(self, run_id: str) -> None:
-        course = self._runs.get(run_id)
-        if course is None or not course.paused:
-            return
-        course.paused = False
+    def _pause(self, course: Course) -> None:
+        course.paused = True
         for address in course.progress.named(["queued"]):
-            if course.stages[address].environment is not None:
-                self._scheduler.add(course.stages[address].task)
+            if course.stages[address].grant is None:
+                self._scheduler.remove(course.stages[address].task.key)
+
+    def _resume(self, course: Course, consent: Iterable[str]) -> None:
+        """Go on, also with the stages that waited for the consent now given."""
+        course.paused = False
+        for address in consent:
+            if address in course.stages:
+                course.stages[address].allowed = True
+        for address in course.progress.named(["queued"]):
+            stage = course.stages[address]
+            if stage.asked and stage.allowed:
+                stage.asked = False
+                self._looked(course, stage, (stage.plan, stage.inputs, stage.environment))
+            elif stage.environment is not None and not stage.asked:
+                self._scheduler.add(stage.task)
         self._advance(course, course.progress.ready())
         self._schedule()
-
-    # The hands: what follows may wait for disks and programs, and changes no course.
-
-    def _look(self, course: Course, stage: StageCourse) -> tuple[StagePlan, Inputs, Environment | None]:
-        item, inputs = course.look(stage)
-        if item.verdict != "run":
-            return item, inputs, None
-        project = course.template() / course.order.run.project
-        return item, inputs, self._parts.environments.known(project, stage.settings.requirements)
-
-    def _build(self, course: Course, stage: StageCourse) -> Environment:
-        project = course.template() / course.order.run.project
-        return self._parts.environments.ready(project, stage.settings.requirements, trusted=course.order.trusted)
-
-    def _collect(self, course: Course, stage: StageCourse) -> _Ending:
-        job = stage.job
-        if job is None:
-            raise errors.WrongUse(text("%(address)s has no attempt", address=stage.address))
-        if stages.collected(job.directory) is None and supervision.signs(job.directory) == "lost":
-            return self._lost(course, stage, job)
-        end = supervision.exit_of(job.directory)
-        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
-        result = None
-        if why is None:
-            try:
-                result = stages.collect(job)
-            except errors.RefmillError as error:
-                why = error.message
-        if why is not None:
-            logs.note(job.directory, why)
-        self._put_away(course, stage, job)
-        return _Ending(end, result, why)
-
-    def _lost(self, course: Course, stage: StageCourse, job: stages.Job) -> _Ending:
-        gone = self._supervisors.reap(job.directory)
-        began = supervision.started(job.directory) or 0
-        end = Exit("lost" if gone else "stuck", "", None, None, began, 0.0, Usage())
-        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
-        if why is not None:
-            logs.note(job.directory, why)
-        self._put_away(course, stage, job)
-        return _Ending(end, None, why)
-
-    def _put_away(self, course: Course, stage: StageCourse, job: stages.Job) -> None:
-        (job.directory / "ended").touch()
-        self._parts.keep(course.order.run, stage.address, stage.attempt, job.directory / attempts.LOG)
-        self._hands.do(lambda: stages.sweep_up(job.directory))
-
-    def _files(self, course: Course) -> dict[str, bytes]:
-        if course.progress.outcome != "succeeded":
-            return {}
-        return results.files(course.order.plan, course.entries, self._parts.memory(course.order.run))
 
     def _hand(
         self, course: Course, stage: StageCourse, work: Callable[[], T],
@@ -437,6 +395,8 @@ class LocalEngine:
         def go_on(value: T) -> None:
             if course.progress[stage.address] not in OVER:
                 then(course, stage, value)
+            else:
+                self._late(course)
 
         self._give(workers or self._hands, work, go_on, lambda why: self._fail(course, stage, why))
 
@@ -474,6 +434,11 @@ class LocalEngine:
             call()
 
         self._teller.do(tell)
+
+
+def _end(folder: Path) -> None:
+    if not leftovers.end(folder):
+        LOG.error("%s: something of an earlier run lives on in it", folder)
 
 
 def _reason(work: Path, run_id: str, address: str, attempt: int) -> str:

@@ -12,9 +12,9 @@ from refmill.ports.engines import Engine
 from refmill.ports.records import Catalogue, Runs, RunStates
 from refmill.ports.repositories import Refs
 from refmill.ports.waking import Bell
-from refmill.texts import text
 
 LOG = logging.getLogger(__name__)
+ENDS = ("stop", "supersede")
 WISHES = ("stop", "pause", "resume", "retry", "supersede")
 
 
@@ -31,39 +31,45 @@ class Control:
     bell: Bell
 
     def grant_all(self) -> None:
-        """Every wish that is open now, oldest first; one that makes no sense any more is struck out."""
+        """Every wish that is open now, oldest first; one that makes no sense any more is struck out.
+
+        The wish for an end stays open until the run has ended: a crash in between must not lose it.
+        """
         for run_id, wish in self.states.wishes():
             try:
-                self._grant(self.runs.get(run_id), wish)
+                run = self.runs.get(run_id)
+                self._grant(run, wish)
+                lasting = wish in ENDS and run.status not in RUN_ENDED
             except errors.RefmillError as error:
                 LOG.warning("run %s: %s is not possible: %s", run_id, wish, error)
-            self.states.grant(run_id, wish)
-            self.bell.ring(f"run:{run_id}")
+                lasting = False
+            if not lasting:
+                self.states.grant(run_id, wish)
+                self.bell.ring(f"run:{run_id}")
 
     def _grant(self, run: Run, wish: str) -> None:
         if wish == "retry":
             self._retry(run)
         elif run.status in RUN_ENDED:
             return
-        elif wish in ("stop", "supersede"):
-            self._end(run, wish)
-        elif wish == "pause" and self.states.move(run.id, "paused", expected=("running", "queued")):
+        elif wish in ENDS:
+            self.engine.stop(run.id)
+        elif wish == "pause":
+            self.states.move(run.id, "paused", expected=("running", "queued"), explanation=run.explanation)
             self.engine.pause(run.id)
-        elif wish == "resume" and self.states.move(run.id, "running", expected=("paused",)):
-            self.engine.resume(run.id)
+        elif wish == "resume":
+            self._resume(run)
 
-    def _end(self, run: Run, wish: str) -> None:
-        """Superseded is told at once; the engine's later "stopped" then finds the run ended."""
-        if wish == "supersede":
-            newer = text("a newer push to %(ref)s took its place", ref=run.ref)
-            self.states.move(run.id, "superseded", expected=("queued", "running", "paused"), explanation=newer)
-        self.engine.stop(run.id)
-        if run.status == "queued":
-            self.states.move(run.id, "stopped", expected=("queued",))
-        for stage in self.runs.stages(run.id):
-            self.states.set_stage(
-                run.id, StageRun(stage.address, "stopped", stage.attempt), expected=("pending", "blocked", "queued")
-            )
+    def _resume(self, run: Run) -> None:
+        """Go on. Whoever says so consents to every stage that stands at its pause point; the consent is stored first,
+        so that a restart does not ask again."""
+        asking = [stage for stage in self.runs.stages(run.id) if stage.asks]
+        for stage in asking:
+            self.states.set_stage(run.id, StageRun(stage.address, "queued", stage.attempt), expected=("blocked",))
+        begun = run.started is not None
+        why = None if begun or asking else run.explanation  # it may still wait for data
+        self.states.move(run.id, "running" if begun else "queued", expected=("paused",), explanation=why)
+        self.engine.resume(run.id, [stage.address for stage in asking])
 
     def _retry(self, run: Run) -> None:
         """A new attempt in which the finished stages come from the cache."""

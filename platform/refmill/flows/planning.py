@@ -19,7 +19,7 @@ from refmill.model.people import Repository, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import ZERO, Event, RefUpdate
-from refmill.model.runs import Run, StageRun, StageStatus, run_id
+from refmill.model.runs import RUN_ENDED, Run, StageRun, StageStatus, run_id
 from refmill.plans import make
 from refmill.plans.decide import Memory
 from refmill.ports.imports import Imports
@@ -126,7 +126,10 @@ class Planner:
             return None, [] if told else invalid_lines(checked.problems, say)
         if not checked.pipeline.stages or not self._wanted(event, checked):
             return None, idle_lines(event.update, checked.pipeline, self._address(repository), say)
-        run, plan = self.begin(Wish(repository, commit, update.ref, event.pusher, {}), checked)
+        attempt = self._attempt(repository, commit)
+        run, plan = self.begin(Wish(repository, commit, update.ref, event.pusher, {}, attempt), checked)
+        if checked.documents.pipeline.cancel_superseded and update.branch:
+            self._supersede(run, update.ref)
         base = self._address(repository)
         lines = plan_lines(run, plan, f"{base}/runs/{run.number}", say)
         config = _dvc_config(self._repositories.tree(repository.id, commit.sha))
@@ -166,8 +169,6 @@ class Planner:
                       entry=item.entry if item.verdict == "cached" else None,
                       explanation=item.reasons[0].message if item.reasons else None) for item in plan.stages],
         )  # fmt: skip
-        if spec.cancel_superseded and wish.ref.startswith("refs/heads/"):
-            self._supersede(run)
         if missing:
             self._wait(run, missing)
         elif run.status == "queued":
@@ -175,7 +176,10 @@ class Planner:
         return run, plan
 
     def resume(self, run: Run) -> None:
-        """Go on with a run: after a restart, or when the data that it waited for has arrived."""
+        """Go on with a run: after a restart, or when the data that it waited for has arrived. Raises RefmillError."""
+        if run.status in RUN_ENDED:
+            self._waiting.done(run.id)
+            return
         plan = self._runs.plan(run.id)
         repository = self._catalogue.get(run.repository_id)
         checked = self._check(repository, run.commit)
@@ -229,9 +233,23 @@ class Planner:
             return {stage.address: stage.entry for stage in self._runs.stages(run.id) if stage.entry}
         return {}
 
-    def _supersede(self, run: Run) -> None:
-        for other in self._runs.list([run.repository_id], statuses=("queued", "running", "paused"), limit=1000):
-            if other.ref == run.ref and other.number < run.number:
+    def _attempt(self, repository: Repository, commit: Commit) -> int:
+        """Which attempt a push of `commit` means: the one there is, but a new one where a push had ended the old."""
+        attempt, ending = 1, self._states.wishes()
+        with contextlib.suppress(errors.NotFound):
+            while True:
+                run = self._runs.get(run_id(repository.id, commit.sha, "", {}, attempt))
+                if run.status != "superseded" and (run.id, "supersede") not in ending:
+                    break
+                attempt += 1
+        return attempt
+
+    def _supersede(self, run: Run, ref: str) -> None:
+        """End what else runs for that branch, but for commits that are the tip of a branch: somebody wants those."""
+        unfinished = self._runs.list([run.repository_id], statuses=("queued", "running", "paused"), limit=1000)
+        tips = set(self._refs.list(run.repository_id, "refs/heads/").values())
+        for other in unfinished:
+            if other.id != run.id and other.ref == ref and other.commit not in tips:
                 self._states.ask(other.id, "supersede")
         self._bell.ring("wishes")
 

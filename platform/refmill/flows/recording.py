@@ -7,13 +7,13 @@ so a crash between the two costs nothing and records nothing twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from refmill import errors
 from refmill.flows.planning import RESULT_TRAILER
 from refmill.model.pipelines import LockEntry
-from refmill.model.runs import Run, StageRun
+from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, RunStatus, StageRun
 from refmill.plans import locks
 from refmill.ports.records import Runs, RunStates
 from refmill.ports.repositories import NewCommit, Refs, Repositories
@@ -40,7 +40,18 @@ class Recorder:
         """A stage changed its state."""
         if stage.status == "running":
             self._states.move(run_id, "running", expected=("queued",))
-        self._states.set_stage(run_id, stage)
+        try:
+            self._states.set_stage(run_id, stage)
+        except errors.NotFound:
+            LOG.info("run %s is deleted: nobody notes that %s is %s", run_id, stage.address, stage.status)
+        self._bell.ring(f"run:{run_id}")
+
+    def waits(self, run_id: str, stages: Sequence[str]) -> None:
+        """Nothing can run until somebody consents; that somebody may have done so while this was on its way."""
+        why = text("waits for your consent to start %(stages)s", stages=", ".join(stages))
+        moved = self._states.move(run_id, "paused", expected=("queued", "running"), explanation=why)
+        if moved and not any(stage.asks for stage in self._runs.stages(run_id)):
+            self._states.move(run_id, "running", expected=("paused",))
         self._bell.ring(f"run:{run_id}")
 
     def ended(
@@ -48,14 +59,31 @@ class Recorder:
         entries: Mapping[str, LockEntry], explanation: Text | None = None,
     ) -> None:  # fmt: skip
         """The run is over: record its results, then its status."""
-        run = self._runs.get(run_id)
-        note = explanation
+        try:
+            run = self._runs.get(run_id)
+        except errors.NotFound:
+            LOG.info("run %s is deleted: nobody notes that it %s", run_id, status)
+            return
+        if run.status in RUN_ENDED:
+            return
+        end: RunStatus = status
         if status == "succeeded":
-            note = self._record(run, files, entries) or explanation
+            explanation = self._record(run, files, entries) or explanation
+        elif status == "stopped" and (run_id, "supersede") in self._states.wishes():
+            branch = run.ref.removeprefix("refs/heads/")
+            end, explanation = "superseded", text("a newer push to %(ref)s took its place", ref=branch)
+        if status == "stopped":
+            self._stop_stages(run_id)
         self._archive(run)
-        self._states.move(run_id, status, expected=("queued", "running", "paused"), explanation=note)
+        self._states.move(run_id, end, expected=("queued", "running", "paused"), explanation=explanation)
         self._bell.ring(f"run:{run_id}")
         self._bell.ring("runs")
+
+    def _stop_stages(self, run_id: str) -> None:
+        """The stages of a run that the engine did not hold, as one that waits for data."""
+        for stage in self._runs.stages(run_id):
+            if stage.status not in STAGE_ENDED:
+                self._states.set_stage(run_id, StageRun(stage.address, "stopped", stage.attempt))
 
     def _record(self, run: Run, files: Mapping[str, bytes], entries: Mapping[str, LockEntry]) -> Text | None:
         """Make the experiment, and the commit on the branch if it is asked for. A note if that could not be."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from refmill.model.pipelines import LockEntry
-from refmill.texts import Text
+from refmill.texts import Text, text
 
 RunStatus: TypeAlias = Literal["queued", "running", "paused", "succeeded", "failed", "stopped", "superseded", "nothing"]
 StageStatus: TypeAlias = Literal[
@@ -21,6 +21,8 @@ RUN_STATUSES: tuple[RunStatus, ...] = (
 )  # fmt: skip
 RUN_ENDED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "stopped", "superseded", "nothing"})
 STAGE_ENDED: frozenset[StageStatus] = frozenset({"cached", "succeeded", "failed", "skipped", "stopped"})
+CONSENT = text("waits for your consent")
+"""Why a stage with a pause point is blocked."""
 
 
 def run_id(repository_id: str, commit: str, project: str, parameters: Mapping[str, Any], attempt: int) -> str:
@@ -57,6 +59,11 @@ class StageRun:
     explanation: Text | None = None
     entry: LockEntry | None = None
     usage: Usage = field(default_factory=Usage)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it stands at its pause point, until somebody consents."""
+        return self.status == "blocked" and self.explanation == CONSENT
 
 
 @dataclass(frozen=True, slots=True)

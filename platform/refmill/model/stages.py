@@ -11,7 +11,7 @@ class StageSettings:
     """The platform's own settings of one stage, from refmill.yaml.
 
     `cpu` in cores, `memory` in bytes (0 = the engine's default), `gpu` in slots, `timeout` in seconds (None = none).
-    `requirements` is the path of a requirements file, "" for none.
+    `requirements` is the path of a requirements file, "" for none. `pause`: it starts only when somebody consents.
     """
 
     cpu: float = 1.0
@@ -22,3 +22,4 @@ class StageSettings:
     env: Mapping[str, str] = field(default_factory=dict)
     requirements: str = ""
     image: str = ""
+    pause: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -21,6 +21,7 @@ class RunOrder:
 
     `done` are the stages that ended in this run before (from the database); `on_error` as in decisions: `stop` lets
     running stages finish and starts no new one, `continue` goes on with what does not depend on the failed one.
+    `paused`: it goes on only after `resume`. `allowed` are stages with a pause point to which somebody consented.
     """
 
     run: Run
@@ -30,6 +31,8 @@ class RunOrder:
     done: Mapping[str, StageRun] = field(default_factory=dict)
     on_error: Literal["stop", "continue"] = "stop"
     trusted: bool = False
+    paused: bool = False
+    allowed: frozenset[str] = frozenset()
 
 
 class Engine(Protocol):
@@ -39,13 +42,14 @@ class Engine(Protocol):
         """Begin (or, after a restart, go on with) a run; the same run twice is no error."""
 
     def stop(self, run_id: str) -> None:
-        """End the run's processes now; its unfinished stages end as stopped."""
+        """End the run's processes now; its unfinished stages end as stopped. One that the engine does not hold is told
+        as stopped at once; again is no error."""
 
     def pause(self, run_id: str) -> None:
         """Start nothing new; running stages finish."""
 
-    def resume(self, run_id: str) -> None:
-        """Go on after a pause."""
+    def resume(self, run_id: str, consent: Iterable[str] = ()) -> None:
+        """Go on after a pause, also with those stages in `consent` that waited for it."""
 
     def close(self) -> None:
         """Stop watching, without ending what runs: a later start adopts it."""
@@ -56,6 +60,9 @@ class Listener(Protocol):
 
     def stage(self, run_id: str, stage: StageRun) -> None:
         """A stage changed its state."""
+
+    def waits(self, run_id: str, stages: Sequence[str]) -> None:
+        """Nothing of the run runs or can run until somebody consents to `stages`."""
 
     def ended(self, run_id: str, status: Literal["succeeded", "failed", "stopped"], files: Mapping[str, bytes],
               entries: Mapping[str, LockEntry], explanation: Text | None = None) -> None:  # fmt: skip

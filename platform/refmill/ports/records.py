@@ -70,7 +70,7 @@ class Members(Protocol):
         """Who has a role, without the owner."""
 
     def remove(self, repository_id: str) -> None:
-        """Take the repository's row and what hangs on it away."""
+        """Take the repository's row and what hangs on it away. Raises Conflict while a run of it has not ended."""
 
 
 class Inbox(Protocol):
@@ -141,7 +141,7 @@ class RunStates(Protocol):
         """Note the experiment that holds the run's results."""
 
     def ask(self, run_id: str, wish: str) -> None:
-        """Leave a wish for the engine: `stop`, `pause`, `resume`."""
+        """Leave a wish for the engine, as flows.control lists them."""
 
     def wishes(self) -> Sequence[tuple[str, str]]:
         """All (run id, wish) not yet done, oldest first."""

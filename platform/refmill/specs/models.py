@@ -158,7 +158,7 @@ class StageModel(Model):
     secrets: Secrets = {}
     """Variables that take their value from a secret of the repository: a list of names, or variable: secret."""
     pause: bool | None = None
-    """Wait for somebody's consent before it starts."""
+    """Wait for somebody's consent before it starts: “Go on” on the run's page, or `refmill resume`."""
 
 
 class On(Model):

@@ -105,6 +105,9 @@ def test_a_removed_repository_takes_everything_along(records: Records, repositor
     run = records.runs.add(a_run(repository, "r1"), a_plan("a"), pending("a"))
     records.states.ask(run.id, "stop")
     records.waiting.wait_for(run.id, ["0" * 32])
+    with pytest.raises(errors.Conflict):
+        records.members.remove(repository.id)
+    records.states.move(run.id, "stopped", expected=["queued"])
     records.members.remove(repository.id)
     assert records.catalogue.role(None, repository) is None
     for gone in (

@@ -21,7 +21,8 @@ from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
 from refmill.engine import supervision
 from refmill.engine.courses import Defaults
 from refmill.engine.environments import Environments
-from refmill.engine.local import LocalEngine, Parts
+from refmill.engine.local import LocalEngine
+from refmill.engine.parts import Parts
 from refmill.engine.sandbox import Sandbox
 from refmill.engine.scheduler import Budget
 from refmill.model.runs import Run, StageRun
@@ -42,11 +43,17 @@ class Told:
 
     stages: list[tuple[str, StageRun]] = field(default_factory=list)
     ends: list[tuple[str, str, Mapping[str, bytes], Mapping[str, Any], Any]] = field(default_factory=list)
+    waiting: list[tuple[str, list[str]]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def stage(self, run_id: str, stage: StageRun) -> None:
         with self.changed:
             self.stages.append((run_id, stage))
+            self.changed.notify_all()
+
+    def waits(self, run_id: str, stages: list[str]) -> None:
+        with self.changed:
+            self.waiting.append((run_id, stages))
             self.changed.notify_all()
 
     def ended(self, run_id, status, files, entries, explanation=None) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 
+from refmill.engine import stages
 from refmill.engine.scheduler import Budget
+from refmill.ports.engines import StageSettings
 
 LONG = """
 stages:
@@ -107,3 +110,149 @@ def test_a_newcomer_does_not_wait_behind_anothers_long_queue(bench):
     assert bench.end(single) == "succeeded"
     assert sum("succeeded" in bench.told.course(f"m{i}") for i in range(8)) <= 4
     assert bench.end(crowd) == "succeeded"
+
+
+GATED = """
+stages:
+  train: {cmd: 'echo 1 > model', outs: [model]}
+  publish: {cmd: 'cp model public', deps: [model], outs: [public]}
+  report: {cmd: 'sleep 0.5; echo 1 > report', outs: [report]}
+  after: {cmd: 'cp public after', deps: [public], outs: [after]}
+"""
+GATE = {"publish": StageSettings(pause=True)}
+
+
+def test_a_stage_with_a_pause_point_waits_for_consent_and_the_others_go_on(bench):
+    engine = bench.engine()
+    order = bench.order({"dvc.yaml": GATED}, GATE)
+    engine.submit(order)
+    bench.told.wait(lambda: bench.told.waiting)
+    assert bench.told.waiting == [(order.run.id, ["publish"])], "told once nothing else is left to do"
+    assert bench.told.course("publish") == ["blocked"]
+    assert bench.told.last("publish").asks
+    assert bench.told.course("report")[-1] == "succeeded"
+    assert bench.told.course("after") == []
+    engine.resume(order.run.id)
+    time.sleep(0.3)
+    assert bench.told.course("publish") == ["blocked"], "whoever consents names the stage"
+    engine.resume(order.run.id, ["publish"])
+    assert bench.end(order) == "succeeded"
+    assert bench.told.course("publish") in (["blocked", "running", "succeeded"], ["blocked", "queued", "running", "succeeded"])  # fmt: skip
+
+
+def test_a_cached_stage_needs_no_consent(bench):
+    assert bench.run({"dvc.yaml": GATED}, {}) == "succeeded"
+    assert bench.run({"dvc.yaml": GATED}, GATE) == "succeeded"
+    assert bench.told.waiting == []
+
+
+def test_a_run_can_be_stopped_while_it_waits_for_consent(bench):
+    engine = bench.engine()
+    order = bench.order({"dvc.yaml": GATED}, GATE)
+    engine.submit(order)
+    bench.told.wait(lambda: bench.told.waiting)
+    engine.stop(order.run.id)
+    assert bench.end(order) == "stopped"
+    assert bench.told.last("publish").status == "stopped"
+
+
+def test_consent_that_was_given_before_a_restart_holds(bench):
+    order = bench.order({"dvc.yaml": GATED}, GATE, allowed=frozenset({"publish"}))
+    bench.engine().submit(order)
+    assert bench.end(order) == "succeeded"
+    assert bench.told.waiting == []
+
+
+def test_a_run_that_was_paused_before_a_restart_starts_nothing(bench):
+    engine = bench.engine()
+    order = bench.order({"dvc.yaml": LONG.format(seconds=0, also="")}, paused=True)
+    engine.submit(order)
+    time.sleep(0.5)
+    assert bench.told.stages == []
+    engine.resume(order.run.id)
+    assert bench.end(order) == "succeeded"
+
+
+def test_wishes_for_a_run_that_is_only_just_coming_are_not_lost(bench):
+    engine = bench.engine()
+    stopped = bench.order({"dvc.yaml": "stages:\n  a: {cmd: 'sleep 30', outs: [a]}\n"})
+    engine.submit(stopped)
+    engine.stop(stopped.run.id)
+    assert bench.end(stopped) == "stopped"
+    assert bench.told.course("a") == ["stopped"]
+    paused = bench.order({"dvc.yaml": "stages:\n  b: {cmd: 'echo 1 > b', outs: [b]}\n"})
+    engine.submit(paused)
+    engine.pause(paused.run.id)
+    time.sleep(0.5)
+    assert bench.told.course("b") == []
+    engine.resume(paused.run.id)
+    assert bench.end(paused) == "succeeded"
+
+
+def test_a_run_that_the_engine_does_not_hold_is_told_as_stopped(bench):
+    bench.engine().stop("waiting")
+    bench.told.wait(lambda: [end[:2] for end in bench.told.ends] == [("waiting", "stopped")])
+
+
+def test_a_pause_gives_back_the_room_of_what_is_only_being_made_ready(bench, monkeypatch):
+    engine = bench.engine(budget=Budget(1.0, 4 << 30))
+    order = bench.order({"dvc.yaml": "stages:\n  a: {cmd: 'echo 1 > a', outs: [a]}\n"})
+    begun, go_on = threading.Event(), threading.Event()
+    prepare = stages.prepare
+
+    def slowly(job, sandbox):
+        begun.set()
+        go_on.wait(20)
+        prepare(job, sandbox)
+
+    monkeypatch.setattr(stages, "prepare", slowly)
+    engine.submit(order)
+    assert begun.wait(20)
+    engine.pause(order.run.id)
+    monkeypatch.setattr(stages, "prepare", prepare)
+    go_on.set()
+    other = bench.order({"dvc.yaml": "stages:\n  b: {cmd: 'echo 1 > b', outs: [b]}\n"})
+    engine.submit(other)
+    assert bench.end(other) == "succeeded"
+    assert "running" not in bench.told.course("a")
+    engine.resume(order.run.id)
+    assert bench.end(order) == "succeeded"
+
+
+def test_nothing_of_a_stopped_run_stays_on_disk(bench, monkeypatch):
+    engine = bench.engine()
+    order = bench.order({"dvc.yaml": "stages:\n  a: {cmd: 'echo 1 > a', outs: [a]}\n"})
+    begun, go_on, made = threading.Event(), threading.Event(), threading.Event()
+    prepare = stages.prepare
+
+    def slowly(job, sandbox):
+        begun.set()
+        go_on.wait(20)
+        prepare(job, sandbox)
+        made.set()
+
+    monkeypatch.setattr(stages, "prepare", slowly)
+    engine.submit(order)
+    assert begun.wait(20)
+    engine.stop(order.run.id)
+    assert bench.end(order) == "stopped"
+    go_on.set()
+    assert made.wait(20)
+    until = time.monotonic() + 10
+    while (bench.root / "work" / order.run.id).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not (bench.root / "work" / order.run.id).exists()
+
+
+def test_what_a_deleted_run_left_is_ended_and_taken_away_at_the_next_start(bench):
+    engine = bench.engine()
+    order = bench.order({"dvc.yaml": LONG.format(seconds=78, also="")})
+    engine.submit(order)
+    bench.told.wait(running(bench))
+    engine.close()
+    bench.engine().clean([])
+    until = time.monotonic() + 20
+    while (bench.root / "work" / order.run.id).exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not (bench.root / "work" / order.run.id).exists()
+    assert processes("sleep 78") == 0

@@ -15,6 +15,7 @@ let state = JSON.parse(byId("run-data")!.textContent!) as RunState;
 let skew = state.now - Date.now() * 1000;
 let log: Log | null = null;
 let refreshing = 0;
+let turning = false;
 
 const stageOf = (): string => byId("panel")?.dataset["stage"] ?? "";
 
@@ -105,20 +106,23 @@ function hear(news: News): void {
   const panel = byId("panel");
   const selected = news.nodes.find((node) => node.address === stageOf());
   const stale = panel && selected && selected.status !== panel.dataset["status"];
-  if (ended || stale || news.ended !== before.ended) refresh(news.ended !== before.ended);
+  const turned = news.status !== before.status || news.asks !== before.asks;
+  if (ended || stale || turned) refresh(turned);
 }
 
-/** Asks for fresh tables and panel once things have calmed down for a moment. */
+/** Asks for fresh tables and panel, with the head of the page if `whole`, once things have calmed down for a moment. */
 function refresh(whole: boolean): void {
   clearTimeout(refreshing);
-  refreshing = window.setTimeout(() => void bring(whole), 250);
+  turning ||= whole;
+  refreshing = window.setTimeout(() => void bring(), 250);
 }
 
-async function bring(whole: boolean): Promise<void> {
+async function bring(): Promise<void> {
   const stage = stageOf();
-  if (whole) {
+  if (turning) {
+    turning = false;
     const fresh = await fragment("", stage);
-    for (const id of ["run-actions", "graph-summary"]) {
+    for (const id of ["run-actions", "run-why", "graph-summary"]) {
       const part = fresh.getElementById(id);
       if (part) byId(id)?.replaceChildren(...part.childNodes);
     }

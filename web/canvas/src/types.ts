@@ -27,6 +27,8 @@ export interface RunState {
   readonly finished: number | null;
   readonly now: number;
   readonly ended: boolean;
+  /** Whether a stage waits for somebody's consent. */
+  readonly asks: boolean;
   readonly done: number;
   readonly total: number;
   readonly left: string;

@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "show": ("runs", text("Show a run and its stages.")),
     "logs": ("runs", text("Print or follow what a run's stages print.")),
     "stop": ("control", text("Stop a run.")),
+    "pause": ("control", text("Let a run start nothing new.")),
+    "resume": ("control", text("Let a paused run go on.")),
     "retry": ("control", text("Run again what failed, taking over what is done.")),
     "repo": ("repo", text("Look at, rename, archive, share and delete repositories.")),
     "user": ("people", text("Add and list users.")),

@@ -1,8 +1,9 @@
-"""`refmill stop` and `refmill retry`: wishes that the engine carries out."""
+"""`refmill stop`, `pause`, `resume` and `retry`: wishes that the engine carries out."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from refmill import errors
 from refmill.clients.database import Records
 from refmill.model.runs import RUN_ENDED, Run
+from refmill.settings import Settings
 from refmill.texts import text
 from refmill_web import places
 from refmill_web.cli.names import find_run
@@ -32,18 +34,89 @@ def stop(*, run: str, data: Path | None, as_json: bool) -> None:
     found = find_run(records, run)
     if found.status in RUN_ENDED:
         raise errors.Conflict(text("%(run)s has ended already: %(status)s", run=run, status=found.status))
-    records.states.ask(found.id, "stop")
-    places.bell(settings).ring("wishes")
-    until = time.monotonic() + WAIT_SECONDS
-    while found.status not in RUN_ENDED and time.monotonic() < until:
-        time.sleep(0.1)
-        found = records.runs.get(found.id)
+    found = _ask(settings, records, found, "stop", lambda new: new.status in RUN_ENDED)
     if as_json:
         print_json(run_json(records, found))
     elif found.status in RUN_ENDED:
         tell(text("%(run)s: %(status)s", run=run, status=found.status))
     else:
         tell(text("%(run)s will be stopped as soon as the platform runs", run=run))
+
+
+@click.command(
+    **example(
+        text("Pause a run: what runs finishes, nothing new starts, until it is resumed."),
+        "refmill pause alice/churn#42",
+    )
+)
+@click.argument("run", metavar="RUN")
+@data_option
+@json_option
+def pause(*, run: str, data: Path | None, as_json: bool) -> None:
+    """Ask, and wait until it is paused."""
+    settings = load(data)
+    records = places.records(settings)
+    found = find_run(records, run)
+    if found.status in RUN_ENDED:
+        raise errors.Conflict(text("%(run)s has ended already: %(status)s", run=run, status=found.status))
+    if found.status == "paused":
+        raise errors.Conflict(text("%(run)s is paused already", run=run), text("`refmill resume` lets it go on."))
+    found = _ask(settings, records, found, "pause", lambda new: new.status not in ("queued", "running"))
+    running = [stage.address for stage in records.runs.stages(found.id) if stage.status == "running"]
+    if as_json:
+        print_json(run_json(records, found))
+    elif found.status in ("queued", "running"):
+        tell(text("%(run)s will be paused as soon as the platform runs", run=run))
+    elif found.status == "paused" and running:
+        tell(text("%(run)s: paused; still running: %(stages)s", run=run, stages=", ".join(running)))
+    else:
+        tell(text("%(run)s: %(status)s", run=run, status=found.status))
+
+
+@click.command(
+    **example(
+        text("Let a paused run go on; that is also the consent that a stage with `pause: true` waits for."),
+        "refmill resume alice/churn#42",
+    )
+)
+@click.argument("run", metavar="RUN")
+@data_option
+@json_option
+def resume(*, run: str, data: Path | None, as_json: bool) -> None:
+    """Ask, and wait until it goes on."""
+    settings = load(data)
+    records = places.records(settings)
+    found = find_run(records, run)
+    if found.status in RUN_ENDED:
+        raise errors.Conflict(
+            text("%(run)s has ended already: %(status)s", run=run, status=found.status),
+            text("`refmill retry` runs again what did not succeed."),
+        )
+    if not _waits(records, found):
+        raise errors.Conflict(text("%(run)s is not paused, and no stage of it waits for consent", run=run))
+    found = _ask(settings, records, found, "resume", lambda new: not _waits(records, new))
+    if as_json:
+        print_json(run_json(records, found))
+    elif _waits(records, found):
+        tell(text("%(run)s will go on as soon as the platform runs", run=run))
+    else:
+        tell(text("%(run)s: %(status)s", run=run, status=found.status))
+
+
+def _waits(records: Records, run: Run) -> bool:
+    """Whether somebody has to say that it may go on."""
+    return run.status == "paused" or any(stage.asks for stage in records.runs.stages(run.id))
+
+
+def _ask(settings: Settings, records: Records, run: Run, wish: str, done: Callable[[Run], bool]) -> Run:
+    """Leave a wish; gives the run once it is `done`, or as it stands when nobody carried the wish out."""
+    records.states.ask(run.id, wish)
+    places.bell(settings).ring("wishes")
+    until = time.monotonic() + WAIT_SECONDS
+    while not done(run) and time.monotonic() < until:
+        time.sleep(0.1)
+        run = records.runs.get(run.id)
+    return run
 
 
 @click.command(

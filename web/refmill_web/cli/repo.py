@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,15 +12,24 @@ from typing import Any, cast
 import click
 
 from refmill import errors
+from refmill.clients.database import Records
+from refmill.engine import leftovers
 from refmill.flows.planning import EVERYWHERE
 from refmill.model.people import Repository, Role
+from refmill.model.runs import RunStatus
+from refmill.settings import Settings
 from refmill.texts import text
 from refmill_repos.store import BareRepositories
 from refmill_web import places
 from refmill_web.cli.names import find_repository
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.speech import print_json, say, table, tell
+from refmill_web.processes.parent import is_running
 
+UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
+PATIENCE = 60.0
+"""Seconds until a deletion is given up: processes that ignore SIGTERM are killed after five."""
+LOOK_SECONDS = 0.2
 ROLES = ("read", "write", "admin", "none")
 name_argument = click.argument("repository", metavar="OWNER/NAME")
 
@@ -104,14 +115,43 @@ def repo_grant(*, repository: str, user: str, role: str, data: Path | None) -> N
 @click.option("--yes", is_flag=True, help=say(text("Do not ask.")))
 @data_option
 def repo_delete(*, repository: str, yes: bool, data: Path | None) -> None:
-    """First nobody finds it any more, then its files go: a crash between the two leaves only unreachable files."""
+    """First its runs end, then nobody finds it any more, then its files go: a crash leaves only unreachable files."""
     settings = load(data)
     records = places.records(settings)
     found = find_repository(records, repository)
     question = say(text("Delete %(name)s with all its data and runs?", name=found.full_name))
     if not yes and not click.confirm(question):
         raise errors.WrongUse(text("nothing was deleted"))
-    records.members.remove(found.id)
+    records.catalogue.change(replace(found, archived=True))  # no push begins another run meanwhile
+    try:
+        _remove(settings, records, found)
+    except errors.RefmillError:
+        records.catalogue.change(found)
+        raise
     BareRepositories(settings.path("repos")).delete(found.id)
     shutil.rmtree(places.objects(settings, found.id), ignore_errors=True)
     tell(text("%(name)s is deleted", name=found.full_name))
+
+
+def _remove(settings: Settings, records: Records, found: Repository) -> None:
+    """End its runs, and take its row away. Raises Unavailable if a run does not end."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        unfinished = records.runs.list([found.id], statuses=UNFINISHED, limit=1000)
+        if not unfinished:
+            with contextlib.suppress(errors.Conflict):  # a push that was under way has made one more
+                records.members.remove(found.id)
+                return
+        for run in unfinished:
+            records.states.ask(run.id, "stop")
+        if is_running(settings):
+            places.bell(settings).ring("wishes")
+        else:
+            for run in unfinished:
+                if leftovers.end(settings.path("work", run.id)):
+                    records.states.move(run.id, "stopped", expected=UNFINISHED)
+        time.sleep(LOOK_SECONDS)
+    raise errors.Unavailable(
+        text("the runs of %(name)s do not end: nothing was deleted", name=found.full_name),
+        text("`refmill runs %(name)s` shows them; look into the log of the platform.", name=found.full_name),
+    )

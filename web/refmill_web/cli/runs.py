@@ -25,6 +25,7 @@ COLOURS = {
     "failed": "red",
     "stopped": "yellow",
     "paused": "magenta",
+    "superseded": "yellow",
 }
 FOLLOW_SECONDS = 0.25
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import FrameType
 
 from refmill import errors
 from refmill.flows.planning import sweep
-from refmill.texts import text
+from refmill.model.runs import Run, RunStatus
+from refmill.texts import Text, text
 from refmill_web import wiring
 from refmill_web.processes import child
 from refmill_web.wiring import Works
@@ -20,6 +23,9 @@ LOG = logging.getLogger(__name__)
 TOPICS = frozenset({"events", "wishes", "objects"})
 LOOK_SECONDS = 2.0
 """How often it looks without being rung for: a bell is only a hint."""
+UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
+PAGE = 1000
+"""How many runs the index gives at a time."""
 PATIENCE = 3
 """Tries before an event that cannot be planned is set aside, so that one bad push never stops the others."""
 
@@ -40,19 +46,32 @@ class Loop:
 
     def resume(self) -> None:
         """Go on with every run that was under way when the last process ended."""
-        runs = self._works.parts.records.runs
-        everywhere = [item.id for item in self._works.repositories()]
-        unfinished = runs.list(everywhere, statuses=("queued", "running", "paused"), limit=100_000)
+        unfinished = self._unfinished()
         self._works.engine.clean(run.id for run in unfinished)
         for run in reversed(unfinished):
-            try:
-                self._works.planner.resume(run)
-            except errors.RefmillError as error:
-                LOG.error("run %s cannot go on: %s", run.id, error)  # noqa: TRY400 - the message says it all
-                self._works.parts.records.states.move(
-                    run.id, "failed", expected=("queued", "running", "paused"),
-                    explanation=text("it could not go on after a restart: %(detail)s", detail=error.message),
-                )  # fmt: skip
+            self._go_on(run, lambda why: text("it could not go on after a restart: %(detail)s", detail=why))
+
+    def _unfinished(self) -> list[Run]:
+        """Newest first. A list has an end, so it is asked for again from where it ended."""
+        everywhere = [item.id for item in self._works.repositories()]
+        found: dict[str, Run] = {}
+        before: int | None = None
+        while True:
+            page = self._works.parts.records.runs.list(everywhere, statuses=UNFINISHED, limit=PAGE, before=before)
+            new = [run for run in page if run.id not in found]
+            found.update({run.id: run for run in new})
+            if not new:
+                return list(found.values())
+            before = new[-1].created + 1
+
+    def _go_on(self, run: Run, trouble: Callable[[Text], Text]) -> None:
+        try:
+            self._works.planner.resume(run)
+        except errors.RefmillError as error:
+            LOG.error("run %s cannot go on: %s", run.id, error)  # noqa: TRY400 - the message says it all
+            why = trouble(error.message)
+            self._works.parts.records.states.move(run.id, "failed", expected=UNFINISHED, explanation=why)
+            self._works.parts.records.waiting.done(run.id)
 
     def run(self) -> None:
         """Until stopped."""
@@ -69,10 +88,13 @@ class Loop:
                 self._failed(event.id, error)
         self._works.control.grant_all()
         for run_id in self._works.parts.records.waiting.ready():
-            self._works.planner.resume(self._works.parts.records.runs.get(run_id))
+            with contextlib.suppress(errors.NotFound):  # its repository was deleted after the look
+                run = self._works.parts.records.runs.get(run_id)
+                self._go_on(run, lambda why: text("it could not go on when its data had come: %(detail)s", detail=why))
         if time.monotonic() - self._swept > self._works.parts.settings.sweep_seconds or not self._swept:
             self._swept = time.monotonic()
-            sweep(self._works.parts.records.catalogue, self._works.parts.refs, self._works.parts.records.inbox)
+            with contextlib.suppress(errors.NotFound):  # likewise; the next sweep sees the others
+                sweep(self._works.parts.records.catalogue, self._works.parts.refs, self._works.parts.records.inbox)
 
     def _failed(self, event_id: int, error: Exception) -> None:
         self._failures[event_id] += 1

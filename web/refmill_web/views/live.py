@@ -72,6 +72,7 @@ def state(whole: RunReport) -> dict[str, Any]:
         "finished": run.finished,
         "now": now(),
         "ended": whole.ended,
+        "asks": any(stage.asks for stage in whole.course.values()),
         "done": whole.done,
         "total": len(whole.stages),
         "left": duration(whole.left) if whole.left is not None else "",
@@ -83,6 +84,8 @@ def headline(whole: RunReport) -> str:
     """The run's state in words: “Running 3 of 8”."""
     if whole.run.status == "running":
         return say(text("Running %(done)s of %(total)s", done=whole.done, total=len(whole.stages)))
+    if whole.run.status == "paused" and (running := whole.count("running")):
+        return say(text("paused; %(count)s still running", count=running))
     return say(STATES[whole.run.status])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -33,6 +33,8 @@ WISHES: Mapping[str, frozenset[RunStatus]] = {
 }
 """What can be asked of a run, and at which status."""
 RETRY_SECONDS = 1.5
+GRANT_SECONDS = 1.0
+"""How long the answer to a wish waits for it to be carried out, so that the page that follows shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,17 @@ def run(owner: str, name: str, number: int) -> str:
     previous = services().history.previous(whole.run)
     page = RunPage(
         frame(access, "runs"), whole, stage, log, line, tables(whole, previous), previous, state(whole),
-        frozenset(wish for wish, at in WISHES.items() if whole.run.status in at and access.may("write")),
+        _wishes(whole.run, whole.course.values()) if access.may("write") else frozenset(),
     )  # fmt: skip
     return render({"stage": "run_stage.html", "results": "run_results.html"}.get(part or "", "run.html"), page)
+
+
+def _wishes(run: Run, stages: Iterable[StageRun]) -> frozenset[str]:
+    """What can be asked of a run now; consent also while other stages run."""
+    found = {wish for wish, at in WISHES.items() if run.status in at}
+    if run.status not in RUN_ENDED and any(stage.asks for stage in stages):
+        found.add("resume")
+    return frozenset(found)
 
 
 def _log(run: Run, stage: StageReport | None, line: int | None) -> LogView | None:
@@ -129,7 +139,7 @@ def ask(owner: str, name: str, number: int, wish: str) -> Response:
     """Leave a wish for the engine. A retry makes a new run: go there as soon as it is known."""
     access = auth.access(owner, name, "write")
     run = services().runs.by_number(access.repository.id, number)
-    if run.status not in WISHES[wish]:
+    if wish not in _wishes(run, services().runs.stages(run.id)):
         raise errors.Conflict(
             text(
                 "Run #%(number)s cannot do that any more: it is %(status)s.", number=number, status=STATES[run.status]
@@ -139,8 +149,19 @@ def ask(owner: str, name: str, number: int, wish: str) -> Response:
     services().states.ask(run.id, wish)
     services().journal.note(auth.signed_in().name, f"run-{wish}", f"{access.repository.full_name}#{number}")
     services().bell.ring("wishes")
-    there = _retried(run) if wish == "retry" else run
+    there = _retried(run) if wish == "retry" else _granted(run, wish)
     return redirect(url_for("runs.run", owner=owner, name=name, number=there.number), 303)
+
+
+def _granted(run: Run, wish: str) -> Run:
+    """The run, when the wish has been carried out or a moment has passed."""
+    until = time.monotonic() + GRANT_SECONDS
+    while time.monotonic() < until:
+        run = services().runs.get(run.id)
+        if wish not in _wishes(run, services().runs.stages(run.id)):
+            break
+        services().bell.wait(frozenset({f"run:{run.id}"}), 0.1)
+    return run
 
 
 def _retried(run: Run) -> Run:

@@ -12,9 +12,10 @@ from sqlalchemy import exc, or_, select
 from refmill import errors
 from refmill.clients.database import rows
 from refmill.clients.database.connection import Database
-from refmill.clients.database.schema import members, repositories, users
+from refmill.clients.database.schema import members, repositories, runs, users
 from refmill.model import people
 from refmill.model.people import Repository, Role, User
+from refmill.model.runs import RUN_ENDED
 from refmill.texts import text
 
 
@@ -129,7 +130,12 @@ class RepositoryCatalogue:
             return [(rows.user(row), row.role) for row in connection.execute(found)]
 
     def remove(self, repository_id: str) -> None:
+        unfinished = (runs.c.repository_id == repository_id) & runs.c.status.not_in(tuple(RUN_ENDED))
         with self._database.writing() as connection:
+            # Its row is held first, as whoever adds a run does: none comes between the look and the end.
+            connection.execute(select(repositories.c.id).where(repositories.c.id == repository_id).with_for_update())
+            if connection.execute(select(runs.c.id).where(unfinished).limit(1)).first() is not None:
+                raise errors.Conflict(text("A run of this repository has not ended."))
             connection.execute(repositories.delete().where(repositories.c.id == repository_id))
 
     def _check_name(self, name: str) -> None:

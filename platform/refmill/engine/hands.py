@@ -1,0 +1,89 @@
+"""What the engine's hands do: look, build, collect. It may wait for disks and programs, and it changes no course."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from refmill import errors
+from refmill.engine import attempts, endings, logs, results, stages, supervision
+from refmill.engine.courses import Course, StageCourse
+from refmill.engine.environments import Environment
+from refmill.engine.parts import Parts
+from refmill.engine.supervision import Exit, Supervisors
+from refmill.model.plans import StagePlan
+from refmill.model.runs import Usage
+from refmill.plans.inputs import Inputs
+from refmill.texts import Text, text
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What collecting an attempt found: how it ended, its result, or why there is none."""
+
+    end: Exit
+    result: stages.Result | None = None
+    why: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """`later` has something done soon, by another hand."""
+
+    parts: Parts
+    supervisors: Supervisors
+    later: Callable[[Callable[[], None]], None]
+
+    def look(self, course: Course, stage: StageCourse) -> tuple[StagePlan, Inputs, Environment | None]:
+        """The verdict on a stage, its inputs, and its environment if it is there already."""
+        item, inputs = course.look(stage)
+        if item.verdict != "run":
+            return item, inputs, None
+        project = course.template() / course.order.run.project
+        return item, inputs, self.parts.environments.known(project, stage.settings.requirements)
+
+    def build(self, course: Course, stage: StageCourse) -> Environment:
+        """The stage's environment, made if need be."""
+        project = course.template() / course.order.run.project
+        return self.parts.environments.ready(project, stage.settings.requirements, trusted=course.order.trusted)
+
+    def collect(self, course: Course, stage: StageCourse) -> Ending:
+        """What became of the stage's attempt."""
+        job = stage.job
+        if job is None:
+            raise errors.WrongUse(text("%(address)s has no attempt", address=stage.address))
+        if stages.collected(job.directory) is None and supervision.signs(job.directory) == "lost":
+            return self._lost(course, stage, job)
+        end = supervision.exit_of(job.directory)
+        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
+        result = None
+        if why is None:
+            try:
+                result = stages.collect(job)
+            except errors.RefmillError as error:
+                why = error.message
+        if why is not None:
+            logs.note(job.directory, why)
+        self._put_away(course, stage, job)
+        return Ending(end, result, why)
+
+    def files(self, course: Course) -> dict[str, bytes]:
+        """The small results of a finished run, which belong into git."""
+        if course.progress.outcome != "succeeded":
+            return {}
+        return results.files(course.order.plan, course.entries, self.parts.memory(course.order.run))
+
+    def _lost(self, course: Course, stage: StageCourse, job: stages.Job) -> Ending:
+        gone = self.supervisors.reap(job.directory)
+        began = supervision.started(job.directory) or 0
+        end = Exit("lost" if gone else "stuck", "", None, None, began, 0.0, Usage())
+        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
+        if why is not None:
+            logs.note(job.directory, why)
+        self._put_away(course, stage, job)
+        return Ending(end, None, why)
+
+    def _put_away(self, course: Course, stage: StageCourse, job: stages.Job) -> None:
+        (job.directory / "ended").touch()
+        self.parts.keep(course.order.run, stage.address, stage.attempt, job.directory / attempts.LOG)
+        self.later(lambda: stages.sweep_up(job.directory))
