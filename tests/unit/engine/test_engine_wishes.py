@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
+from pathlib import Path
 
-from refmill.engine import stages
+from refmill.engine import hands, stages
 from refmill.engine.scheduler import Budget
 from refmill.ports.engines import StageSettings
 
@@ -30,6 +31,14 @@ def processes(word: str) -> int:
     return (
         subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.split("\n").count(word)
     )
+
+
+def goes(folder: Path) -> bool:
+    """Whether the folder is away within a while."""
+    until = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return not folder.exists()
 
 
 def test_a_stop_ends_everything(bench):
@@ -117,20 +126,21 @@ stages:
   train: {cmd: 'echo 1 > model', outs: [model]}
   publish: {cmd: 'cp model public', deps: [model], outs: [public]}
   report: {cmd: 'sleep 0.5; echo 1 > report', outs: [report]}
+  summary: {cmd: 'sleep 0.2; echo 1 > summary', outs: [summary]}
   after: {cmd: 'cp public after', deps: [public], outs: [after]}
 """
 GATE = {"publish": StageSettings(pause=True)}
 
 
 def test_a_stage_with_a_pause_point_waits_for_consent_and_the_others_go_on(bench):
-    engine = bench.engine()
+    engine = bench.engine(budget=Budget(1.0, 4 << 30))
     order = bench.order({"dvc.yaml": GATED}, GATE)
     engine.submit(order)
     bench.told.wait(lambda: bench.told.waiting)
     assert bench.told.waiting == [(order.run.id, ["publish"])], "told once nothing else is left to do"
     assert bench.told.course("publish") == ["blocked"]
     assert bench.told.last("publish").asks
-    assert bench.told.course("report")[-1] == "succeeded"
+    assert bench.told.course("report")[-1] == bench.told.course("summary")[-1] == "succeeded"
     assert bench.told.course("after") == []
     engine.resume(order.run.id)
     time.sleep(0.3)
@@ -236,12 +246,10 @@ def test_nothing_of_a_stopped_run_stays_on_disk(bench, monkeypatch):
     assert begun.wait(20)
     engine.stop(order.run.id)
     assert bench.end(order) == "stopped"
+    assert goes(bench.root / "work" / order.run.id)
     go_on.set()
-    assert made.wait(20)
-    until = time.monotonic() + 10
-    while (bench.root / "work" / order.run.id).exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not (bench.root / "work" / order.run.id).exists()
+    assert made.wait(20), "it writes into a folder that is gone"
+    assert goes(bench.root / "work" / order.run.id)
 
 
 def test_what_a_deleted_run_left_is_ended_and_taken_away_at_the_next_start(bench):
@@ -251,8 +259,25 @@ def test_what_a_deleted_run_left_is_ended_and_taken_away_at_the_next_start(bench
     bench.told.wait(running(bench))
     engine.close()
     bench.engine().clean([])
-    until = time.monotonic() + 20
-    while (bench.root / "work" / order.run.id).exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not (bench.root / "work" / order.run.id).exists()
+    assert goes(bench.root / "work" / order.run.id)
     assert processes("sleep 78") == 0
+
+
+def test_a_run_does_not_rest_while_another_stage_is_still_being_looked_at(bench, monkeypatch):
+    engine = bench.engine()
+    text = "stages:\n  publish: {cmd: 'echo 1 > public', outs: [public]}\n  other: {cmd: 'echo 1 > o', outs: [o]}\n"
+    order = bench.order({"dvc.yaml": text}, GATE)
+    asked, look = threading.Event(), hands.Hands.look
+
+    def slowly(self, course, stage):
+        assert stage.address == "publish" or asked.wait(20)
+        return look(self, course, stage)
+
+    monkeypatch.setattr(hands.Hands, "look", slowly)
+    engine.submit(order)
+    bench.told.wait(lambda: bench.told.course("publish") == ["blocked"])
+    time.sleep(0.2)
+    assert bench.told.waiting == []
+    asked.set()
+    bench.told.wait(lambda: bench.told.waiting)
+    assert bench.told.course("other")[-1] == "succeeded"
