@@ -28,7 +28,7 @@ from refmill.ports.engines import RunOrder, StageSettings
 @dataclass(slots=True)
 class StageCourse:
     """A stage that is neither cached nor over. `failures` and `losses` count attempts that ended badly or vanished;
-    a stage that is not `allowed` to start has to be `asked` for."""
+    one that is not `allowed` to start waits for somebody's consent."""
 
     plan: StagePlan
     settings: StageSettings
@@ -44,7 +44,6 @@ class StageCourse:
     prepared: bool = False
     told: bool = False
     allowed: bool = True
-    asked: bool = False
 
     @property
     def address(self) -> str:
@@ -71,6 +70,7 @@ class Course:
         self.folder = folder
         self.paused = order.paused
         self.closing = False
+        self.asking: set[str] = set()  # stages that wait for consent
         self.why: dict[str, StageRun] = {}
         self.entries: dict[str, LockEntry] = {}
         self.sources = Sources(order.plan.pipeline, memory.tree, memory.objects)

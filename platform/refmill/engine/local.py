@@ -174,7 +174,7 @@ class LocalEngine:
         elif (shortage := self._scheduler.shortage(stage.task.need)) is not None:
             self._fail(course, stage, shortage)
         elif not stage.allowed:
-            stage.asked = True
+            course.asking.add(stage.address)
             self._tell_stage(course, StageRun(stage.address, "blocked", stage.attempt + 1, explanation=CONSENT))
             self._rest(course)
         elif stage.environment is None:
@@ -316,15 +316,17 @@ class LocalEngine:
 
     def _rest(self, course: Course) -> None:
         """Tell when a run has come to where nothing but somebody's consent lets it go on."""
+        if not course.asking or course.progress.named(["running"]):
+            return
         waiting = course.progress.named(["queued"])
-        asked = [address for address in waiting if course.stages[address].asked]
-        if asked and asked == waiting and not course.progress.named(["running"]):
-            self._tell(lambda: self._parts.listener.waits(course.run_id, asked))
+        if course.asking.issuperset(waiting):
+            self._tell(lambda: self._parts.listener.waits(course.run_id, waiting))
 
     def _hopeless(self, course: Course) -> None:
         """Close the stages that will never start, and the run when nothing is left."""
         for address, blamed in course.progress.hopeless():
             self._drop(course.stages[address])
+            course.asking.discard(address)
             state = StageRun(address, "stopped")
             if blamed:
                 state = StageRun(address, "skipped", explanation=text("%(address)s did not succeed", address=blamed))
@@ -378,10 +380,10 @@ class LocalEngine:
                 course.stages[address].allowed = True
         for address in course.progress.named(["queued"]):
             stage = course.stages[address]
-            if stage.asked and stage.allowed:
-                stage.asked = False
+            if address in course.asking and stage.allowed:
+                course.asking.remove(address)
                 self._looked(course, stage, (stage.plan, stage.inputs, stage.environment))
-            elif stage.environment is not None and not stage.asked:
+            elif stage.environment is not None and address not in course.asking:
                 self._scheduler.add(stage.task)
         self._advance(course, course.progress.ready())
         self._schedule()

@@ -164,6 +164,7 @@ def test_a_run_can_be_stopped_while_it_waits_for_consent(bench):
     engine.stop(order.run.id)
     assert bench.end(order) == "stopped"
     assert bench.told.last("publish").status == "stopped"
+    assert len(bench.told.waiting) == 1
 
 
 def test_consent_that_was_given_before_a_restart_holds(bench):
