@@ -10,6 +10,7 @@ The rule to keep: foreign errors are translated once, at the boundary where they
     ├── NotFound        there is no such thing (or it may not be seen)            exit 1, HTTP 404
     ├── Conflict        somebody else was faster, or the name is taken            exit 1, HTTP 409
     ├── LimitExceeded   a size, count or time bound was reached                   exit 1, HTTP 413
+    │   └── TooOften    asked again too soon; it says when it may be              exit 1, HTTP 429
     ├── Damaged         something on disk is not what its name or hash says       exit 1, HTTP 500
     └── Unavailable     a part that is needed does not answer now                 exit 1, HTTP 503
 """
@@ -83,6 +84,12 @@ class LimitExceeded(RefmillError):
     """A size, count or time bound was reached."""
 
     kind, status = "limit-exceeded", 413
+
+
+class TooOften(LimitExceeded):
+    """Asked again too soon; the message says when it may be."""
+
+    kind, status = "too-often", 429
 
 
 class Damaged(RefmillError):

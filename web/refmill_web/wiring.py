@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -102,12 +101,6 @@ def prepare(settings: Settings, address: str) -> None:
         socket.unlink(missing_ok=True)
     clean(settings.path("repos"))
     uploads.clean(settings.path("objects", "r"))
-    secret = settings.path("secret.key")
-    if not secret.exists():
-        new = secret.with_suffix(".new")
-        new.write_text(secrets.token_hex(32))
-        new.chmod(0o600)
-        new.replace(secret)
     places.records(settings).close()
     settings.path("run", "address.json").write_text(json.dumps({"address": address, "pid": os.getpid()}))
 

@@ -124,11 +124,12 @@ def _absent(path: str) -> Reason:
 
 
 def _waits(upstream: tuple[str, ...]) -> Reason:
+    upstream = tuple(address for address in upstream if not address.endswith(".dvc"))  # data are there, or missing
     return Reason("upstream", text("its inputs are made by %(stages)s in this run", stages=", ".join(upstream)))
 
 
 def _lost(path: str) -> Reason:
-    return Reason("output", text("%(path)s is not in Refmill's storage", path=path), path)
+    return Reason("output", text("the recorded %(path)s is not in the store", path=path), path)
 
 
 def _missing_data(missing: tuple[MissingObject, ...]) -> Reason:

@@ -49,5 +49,5 @@ def _data(data: DataFile, memory: Memory) -> DataPlan:
     missing = tuple(MissingObject(out.md5, out.root, out.size) for out in outs if out.md5 in gone)
     if not missing:
         return DataPlan(data, "cached")
-    reason = Reason("missing-data", text("%(path)s is not in Refmill's storage", path=missing[0].path), missing[0].path)
+    reason = Reason("missing-data", text("%(path)s is not in the store", path=missing[0].path), missing[0].path)
     return DataPlan(data, "blocked", (reason,), missing)

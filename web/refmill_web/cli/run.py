@@ -53,7 +53,7 @@ def run(*, as_json: bool, **options: Any) -> None:
         pull.fetch(project.root, project.pipeline, project.memory, wanted)
     locks = DvcLocks(project.root)
     with locks.held():
-        work = _planned(project, wishes, wanted, frozenset((named or wanted) if wishes.force else ()))
+        work = _planned(project, wishes, wanted, frozenset(wanted if wishes.force else ()))
     if wishes.dry:
         _show_dry(work.plan, as_json=as_json)
     else:

@@ -21,7 +21,7 @@ def login() -> Response:
     attempts: Attempts = current_app.extensions["refmill-attempts"]
     keys = (f"account:{asked['username'].lower()}", f"address:{request.remote_addr}")
     if wait := attempts.wait(*keys):
-        raise errors.LimitExceeded(text("too many wrong passwords: wait %(seconds)s s", seconds=wait))
+        raise errors.TooOften(text("too many wrong passwords: wait %(seconds)s s", seconds=wait))
     people = services().people
     user = people.check_password(asked["username"], asked["password"])
     if user is None and asked["password"].startswith("rfm_"):
