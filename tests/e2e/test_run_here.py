@@ -66,8 +66,9 @@ def test_downstream_leaves_out_what_stands_above(here: Copy) -> None:
     assert lock(here) == lock(oracle)
 
 
-def test_force_runs_what_is_named_again(here: Copy) -> None:
+def test_force_runs_again_what_is_named_and_what_it_needs(here: Copy) -> None:
     run(here)
+    assert run(here, "-f", "b") == {"a": "succeeded", "b": "succeeded"}
     assert run(here, "-f", "-s", "b") == {"b": "succeeded"}
     assert set(run(here, "--force").values()) == {"succeeded"}
 
