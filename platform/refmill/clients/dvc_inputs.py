@@ -11,7 +11,7 @@ from refmill.clients.dvc_graph import Outputs
 from refmill.clients.dvc_sites import Part, Sites
 from refmill.clients.dvc_trees import Project
 from refmill.clients.findings import Findings
-from refmill.formats import params
+from refmill.formats import directories, dvcignore, params
 from refmill.model.pipelines import Output, ParamsDependency, Stage
 from refmill.specs import existing
 from refmill.texts import text
@@ -23,7 +23,10 @@ MAX_NAMES = 2000
 
 
 class _Checker:
-    def __init__(self, outputs: Outputs, project: Project, sites: Sites, findings: Findings) -> None:
+    def __init__(
+        self, outputs: Outputs, project: Project, sites: Sites, findings: Findings, hidden: dvcignore.Ignores
+    ) -> None:
+        self._hidden = hidden
         self._sites = sites
         self._outputs = outputs
         self._project = project
@@ -74,6 +77,14 @@ class _Checker:
             )
 
     def _not_followed(self, stage: Stage, part: Part, path: str, kind: str) -> None:
+        if kind == "file":
+            self._findings.add(
+                "ignore-file-inside",
+                self._sites.place(stage, part),
+                text("“%(path)s” lies in a directory that the stage depends on: DVC refuses that", path=path),
+                text("Move its patterns into a .dvcignore above the directory."),
+            )
+            return
         what = text("a symbolic link") if kind == "link" else text("a submodule")
         self._findings.add(
             "unsupported",
@@ -83,11 +94,15 @@ class _Checker:
         )
 
     def _foreign(self, root: str) -> tuple[str, str] | None:
-        """The first link or submodule below a directory, which DVC would follow: its path and kind."""
+        """What DVC would follow or refuse below a directory, the first link, submodule or .dvcignore: path and kind."""
         if root not in self._inside:
             walk = islice(self._findings.tree.walk(root), MAX_FILES)
-            self._inside[root] = next(((path, entry.kind) for path, entry in walk if entry.kind != "file"), None)
+            odd = ((path, entry.kind) for path, entry in walk if entry.kind != "file" or _is_ignore_file(path))
+            self._inside[root] = next(((path, kind) for path, kind in odd if self._counts(path)), None)
         return self._inside[root]
+
+    def _counts(self, path: str) -> bool:
+        return not directories.is_ignored(path) and not self._hidden(path)
 
     def _params(self, stage: Stage, item: ParamsDependency) -> None:
         if self._outputs.overlapping(item.root):
@@ -151,11 +166,18 @@ class _Checker:
             )
 
 
-def check(stages: Iterable[Stage], outputs: Outputs, project: Project, sites: Sites, findings: Findings) -> None:
+def check(
+    stages: Iterable[Stage], outputs: Outputs, project: Project, sites: Sites, findings: Findings,
+    hidden: dvcignore.Ignores,
+) -> None:  # fmt: skip
     """Tell what the stages read that is not there, and what they write that git has."""
-    checker = _Checker(outputs, project, sites, findings)
+    checker = _Checker(outputs, project, sites, findings, hidden)
     for stage in stages:
         checker.stage(stage)
+
+
+def _is_ignore_file(path: str) -> bool:
+    return path.rpartition("/")[2] == dvcignore.FILE
 
 
 def _names(values: Any, prefix: str = "") -> Iterable[str]:

@@ -18,8 +18,8 @@ from refmill.clients.dvc_stages import StageReader
 from refmill.clients.dvc_templates import Template, Tops
 from refmill.clients.dvc_trees import Project
 from refmill.clients.findings import Findings
-from refmill.formats import dvcfile, lockfile, yamlfile
-from refmill.model.pipelines import DataFile, LockEntry, Pipeline, Stage
+from refmill.formats import dvcfile, dvcignore, lockfile, yamlfile
+from refmill.model.pipelines import DataFile, DataOutput, LockEntry, Pipeline, Stage
 from refmill.ports.resolver import Checked
 from refmill.ports.trees import Tree
 from refmill.problems import Place, Problem
@@ -39,6 +39,7 @@ class _Reading:
     sites: Sites
     project: Project
     max_stages: int
+    hidden: dvcignore.Ignores
     nodes: dict[str, Stage | DataFile] = field(default_factory=dict)
     outputs: set[str] = field(default_factory=set)
     metrics: list[str] = field(default_factory=list)
@@ -59,7 +60,7 @@ def check(
     not to be looked at; what git and DVC themselves keep is never looked at. Memory and time are the caller's to limit.
     """
     findings = Findings(tree)
-    reading = _Reading(findings, Sites(findings), Project(tree), max_stages)
+    reading = _Reading(findings, Sites(findings), Project(tree), max_stages, _hidden(findings))
     findings.take(reading.project.load_config())
     for path in _definitions(reading, ignored or (lambda _: False)):
         if path.endswith(SUFFIX):
@@ -79,11 +80,25 @@ def _telling(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     return tuple(problem for problem in problems if not (unclear and problem.kind == "missing-dependency"))
 
 
+def _hidden(findings: Findings) -> dvcignore.Ignores:
+    """What the .dvcignore files hide; one that DVC cannot work with is told, and hides nothing."""
+    ignores = dvcignore.DvcIgnore(dvcignore.reader(findings.tree.read))
+
+    def hidden(path: str, /, *, is_directory: bool = False) -> bool:
+        try:
+            return ignores(path, is_directory=is_directory)
+        except errors.Invalid as error:
+            findings.take(error.problems)
+            return False
+
+    return hidden
+
+
 def _definitions(reading: _Reading, ignored: Callable[[str], bool]) -> Iterator[str]:
     """Paths of dvc.yaml and .dvc files in the order in which DVC collects them: a directory's files, then its
     directories, each by name; not below outputs, and not in projects of their own. The caller reads each before it
     asks for the next, because its outputs take part."""
-    tree, findings = reading.findings.tree, reading.findings
+    tree, findings, hidden = reading.findings.tree, reading.findings, reading.hidden
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -93,17 +108,17 @@ def _definitions(reading: _Reading, ignored: Callable[[str], bool]) -> Iterator[
             path = posixpath.join(folder, name)
             definition = name == PROJECT_FILE or (name.endswith(SUFFIX) and name != SUFFIX)
             if entry.kind == "directory":
-                if name not in _SKIPPED and not ignored(path + "/"):
+                if name not in _SKIPPED and not ignored(path + "/") and not hidden(path, is_directory=True):
                     below.append(path)
-            elif definition and entry.kind != "file":
+            elif not (definition or name == dvcignore.FILE) or hidden(path):
+                continue
+            elif entry.kind != "file":
                 findings.add(
                     "unsupported",
                     Place(path),
                     text("This is a link or a submodule: it is not followed"),
                     text("Commit the file itself."),
                 )
-            elif name == ".dvcignore":
-                _check_ignore_file(path, findings)
             elif definition and not ignored(path):
                 yield path
         nested = [path for path in below if _is_project(tree, path)]
@@ -119,19 +134,6 @@ def path_depth(path: str) -> int:
 def _is_project(tree: Tree, folder: str) -> bool:
     entry = tree.entry(f"{folder}/.dvc")
     return entry is not None and entry.kind == "directory"
-
-
-def _check_ignore_file(path: str, findings: Findings) -> None:
-    data = findings.read(path)
-    for number, line in enumerate((data or b"").decode("utf-8", "replace").split("\n"), 1):
-        if line.strip() and not line.strip().startswith("#"):
-            findings.add(
-                "unsupported",
-                Place(path, number, 1),
-                text("Patterns in .dvcignore are not supported yet"),
-                text("Take the pattern away, or track only the files that count."),
-            )
-            return
 
 
 def _read_data(path: str, reading: _Reading) -> None:
@@ -217,7 +219,7 @@ def _top_path(value: Any, folder: str, where: tuple[str, tuple[str | int, ...]],
 
 def _read_lock(path: str, project_file: str, reading: _Reading) -> None:
     entry = reading.findings.tree.entry(path)
-    if entry is None:
+    if entry is None or reading.hidden(path):
         return
     data = reading.findings.read(path, lockfile.MAX_BYTES)
     if data is None:
@@ -229,6 +231,22 @@ def _read_lock(path: str, project_file: str, reading: _Reading) -> None:
         return
     prefix = "" if project_file == PROJECT_FILE else f"{project_file}:"
     reading.lock |= {prefix + name: entry for name, entry in lock.stages.items()}
+
+
+def _tell_hidden_outputs(reading: _Reading) -> None:
+    """Tell outputs that DVC would not see: it refuses the whole file that names them."""
+    for node in reading.nodes.values():
+        for out in node.outs:
+            entry = reading.findings.tree.entry(out.root)
+            tracked = isinstance(out, DataOutput) and out.md5.endswith(".dir")
+            is_directory = entry.kind == "directory" if entry is not None else tracked
+            if reading.hidden(out.root, is_directory=is_directory):
+                reading.findings.add(
+                    "ignored-output",
+                    reading.sites.place(node, ("out", out.root)),
+                    text("“%(path)s” is an output, but a pattern in .dvcignore hides it from DVC", path=out.path),
+                    text("Take the pattern away, or write elsewhere; `dvc check-ignore --details` names the pattern."),
+                )
 
 
 def _pipeline(reading: _Reading) -> Pipeline | None:
@@ -246,7 +264,8 @@ def _pipeline(reading: _Reading) -> Pipeline | None:
             )
     graph = dvc_graph.build(nodes, outputs, reading.sites, findings) if sound else None
     stages = {address: node for address, node in nodes.items() if isinstance(node, Stage)}
-    dvc_inputs.check(stages.values(), outputs, reading.project, reading.sites, findings)
+    _tell_hidden_outputs(reading)
+    dvc_inputs.check(stages.values(), outputs, reading.project, reading.sites, findings, reading.hidden)
     if graph is None:
         return None
     outs = [out for stage in stages.values() for out in stage.outs]

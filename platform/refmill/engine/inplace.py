@@ -21,8 +21,8 @@ from refmill.engine.commands import Commands
 from refmill.engine.dvclocks import DvcLocks
 from refmill.engine.inplace_results import Results
 from refmill.engine.progress import Outcome, Progress
-from refmill.formats import lockfile, runcache
-from refmill.formats.directories import Hasher, hash_directory, hash_file
+from refmill.formats import dvcignore, lockfile, runcache
+from refmill.formats.directories import Directory, Hasher, hash_directory, hash_file
 from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.model.plans import Plan, StagePlan
@@ -89,6 +89,7 @@ class InPlace:
         self._commands = Commands(place.root)
         self._locks = locks or DvcLocks(place.root)
         self._executed = False
+        self._ignores = dvcignore.DvcIgnore(dvcignore.reader(place.memory.tree.read))
         self.seconds: dict[str, float] = {}
 
     def run(self) -> Outcome:
@@ -241,9 +242,15 @@ class InPlace:
             raise errors.NotFound(
                 text("%(stage)s did not make its output %(path)s", stage=stage.address, path=out.root)
             )
+        if self._ignores(out.root, is_directory=path.is_dir()):
+            message = text("a pattern in .dvcignore hides the output %(path)s from DVC", path=out.root)
+            raise errors.NotFound(message)
         if not keep:
-            return hash_directory(path, hasher=hasher).hash if path.is_dir() else hasher(path)
-        found = store_output(path, objects, is_cached=out.cache, move=out.cache and linked, hasher=hasher)
+            return self._directory(out.root).hash if path.is_dir() else hasher(path)
+        found = store_output(
+            path, objects, is_cached=out.cache, move=out.cache and linked, hasher=hasher, root=out.root,
+            ignores=self._ignores,
+        )  # fmt: skip
         if out.cache and linked:
             remove_output(path)
             restore_output(found.item(out.root), path, objects, link=True)
@@ -252,7 +259,7 @@ class InPlace:
     def _changed(self, stage: Stage, entry: LockEntry) -> list[Output]:
         """The outputs that are on disk not what `entry` says."""
         recorded = {out["path"]: out["md5"] for out in entry.get("outs", ())}
-        return [out for out in stage.outs if self._hash(self._place.root / out.root) != recorded[out.path]]
+        return [out for out in stage.outs if self._hash(out.root) != recorded[out.path]]
 
     def _is_light(self, stage: Stage) -> bool:
         """Whether its outputs can be looked at in passing; the others would keep those waiting that can start."""
@@ -274,11 +281,14 @@ class InPlace:
                 restore_output(recorded[out.path], target, self._place.memory.objects, link=link)
         return work.item.entry
 
-    def _hash(self, path: Path) -> str | None:
-        """The MD5 of what stands at `path`, None if there is nothing."""
+    def _directory(self, root: str) -> Directory:
+        path = self._place.root / root
+        return hash_directory(path, hasher=self._place.hasher, root=root, ignores=self._ignores)
+
+    def _hash(self, root: str) -> str | None:
+        """The MD5 of what stands at `root`, None if there is nothing."""
+        path = self._place.root / root
         try:
-            if path.is_dir():
-                return hash_directory(path, hasher=self._place.hasher).listing.name
-            return self._place.hasher(path).md5
+            return self._directory(root).listing.name if path.is_dir() else self._place.hasher(path).md5
         except FileNotFoundError:
             return None

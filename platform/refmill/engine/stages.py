@@ -17,7 +17,7 @@ from refmill import errors
 from refmill.engine import attempts, checkouts, supervision, workspaces
 from refmill.engine.environments import Environment
 from refmill.engine.sandbox import Box, Sandbox
-from refmill.formats import lockfile, runcache
+from refmill.formats import dvcignore, lockfile, runcache
 from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.plans.inputs import Inputs
 from refmill.plans.outputs import restore_output, store_output
@@ -119,6 +119,7 @@ def collect(job: Job) -> Result:
         return found
     outs = {}
     total = 0
+    ignores = _ignores(job)
     for out in job.stage.outs:
         place = job.root / out.root
         if not os.path.lexists(place):
@@ -126,8 +127,9 @@ def collect(job: Job) -> Result:
         try:
             total += workspaces.measure(place)
             outs[out.root] = store_output(
-                place, job.objects, is_cached=out.cache, move=out.cache, inside=job.directory / "tree"
-            )
+                place, job.objects, is_cached=out.cache, move=out.cache, inside=job.directory / "tree",
+                root=out.root, ignores=ignores,
+            )  # fmt: skip
         except errors.Damaged as error:
             raise errors.WrongUse(text("output %(path)s: %(reason)s", path=out.root, reason=error.message)) from error
         except OSError as error:
@@ -142,6 +144,12 @@ def collect(job: Job) -> Result:
     attempts.write_entry(job.directory / ENTRY, entry)
     attempts.write(job.directory / RESULT, json.dumps({"output_bytes": total}))
     return Result(entry, total)
+
+
+def _ignores(job: Job) -> dvcignore.DvcIgnore:
+    """The .dvcignore files of the commit, whatever the stage made of those in its workspace."""
+    pristine = job.template() / job.project
+    return dvcignore.DvcIgnore(lambda path: workspaces.read_inside(pristine, path, dvcignore.MAX_BYTES))
 
 
 def collected(directory: Path) -> Result | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from refmill.errors import Damaged, LimitExceeded
-from refmill.formats import hashing
+from refmill.formats import dvcignore, hashing
 from refmill.formats.hashing import FileHash
 from refmill.texts import text
 
@@ -139,8 +139,12 @@ def hash_file(path: Path, *, inside: Path | None = None) -> FileHash:
     return FileHash(md5, size, isexec=bool(mode & 0o111))
 
 
-def hash_directory(path: Path, *, inside: Path | None = None, hasher: Hasher = hash_file) -> Directory:
-    """All files below `path`, chosen as DVC chooses them, each hashed by `hasher`.
+def hash_directory(
+    path: Path, *, inside: Path | None = None, hasher: Hasher = hash_file, root: str = "",
+    ignores: dvcignore.Ignores = dvcignore.nothing,
+) -> Directory:  # fmt: skip
+    """All files below `path`, chosen as DVC chooses them, each hashed by `hasher`; `root` is the path for `ignores`,
+    the project's .dvcignore.
 
     Links to files count as their content, links to directories are left out, and so are `.git`, `.hg`, `.dvc`, and
     directories that are DVC projects themselves; empty directories are not kept. With `inside`, a link may lead only
@@ -148,16 +152,16 @@ def hash_directory(path: Path, *, inside: Path | None = None, hasher: Hasher = h
     Raises Damaged for a link that leads out or nowhere, a .dvcignore, a socket or a device; OSError.
     """
     files: dict[str, FileHash] = {}
-    for folder, name in _walk(path):
+    for folder, name in _walk(path, root, ignores):
         relative = f"{folder}/{name}" if folder else name
-        if name == ".dvcignore":
+        if name == dvcignore.FILE:
             raise Damaged(text("%(path)s: a tracked directory must not hold a .dvcignore", path=relative))
         files[relative] = hasher(path / relative, inside=inside)
     listing = Listing.of((relative, file.md5) for relative, file in files.items())
     return Directory(listing, sum(file.size or 0 for file in files.values()), files)
 
 
-def _walk(path: Path) -> Iterator[tuple[str, str]]:
+def _walk(path: Path, root: str, ignores: dvcignore.Ignores) -> Iterator[tuple[str, str]]:
     """(folder from `path` with "/", file name) of every file, folders in the order of their names."""
     pending = [""]
     while pending:
@@ -165,11 +169,14 @@ def _walk(path: Path) -> Iterator[tuple[str, str]]:
         below: list[str] = []
         with os.scandir(path / folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
+                relative = f"{folder}/{entry.name}" if folder else entry.name
+                if ignores(f"{root}/{relative}", is_directory=entry.is_dir()):
+                    continue
                 if not entry.is_dir():
                     if entry.name != ".git":
                         yield folder, entry.name
                 elif not entry.is_symlink() and entry.name not in IGNORED_DIRECTORIES and not _is_project(entry.path):
-                    below.append(f"{folder}/{entry.name}" if folder else entry.name)
+                    below.append(relative)
         pending.extend(reversed(below))
 
 

@@ -15,7 +15,8 @@ from refmill.formats import directories, lockfile, runcache
 from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import MissingObject, Reason, StagePlan
 from refmill.plans.changes import differences
-from refmill.plans.inputs import Inputs, git_hash
+from refmill.plans.gitfiles import GitFiles
+from refmill.plans.inputs import Inputs
 from refmill.ports.objects import Objects, RunCache
 from refmill.ports.trees import Tree
 from refmill.texts import text
@@ -80,9 +81,10 @@ def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: boo
     recorded = {out["path"]: out for out in entry.get("outs", ())}
     wanted: dict[str, str] = {}
     lost: list[str] = []
+    git = GitFiles(memory.tree)
     for out in stage.outs:
         md5 = recorded.get(out.path, {}).get("md5")
-        committed = git_hash(memory.tree, out.root) if in_git and not out.cache else None
+        committed = git.hash(out.root) if in_git and not out.cache else None
         if md5 is None or (committed is not None and committed.md5 != md5):
             lost.append(out.path)
         elif committed is None:

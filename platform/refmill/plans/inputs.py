@@ -11,6 +11,7 @@ from refmill.formats import directories, gitignore, params
 from refmill.formats.hashing import FileHash, md5_bytes
 from refmill.model.pipelines import LockEntry, ParamsDependency, Pipeline, Stage
 from refmill.model.plans import MissingObject
+from refmill.plans.gitfiles import GitFiles, listed
 from refmill.ports.objects import Objects
 from refmill.ports.trees import Tree
 from refmill.texts import text
@@ -46,6 +47,7 @@ class Sources:
     def __init__(self, pipeline: Pipeline, tree: Tree, objects: Objects) -> None:
         self._tree = tree
         self._objects = objects
+        self._git = GitFiles(tree)
         self._produced: dict[str, Produced] = {}
         self._order = {address: number for number, address in enumerate(pipeline.order)}
         self._listings: dict[str, directories.Listing] = {}
@@ -103,14 +105,37 @@ class Sources:
 
     def _hash(self, root: str, makers: list[Produced]) -> FileHash | None:
         if makers and makers[0].root == root:
-            return makers[0].hash
+            return self._seen(makers[0])
         if makers and not makers[0].root.startswith(root + "/"):
             return self._inside(root, makers[0])
         if makers:
             return self._mixed(root, makers)
         if root not in self._hashes:
-            self._hashes[root] = git_hash(self._tree, root)
+            self._hashes[root] = self._git.hash(root)
         return self._hashes[root]
+
+    def _seen(self, maker: Produced) -> FileHash | None:
+        """What DVC finds where `maker` is: tracked directories may hold files that .dvcignore hides from stages."""
+        found = maker.hash
+        if found is None or not (found.is_directory and maker.tracked and self._git.ignores.speaks_of(maker.root)):
+            return found
+        listing = self._listing(found.md5)
+        if listing is None:
+            return found
+        seen = self._visible(listing, maker.root)
+        return found if seen == listing else self._whole(seen)
+
+    def _visible(self, listing: directories.Listing, root: str) -> directories.Listing:
+        if not self._git.ignores.speaks_of(root):
+            return listing
+        entries = (entry for entry in listing.entries if not self._git.ignores(f"{root}/{entry.relpath}"))
+        return directories.Listing(tuple(entries))
+
+    def _whole(self, listing: directories.Listing) -> FileHash:
+        sizes = self._objects.sizes({entry.md5 for entry in listing.entries})
+        known = all(entry.md5 in sizes for entry in listing.entries)
+        size = sum(sizes[entry.md5] for entry in listing.entries) if known else None
+        return FileHash(listing.name, size, len(listing.entries))
 
     def _inside(self, root: str, maker: Produced) -> FileHash | None:
         """A path inside a directory output: a file of its listing, or the listing of a sub-directory."""
@@ -124,12 +149,7 @@ class Sources:
             if entry.relpath == below:
                 return FileHash(entry.md5, self._objects.sizes([entry.md5]).get(entry.md5))
         part = listing.below(below)
-        if not part.entries:
-            return None
-        sizes = self._objects.sizes({entry.md5 for entry in part.entries})
-        whole = all(entry.md5 in sizes for entry in part.entries)
-        size = sum(sizes[entry.md5] for entry in part.entries) if whole else None
-        return FileHash(part.name, size, len(part.entries))
+        return self._whole(self._visible(part, root)) if part.entries else None
 
     def _stored(self, makers: Iterable[Produced]) -> list[MissingObject]:
         """What of the inputs comes from the object store."""
@@ -143,30 +163,34 @@ class Sources:
         """Whether the commit itself holds this very output, as it may a `cache: false` one; others are not hashed."""
         if made.cache or made.hash is None:
             return False
-        found = git_hash(self._tree, made.root)
+        found = self._git.hash(made.root)
         return found is not None and found.md5 == made.hash.md5
 
     def _mixed(self, root: str, makers: list[Produced]) -> FileHash | None:
         """A directory of git that outputs lie in: one listing over both, and the .gitignore lines of these outputs,
         which DVC has written before a stage reads the directory."""
-        found = _git_files(self._tree, root)
+        found = self._git.files(root)
         for path, data in self._ignoring(makers).items():
-            found[path[len(root) + 1 :]] = (md5_bytes(data), len(data))
+            if not self._git.hidden(path):
+                found[path[len(root) + 1 :]] = (md5_bytes(data), len(data))
         size = 0
         for maker in makers:
             if maker.hash is None:
                 return None
             below = maker.root[len(root) + 1 :]
-            size += maker.hash.size or 0
+            seen = self._seen(maker) or maker.hash
+            size += seen.size or 0
             if not maker.hash.is_directory:
-                found[below] = (maker.hash.md5, 0)
+                if not self._git.ignores(maker.root):
+                    found[below] = (maker.hash.md5, 0)
                 continue
             listing = self._listing(maker.hash.md5)
             if listing is None:
                 return None
             found = {path: item for path, item in found.items() if not path.startswith(f"{below}/")}
+            listing = self._visible(listing, maker.root)
             found |= {f"{below}/{entry.relpath}": (entry.md5, 0) for entry in listing.entries}
-        return _listed(found, size)
+        return listed(found, size)
 
     def _ignoring(self, makers: Iterable[Produced]) -> dict[str, bytes]:
         def read(path: str) -> bytes | None:
@@ -219,30 +243,3 @@ class Sources:
             values[item.root] = chosen
             absent += [f"{item.root}:{key}" for key in item.keys if key not in chosen]
         return values, tuple(late), tuple(absent)
-
-
-def _listed(files: Mapping[str, tuple[str, int]], more: int) -> FileHash:
-    """The hash of a directory of files, whose sizes and `more` bytes add up."""
-    listing = directories.Listing.of((path, md5) for path, (md5, _) in files.items())
-    return FileHash(listing.name, more + sum(size for _, size in files.values()), len(listing.entries))
-
-
-def git_hash(tree: Tree, root: str) -> FileHash | None:
-    """The hash of a file or directory that git holds; None if it holds none there, or something else."""
-    entry = tree.entry("" if root == "." else root)
-    if entry is None or entry.kind in ("link", "submodule"):
-        return None
-    if entry.kind == "file":
-        md5, size = tree.md5(root)
-        return FileHash(md5, size, None, entry.executable)
-    return _listed(_git_files(tree, root), 0)
-
-
-def _git_files(tree: Tree, root: str) -> dict[str, tuple[str, int]]:
-    """MD5 and size in bytes, by path below `root`, of the files that git holds there."""
-    found: dict[str, tuple[str, int]] = {}
-    start = "" if root == "." else root
-    for path, entry in tree.walk(start):
-        if entry.kind == "file" and not directories.is_ignored(path):
-            found[path[len(start) + 1 if start else 0 :]] = tree.md5(path)
-    return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refmill.errors import Damaged, NotFound
-from refmill.formats import directories
+from refmill.formats import directories, dvcignore
 from refmill.formats.directories import Hasher
 from refmill.formats.hashing import FileHash
 from refmill.ports.objects import Objects
@@ -21,23 +21,26 @@ from refmill.texts import text
 
 def store_output(
     path: Path, objects: Objects, *, is_cached: bool = True, move: bool = False, inside: Path | None = None,
-    hasher: Hasher = directories.hash_file,
+    hasher: Hasher = directories.hash_file, root: str = "", ignores: dvcignore.Ignores = dvcignore.nothing,
 ) -> FileHash:  # fmt: skip
     """Hash the file or directory `path` and store all of it.
 
     With `move` the files of a cached output become the objects (see the port); an output that lives in git
     (`is_cached` False) is stored too, because stages elsewhere read it, but stays as it is. `inside` is the workspace
-    that links must not leave.
-    Raises NotFound if there is nothing at `path`, Damaged for links that lead out, sockets and devices.
+    that links must not leave; `root` is the output's path for `ignores`, what .dvcignore hides.
+    Raises NotFound if there is nothing at `path`, Damaged for links that lead out, sockets and devices, and for an
+    output that is hidden.
     """
     if not os.path.lexists(path):
         raise NotFound(text("%(path)s does not exist", path=path.name))
+    if ignores(root, is_directory=path.is_dir()):
+        raise Damaged(text("a pattern in .dvcignore hides it from DVC"))
     given = move and is_cached
     if not path.is_dir():
         found = hasher(path, inside=inside)
         objects.put(path, found.md5, move=given)
         return found
-    directory = directories.hash_directory(path, inside=inside, hasher=hasher)
+    directory = directories.hash_directory(path, inside=inside, hasher=hasher, root=root, ignores=ignores)
     absent = {file.md5 for file in directory.files.values()}
     absent -= objects.present(absent)
     for relative, file in directory.files.items():

@@ -95,7 +95,16 @@ PATHS: dict[str, tuple[Files, list[str]]] = {
     ),
     "data that is nowhere": (yaml("stages:\n  a: {cmd: x, deps: [nowhere.csv]}\n"), ["dvc.yaml:2:22 missing-dependency"]),
     "a bad .dvc file": (yaml("", **{"x.dvc": "outs:\n- md5: zz\n  hash: md5\n  path: x\n"}), ["x.dvc:2:8 dvc-hash"]),
-    "patterns in .dvcignore": (yaml("", **{".dvcignore": "# comment\n\n*.tmp\n"}), [".dvcignore:3:1 unsupported"]),
+    "a .dvcignore that DVC cannot read": (yaml("", **{".dvcignore": "# comment\n\nx\\\n"}), [".dvcignore:3:1 dvcignore"]),
+    "outputs that .dvcignore hides": (
+        yaml("stages:\n  a: {cmd: x, outs: [a.tmp, d, b/c]}\n",
+             **{".dvcignore": "*.tmp\nd/\n", "b/.dvcignore": "/c\n", "e.tmp.dvc": DATA.format(name="e.tmp")}),
+        ["dvc.yaml:2:22 ignored-output", "dvc.yaml:2:32 ignored-output", "e.tmp.dvc:5:9 ignored-output"],
+    ),
+    "a .dvcignore inside of a dependency": (
+        yaml("stages:\n  a: {cmd: x, deps: [src], outs: [o]}\n", **{"src/sub/.dvcignore": "x\n", "src/a": ""}),
+        ["dvc.yaml:2:22 ignore-file-inside"],
+    ),
     "datasets": (yaml("datasets: [{name: x, type: dvc, url: y}]\n"), ["dvc.yaml:1:1 unsupported"]),
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from typing import Any
 from refmill import errors
 from refmill.clients import files, tagged
 from refmill.clients.remembering import shapes
-from refmill.formats import lockfile
+from refmill.formats import dvcignore, lockfile
 from refmill.formats.hashing import md5_bytes
 from refmill.model.pipelines import LockEntry, Pipeline
 from refmill.ports.trees import Entry, Tree
@@ -179,8 +179,11 @@ def _md5(tree: Tree, path: str) -> str:
 def _lock(projects: Iterable[str], tree: Tree) -> dict[str, LockEntry]:
     """The entries of all dvc.lock files by address. Raises Invalid."""
     found: dict[str, LockEntry] = {}
+    hidden = dvcignore.DvcIgnore(dvcignore.reader(tree.read))
     for project in projects:
         path = lockfile.path_for(project)
+        if hidden(path):
+            continue
         try:
             data = tree.read(path, lockfile.MAX_BYTES)
         except errors.NotFound:

@@ -1,0 +1,54 @@
+"""Files and directories that git holds, hashed as DVC hashes them in a checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from refmill.formats import directories, dvcignore
+from refmill.formats.hashing import FileHash
+from refmill.ports.trees import Tree
+
+
+class GitFiles:
+    """One project's tree, without what .dvcignore hides and without DVC projects inside of the project."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.ignores = dvcignore.DvcIgnore(dvcignore.reader(tree.read))
+        self._projects = {"": False}
+
+    def hash(self, root: str) -> FileHash | None:
+        """The hash of a file or directory; None if git holds none there, or something else."""
+        entry = self._tree.entry("" if root == "." else root)
+        if entry is None or entry.kind in ("link", "submodule"):
+            return None
+        if entry.kind == "file":
+            md5, size = self._tree.md5(root)
+            return FileHash(md5, size, None, entry.executable)
+        return listed(self.files(root), 0)
+
+    def files(self, root: str) -> dict[str, tuple[str, int]]:
+        """MD5 and size in bytes, by path below `root`, of the files that git holds there."""
+        found: dict[str, tuple[str, int]] = {}
+        start = "" if root == "." else root
+        for path, entry in self._tree.walk(start):
+            if entry.kind == "file" and not self.hidden(path):
+                found[path[len(start) + 1 if start else 0 :]] = self._tree.md5(path)
+        return found
+
+    def hidden(self, path: str) -> bool:
+        """Whether a directory's listing leaves the file `path` out."""
+        return directories.is_ignored(path) or self.ignores(path) or self._foreign(path.rpartition("/")[0])
+
+    def _foreign(self, folder: str) -> bool:
+        """Whether a directory is, or lies in, a DVC project of its own."""
+        if folder not in self._projects:
+            above = self._foreign(folder.rpartition("/")[0])
+            self._projects[folder] = above or self._tree.entry(f"{folder}/.dvc") is not None
+        return self._projects[folder]
+
+
+def listed(files: Mapping[str, tuple[str, int]], more: int) -> FileHash:
+    """The hash of a directory of files, whose sizes and `more` bytes add up."""
+    listing = directories.Listing.of((path, md5) for path, (md5, _) in files.items())
+    return FileHash(listing.name, more + sum(size for _, size in files.values()), len(listing.entries))
