@@ -18,3 +18,17 @@ def test_files_that_dvcignore_hides(platform: Platform, name: str, tmp_path: Pat
         "lib/code/a.py": "a\n", "lib/code/generated.py": "b\n", "old/x": "not seen", "x.tmp/dvc.yaml": "not read",
     }  # fmt: skip
     assert_agreement(platform, name, tmp_path, files)
+
+
+def test_parameters_in_python_files(platform: Platform, name: str, tmp_path: Path) -> None:
+    files = {
+        "dvc.yaml": "vars: [conf.py:WHO, more.py]\nstages:\n"
+        "  keys: {cmd: 'echo ${WHO} > keys.txt', params: [conf.py: [LR, Net.layers, Net.width, SIZES]], outs: [keys.txt]}\n"
+        "  whole: {cmd: 'echo ${M.n} > whole.txt', params: [conf.py: , low/more.py: [X]], outs: [whole.txt]}\n"
+        "  fan: {foreach: '${ALL}', do: {cmd: 'echo ${item} > ${item}.txt', deps: [keys.txt], outs: ['${item}.txt']}}\n",
+        "conf.py": "import os\nLR: float = 1e-3\nSIZES = (3, 4)\nWHO = 'me'\nHOME = os.environ\n\n"
+        "class Net:\n    layers = [1, (2, 3)]\n\n    def __init__(self):\n        self.width = 7\n",
+        "more.py": "ALL = ['x', 'y']\n\n\nclass M:\n    n = 5\n",
+        "low/more.py": "X = None\n",
+    }
+    assert_agreement(platform, name, tmp_path, files, settled=False)

@@ -107,14 +107,6 @@ class _Checker:
     def _params(self, stage: Stage, item: ParamsDependency) -> None:
         if self._outputs.overlapping(item.root):
             return
-        if item.root.lower().endswith(".py"):
-            self._findings.add(
-                "unsupported",
-                self._sites.place(stage, ("params", item.root)),
-                text("Parameters in Python files (“%(path)s”) are not supported yet", path=item.path),
-                text("Put them into a YAML, JSON or TOML file."),
-            )
-            return
         kind = self._kind(item.root)
         if kind != "file":
             message = text("There is no parameter file “%(path)s”", path=item.path)
@@ -130,7 +122,11 @@ class _Checker:
         values = self._load(item.root)
         if values is None:
             return
-        chosen = params.select(values, item.keys) if item.keys else {}
+        chosen = params.select(values, item.keys)
+        try:
+            params.recordable(chosen, item.root)
+        except errors.Invalid as error:
+            self._findings.take(error.problems)
         for key in item.keys:
             if key not in chosen:
                 self._findings.add(

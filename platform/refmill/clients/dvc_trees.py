@@ -1,6 +1,6 @@
 """Lets DVC's own resolver read a `Tree`: the few calls of DVC's file system that dvc.parsing makes.
 
-The rule to keep: what DVC reads through this passes our own readers first (limits, places); DVC parses only `.py`.
+The rule to keep: what DVC reads through this is read by our own readers (limits, places); DVC parses nothing itself.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ class TreeFiles:
             self._values[path] = params.load(self._tree.read(path, MAX_BYTES), path)
         return self._values[path]
 
-    def suffix(self, path: str) -> str:
+    @staticmethod
+    def suffix(_path: str) -> str:
         """What DVC chooses its reader by."""
-        return ".py" if path.lower().endswith(".py") else SUFFIX
+        return SUFFIX
 
     @staticmethod
     def join(*parts: str) -> str:

@@ -1,6 +1,6 @@
 """Parameter files: their values as DVC reads them, and the keys that a stage names in them.
 
-The rule to keep: nothing of a parameter file is ever executed. Python files are read by nobody yet.
+The rule to keep: nothing of a parameter file is ever executed, Python files neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from refmill.errors import Invalid
-from refmill.formats import yamlfile
+from refmill.formats import hashing, pyparams, yamlfile
 from refmill.problems import Place, Problem
 from refmill.texts import Text, text
 
@@ -22,7 +22,7 @@ from refmill.texts import Text, text
 def load(data: bytes, file: str) -> Any:
     """The values in the parameter file `file`, by its ending as DVC goes by it; YAML if it says nothing.
 
-    Raises Invalid for a file that cannot be read, and for a Python file.
+    Raises Invalid for a file that cannot be read.
     """
     return _LOADERS.get(PurePosixPath(file).suffix.lower(), yamlfile.load)(data, file)
 
@@ -42,6 +42,30 @@ def select(values: Any, keys: Iterable[str]) -> dict[str, Any]:
         if len(found) == 1:
             chosen[key] = found[0]
     return chosen
+
+
+def recordable(values: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """`values` out of `file` as dvc.lock has them: tuples of Python are lists.
+
+    Raises Invalid where Python has something that DVC cannot record: a set, bytes, a complex number.
+    """
+    if not file.lower().endswith(".py"):
+        return dict(values)
+    plain = {key: _without_tuples(value) for key, value in values.items()}
+    for key, value in plain.items():
+        try:
+            hashing.dict_sha256({key: value})
+        except (TypeError, ValueError) as error:
+            message = text("DVC cannot record the parameter “%(key)s”: %(detail)s", key=key[:80], detail=str(error))
+            remedy = text("Use numbers, texts, lists, and mappings with texts as keys.")
+            raise Invalid([Problem("params-value", Place(file), message, remedy)]) from error
+    return plain
+
+
+def _without_tuples(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_without_tuples(item) for item in value]
+    return {key: _without_tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _matches(value: Any, pattern: list[str], *, top: bool = False) -> Iterator[Any]:
@@ -68,14 +92,14 @@ def _matches(value: Any, pattern: list[str], *, top: bool = False) -> Iterator[A
         )
         return
     for name, item in _items(value):
-        if _is_called(name, first, len(value) if isinstance(value, list) else 0):
+        if _is_called(name, first, len(value) if isinstance(value, list | tuple) else 0):
             yield from _matches(item, rest)
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, Mapping):
         return value.items()
-    return enumerate(value) if isinstance(value, list) else ()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
 
 
 def _is_called(name: Any, pattern: str, length: int) -> bool:
@@ -117,17 +141,13 @@ def _toml(data: bytes, file: str) -> Any:
         raise _invalid("params-syntax", Place(file), data, message_) from error
 
 
-def _python(_data: bytes, file: str) -> Any:
-    raise Invalid(
-        [
-            Problem(
-                "params-python",
-                Place(file),
-                text("Parameters in Python files are not supported yet"),
-                text("Move the parameters into a YAML, JSON or TOML file."),
-            )
-        ]
-    )
+def _python(data: bytes, file: str) -> Any:
+    try:
+        return pyparams.load(_utf8(data, file).replace("\r\n", "\n").replace("\r", "\n"))
+    except pyparams.Unreadable as error:
+        place = Place(file, error.line, error.column if error.line else 0)
+        message = text("This is not valid Python: %(detail)s", detail=error.detail)
+        raise _invalid("params-syntax", place, data, message) from error
 
 
 def _utf8(data: bytes, file: str) -> str:

@@ -239,7 +239,7 @@ class Sources:
             except errors.NotFound:
                 absent.append(item.root)
                 continue
-            chosen = params.select(params.load(data, item.root), item.keys)
+            chosen = params.recordable(params.select(params.load(data, item.root), item.keys), item.root)
             values[item.root] = chosen
             absent += [f"{item.root}:{key}" for key in item.keys if key not in chosen]
         return values, tuple(late), tuple(absent)

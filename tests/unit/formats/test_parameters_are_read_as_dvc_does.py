@@ -84,11 +84,78 @@ def test_no_key_takes_long() -> None:
         ("p.toml", b"a = 1\nb = \n", "params-syntax", "p.toml:2:5"),
         ("p.toml", b"a = 1\nb = [\n", "params-syntax", "p.toml:3:1"),
         ("p.toml", b"a = \xff\n", "encoding", "p.toml:1:1"),
-        ("p.py", b"A = 1\n", "params-python", "p.py"),
+        ("p.py", b"A = 1\nB = = 2\n", "params-syntax", "p.py:2:5"),
+        ("p.py", b"A = {[1]: 2}\n", "params-syntax", "p.py"),
+        ("p.py", b"A = '\0'\n", "params-syntax", None),
+        ("p.py", b"A = " + b"(" * 9999, "params-syntax", None),
+        ("p.py", b"A = " + b"-" * 99_999 + b"1", "params-syntax", None),
+        ("p.py", b"A = " + b"1 + " * 50_000 + b"1", "params-syntax", None),
+        ("p.py", b"A = x" + b".y" * 99_999, "params-syntax", None),
+        ("p.py", b"A = " + b"f(" * 80 + b"x" + b")" * 80 + b"\nB = 0x" + b"f" * 9999, "params-syntax", "p.py:2:5"),
+        ("p.py", b"A = 1\n" * 99_999, "params-syntax", "p.py"),
     ],
 )
-def test_a_broken_file_is_named_with_its_place(name: str, data: bytes, kind: str, place: str) -> None:
+def test_a_broken_file_is_named_with_its_place(name: str, data: bytes, kind: str, place: str | None) -> None:
     with pytest.raises(Invalid) as caught:
         params.load(data, name)
     (problem,) = caught.value.problems
-    assert (problem.kind, str(problem.place)) == (kind, place)
+    assert (problem.kind, place or str(problem.place)) == (kind, str(problem.place))
+
+
+PYTHON = '''
+"""Not a parameter."""
+import os
+LR: float = 1e-3
+later: int
+T = (1, (2, "x"))
+L = [1, -2, [3.5, None], True]
+D = {"a": {"b": (1,)}, 2: "two", **{}}
+E = {"a": {"b": (1,)}, 2: "two"}
+S = {1, 2}
+B = b"bytes"
+a = b = 5
+c, d = 1, 2
+NOPE = os.path
+SUM = 1 + 2
+C = 1 + 2j
+x.y = 3
+self.z = 4
+if True:
+    HIDDEN = 1
+class Train(Base):
+    """Text."""
+    epochs = 3
+    class Deep:
+        q = "s"
+    def __init__(self, n):
+        self.h, self.i = 1, 2
+        self.k: int = 5
+        self.m = n
+        local = 3
+        def inner(): self.no = 1
+    def other(self):
+        self.w = 3
+class Train2: pass
+LR = "again"
+'''
+
+
+def test_python_files_hold_what_dvc_finds_in_them(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text(PYTHON)
+    ours, theirs = params.load(PYTHON.encode(), "p.py"), read_param_file(localfs, str(tmp_path / "p.py"))
+    assert repr(ours) == repr(theirs)
+    assert ours["Train"] == {"epochs": 3, "Deep": {"q": "s"}, "k": 5}
+    for key in ("Train.epochs", "Train.Deep", "T.1.1", "E.2", "E.a.b.0", "L.2.0", "T.*", "Train.*.q", "nothing"):
+        assert repr(list(params.select(ours, [key]).values())) == repr(dvcs(theirs, key)), key
+
+
+def test_what_python_alone_has_is_recorded_as_lists_or_refused() -> None:
+    values = params.load(PYTHON.encode(), "p.py")
+    assert params.recordable({"T": values["T"], "E": values["E"]["a"]}, "p.py") == {
+        "T": [1, [2, "x"]],
+        "E": {"b": [1]},
+    }
+    for name in ("S", "B", "C", "E"):
+        with pytest.raises(Invalid) as caught:
+            params.recordable({name: values[name]}, "p.py")
+        assert [problem.kind for problem in caught.value.problems] == ["params-value"]

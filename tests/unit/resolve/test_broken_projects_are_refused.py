@@ -91,10 +91,15 @@ PATHS: dict[str, tuple[Files, list[str]]] = {
     "a definition inside an output": ({"sub/dvc.yaml": "stages:\n  a: {cmd: x, outs: [../sub]}\n"}, ["sub/dvc.yaml definition-inside-output"]),
     "parameters that are not there": (
         yaml("stages:\n  a:\n    cmd: x\n    params: [a, no.pe, q.yaml: [z], s.py: [x], d: [k]]\n", **{"params.yaml": "a: 1\n", "d/x": ""}),
-        ["dvc.yaml:4:17 missing-param", "dvc.yaml:4:24 missing-params-file", "dvc.yaml:4:37 unsupported", "dvc.yaml:4:48 missing-params-file"],
+        ["dvc.yaml:4:17 missing-param", "dvc.yaml:4:24 missing-params-file", "dvc.yaml:4:37 missing-params-file", "dvc.yaml:4:48 missing-params-file"],
     ),
     "data that is nowhere": (yaml("stages:\n  a: {cmd: x, deps: [nowhere.csv]}\n"), ["dvc.yaml:2:22 missing-dependency"]),
     "a bad .dvc file": (yaml("", **{"x.dvc": "outs:\n- md5: zz\n  hash: md5\n  path: x\n"}), ["x.dvc:2:8 dvc-hash"]),
+    "parameters in Python": (
+        yaml("stages:\n  a:\n    cmd: x\n    params: [s.py: [A, B.c, D], t.py: [X], u.py: ]\n",
+             **{"s.py": "A = {1}\nclass B:\n  c = 1\n", "t.py": "X = = 1\n", "u.py": "U = b'x'\n"}),
+        ["dvc.yaml:4:29 missing-param", "s.py params-value", "t.py:1:5 params-syntax", "u.py params-value"],
+    ),
     "a .dvcignore that DVC cannot read": (yaml("", **{".dvcignore": "# comment\n\nx\\\n"}), [".dvcignore:3:1 dvcignore"]),
     "outputs that .dvcignore hides": (
         yaml("stages:\n  a: {cmd: x, outs: [a.tmp, d, b/c]}\n",
