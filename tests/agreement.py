@@ -36,7 +36,7 @@ def assert_agreement(
 ) -> Copy:  # fmt: skip
     """Make the project of `files` and what `prepare` adds to it; hold the three ways against each other.
 
-    `ready` is done in the pushed working copy before its push. A project that DVC itself never finds up to date is
+    `ready` is done in the pushed working copy after its push. A project that DVC itself never finds up to date is
     not `settled`. Gives the working copy that `dvc repro` worked in.
     """
     oracle = new_copy(folder / "oracle", files)
@@ -45,8 +45,8 @@ def assert_agreement(
     for copy in (pushed, here):
         shutil.copytree(oracle.path, copy.path, symlinks=True)
     pushed.git("remote", "add", "origin", platform.url(f"alice/{name}", "alice"))
-    ready(pushed)
     pushed.git("push", "--quiet", "origin", "main")
+    ready(pushed)
     oracle.dvc("repro", "--quiet")
     wanted = results(oracle)
     assert "dvc.lock" in wanted
@@ -61,3 +61,15 @@ def assert_agreement(
     assert run["status"] == "succeeded", platform.log()[-3000:]
     assert recorded(pushed) == wanted
     return oracle
+
+
+def dvc_push(platform: Platform, name: str) -> Callable[[Copy], None]:
+    """For `ready`: bring the data to the platform's own remote, as its answer to the push says."""
+
+    def push(copy: Copy) -> None:
+        copy.dvc("remote", "add", "--local", "--force", "refmill", platform.url(f"alice/{name}", ending=".dvc"))
+        for key, value in {"auth": "basic", "user": "alice", "password": platform.user("alice")}.items():
+            copy.dvc("remote", "modify", "--local", "refmill", key, value)
+        copy.dvc("push", "--quiet", "--remote", "refmill")
+
+    return push

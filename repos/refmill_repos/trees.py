@@ -22,6 +22,8 @@ MAX_ENTRIES = 1_000_000
 MAX_DEPTH = 256
 _BIG = 32 << 20
 """Blobs above this are hashed as a stream from a git child, so that memory stays bounded."""
+_LONGEST_LINK = 4096
+"""Linux makes no longer symbolic link (PATH_MAX)."""
 
 _hashes: Memo[bytes | tuple[bytes, str], tuple[str, int]] = Memo(200_000)
 """Blob oid (with the filters' fingerprint, where there are any) → MD5 and size of what a checkout holds."""
@@ -82,6 +84,12 @@ class GitTree:
                 stack.append(_in_order(self._listing(oid), f"{name}/"))
             else:
                 yield name, self._entry(mode, oid)
+
+    def target(self, path: str) -> str:
+        place = self._find(self._full(path))
+        if place is None or place[0] != pygit2.GIT_FILEMODE_LINK or self._size(place[1]) > _LONGEST_LINK:
+            raise errors.NotFound(text("there is no link “%(path)s” in this commit", path=names.shown(path)))
+        return self._blob(place[1]).decode("utf-8", "surrogateescape")
 
     def md5(self, path: str) -> tuple[str, int]:
         oid, size = self._file(path)

@@ -108,6 +108,13 @@ def test_reading(tree: Tree) -> None:
             tree.read(path)
 
 
+def test_links_tell_where_they_lead(tree: Tree) -> None:
+    assert [tree.target(path) for path in ("link", "folder", "out")] == ["a.txt", "a", "/etc"]
+    for path in ("a.txt", "a", "", "absent", "folder/b", "../x"):
+        with pytest.raises(NotFound):
+            tree.target(path)
+
+
 def test_hashes_are_those_of_a_checkout(tree: Tree) -> None:
     assert tree.md5("a.txt") == ("57b956583c81128dc3f31ecb9e4d84e6", 9)
     assert tree.md5("a0") == ("d41d8cd98f00b204e9800998ecf8427e", 0)

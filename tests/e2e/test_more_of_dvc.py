@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from agreement import assert_agreement
-from platforms import Platform
+from agreement import assert_agreement, dvc_push
+from platforms import Copy, Platform
 
 
 def test_files_that_dvcignore_hides(platform: Platform, name: str, tmp_path: Path) -> None:
@@ -32,3 +32,31 @@ def test_parameters_in_python_files(platform: Platform, name: str, tmp_path: Pat
         "low/more.py": "X = None\n",
     }
     assert_agreement(platform, name, tmp_path, files, settled=False)
+
+
+def test_links_and_line_ends(platform: Platform, name: str, tmp_path: Path) -> None:
+    files = {
+        "dvc.yaml": "vars: [p.yaml]\nstages:\n"
+        "  s: {cmd: 'cat d/link there/sub/b all/f dos.txt w/two.id w/one.txt > o', deps: [d, all, all/f, there, there/sub/b, dos.txt, w],"
+        " params: [p.yaml: [a]], outs: [o]}\n"
+        "  t: {cmd: 'cat d/tracked o > t', deps: [d, o], outs: [t]}\n",
+        "real/f": "one\n", "q.yaml": "a: 1\n", "d/plain": "x\n", "dos.txt": "a\nb\n", "w/one.txt": "c\n",
+        "w/two.id": "$Id$\n", "w/sub/.gitattributes": "*.txt -eol\n", "w/sub/three.txt": "d\n",
+    }  # fmt: skip
+
+    def prepare(copy: Copy) -> None:
+        copy.write({"data/a": "333", "data/sub/b": "4444\n"})
+        links = {"d/link": "../real/f", "d/folder": "../real", "d/tracked": "../data/sub/b", "all": "real",
+                 "there": "data", "p.yaml": "q.yaml", "unused": "/etc/hostname"}  # fmt: skip
+        for path, target in links.items():
+            (copy.path / path).symlink_to(target)
+        copy.dvc("add", "--quiet", "data")
+        (copy.path / "real/f").chmod(0o755)
+        copy.write({".gitattributes": "*.txt text eol=crlf\n*.id ident\n"})
+        copy.commit()
+        for path in ("dos.txt", "w/one.txt", "w/two.id", "w/sub/three.txt"):
+            (copy.path / path).unlink()
+        copy.git("checkout", "--", ".")
+        assert b"\r\n" in (copy.path / "dos.txt").read_bytes()
+
+    assert_agreement(platform, name, tmp_path, files, prepare=prepare, ready=dvc_push(platform, name))

@@ -7,17 +7,16 @@ from itertools import islice
 from typing import Any
 
 from refmill import errors
+from refmill.clients.dvc_contents import Contents
 from refmill.clients.dvc_graph import Outputs
-from refmill.clients.dvc_sites import Part, Sites
+from refmill.clients.dvc_sites import Sites
 from refmill.clients.dvc_trees import Project
 from refmill.clients.findings import Findings
-from refmill.formats import directories, dvcignore, params
+from refmill.formats import dvcignore, params
 from refmill.model.pipelines import Output, ParamsDependency, Stage
 from refmill.specs import existing
 from refmill.texts import text
 
-MAX_FILES = 200_000
-"""Files of one directory that are looked through for links."""
 MAX_NAMES = 2000
 """Keys of a parameter file among which a similar one is looked for."""
 
@@ -26,14 +25,12 @@ class _Checker:
     def __init__(
         self, outputs: Outputs, project: Project, sites: Sites, findings: Findings, hidden: dvcignore.Ignores
     ) -> None:
-        self._hidden = hidden
         self._sites = sites
         self._outputs = outputs
         self._project = project
         self._findings = findings
         self._values: dict[str, Any] = {}
-        self._there: dict[str, str] = {}
-        self._inside: dict[str, tuple[str, str] | None] = {}
+        self._contents = Contents(findings.tree, outputs, hidden)
 
     def stage(self, stage: Stage) -> None:
         for out in stage.outs:
@@ -45,29 +42,12 @@ class _Checker:
         for item in stage.params:
             self._params(stage, item)
 
-    def _kind(self, root: str) -> str:
-        """What git has at `root`: file, directory, link, submodule, or "" for nothing."""
-        if root not in self._there:
-            parts = root.split("/")
-            self._there[root] = ""
-            for depth in range(1, len(parts) + 1):
-                entry = self._findings.tree.entry("/".join(parts[:depth]))
-                if entry is None:
-                    break
-                if depth == len(parts) or entry.kind in ("link", "submodule"):
-                    self._there[root] = entry.kind
-                    break
-        return self._there[root]
-
     def _dep(self, stage: Stage, path: str, root: str) -> None:
-        kind = self._kind(root)
-        written = self._outputs.overlapping(root)
+        kind, fault = self._contents.look(root)
         place = ("dep", root)
-        if kind in ("link", "submodule") and not written:
-            self._not_followed(stage, place, path, kind)
-        elif kind == "directory" and (found := self._foreign(root)):
-            self._not_followed(stage, place, *found)
-        elif not kind and not written:
+        if fault is not None:
+            self._findings.add(fault.kind, self._sites.place(stage, place), fault.message, fault.remedy)
+        elif not kind:
             self._findings.add(
                 "missing-dependency",
                 self._sites.place(stage, place),
@@ -76,50 +56,28 @@ class _Checker:
                 warning=True,
             )
 
-    def _not_followed(self, stage: Stage, part: Part, path: str, kind: str) -> None:
-        if kind == "file":
-            self._findings.add(
-                "ignore-file-inside",
-                self._sites.place(stage, part),
-                text("“%(path)s” lies in a directory that the stage depends on: DVC refuses that", path=path),
-                text("Move its patterns into a .dvcignore above the directory."),
-            )
-            return
-        what = text("a symbolic link") if kind == "link" else text("a submodule")
-        self._findings.add(
-            "unsupported",
-            self._sites.place(stage, part),
-            text("“%(path)s” is %(what)s: this is not supported yet", path=path, what=what),
-            text("Commit the files themselves."),
-        )
-
-    def _foreign(self, root: str) -> tuple[str, str] | None:
-        """What DVC would follow or refuse below a directory, the first link, submodule or .dvcignore: path and kind."""
-        if root not in self._inside:
-            walk = islice(self._findings.tree.walk(root), MAX_FILES)
-            odd = ((path, entry.kind) for path, entry in walk if entry.kind != "file" or _is_ignore_file(path))
-            self._inside[root] = next(((path, kind) for path, kind in odd if self._counts(path)), None)
-        return self._inside[root]
-
-    def _counts(self, path: str) -> bool:
-        return not directories.is_ignored(path) and not self._hidden(path)
-
     def _params(self, stage: Stage, item: ParamsDependency) -> None:
         if self._outputs.overlapping(item.root):
             return
-        kind = self._kind(item.root)
+        kind, fault = self._contents.look(item.root)
+        place = self._sites.place(stage, ("params", item.root))
+        if fault is not None:
+            self._findings.add(fault.kind, place, fault.message, fault.remedy)
+            return
+        if kind == "output":  # a link to data that DVC tracks
+            return
         if kind != "file":
             message = text("There is no parameter file “%(path)s”", path=item.path)
             if kind:
                 message = text("“%(path)s” is no regular file, so it holds no parameters", path=item.path)
             self._findings.add(
                 "missing-params-file",
-                self._sites.place(stage, ("params", item.root)),
+                place,
                 message,
                 text("Commit the file, or name another one."),
             )
             return
-        values = self._load(item.root)
+        values = self._load(self._contents.real(item.root))
         if values is None:
             return
         chosen = params.select(values, item.keys)
@@ -149,6 +107,13 @@ class _Checker:
         return self._values[root]
 
     def _out(self, stage: Stage, out: Output) -> None:
+        if self._contents.behind_link(out.root):
+            self._findings.add(
+                "unsupported",
+                self._sites.place(stage, ("out", out.root)),
+                text("“%(path)s” is an output behind a symbolic link: this is not supported yet", path=out.path),
+                text("Write where the link leads to."),
+            )
         if not out.cache:
             return
         entry = self._findings.tree.entry(out.root)
@@ -170,10 +135,6 @@ def check(
     checker = _Checker(outputs, project, sites, findings, hidden)
     for stage in stages:
         checker.stage(stage)
-
-
-def _is_ignore_file(path: str) -> bool:
-    return path.rpartition("/")[2] == dvcignore.FILE
 
 
 def _names(values: Any, prefix: str = "") -> Iterable[str]:

@@ -14,6 +14,7 @@ from dvc.utils.serialize import LOADERS
 
 from refmill import errors
 from refmill.formats import params
+from refmill.plans import links
 from refmill.ports.trees import Tree
 from refmill.problems import Place, Problem
 from refmill.texts import text
@@ -32,23 +33,30 @@ class TreeFiles:
 
     def exists(self, path: str) -> bool:
         """Whether anything stands there."""
-        return self._tree.entry(self.normpath(path)) is not None
+        return self._tree.entry(self._real(path)) is not None
 
     def isdir(self, path: str) -> bool:
         """Whether a directory stands there."""
-        entry = self._tree.entry(self.normpath(path))
+        entry = self._tree.entry(self._real(path))
         return entry is not None and entry.kind == "directory"
 
     def open(self, path: str, **_: Any) -> TextIO:
         """The file as text, line ends unified."""
-        return io.TextIOWrapper(io.BytesIO(self._tree.read(self.normpath(path), MAX_BYTES)), encoding="utf-8")
+        return io.TextIOWrapper(io.BytesIO(self._tree.read(self._real(path), MAX_BYTES)), encoding="utf-8")
 
     def load(self, path: str) -> Any:
         """The values in a parameter file, each file read once. Raises Invalid, NotFound, LimitExceeded."""
         path = self.normpath(path)
         if path not in self._values:
-            self._values[path] = params.load(self._tree.read(path, MAX_BYTES), path)
+            self._values[path] = params.load(self._tree.read(self._real(path), MAX_BYTES), path)
         return self._values[path]
+
+    def _real(self, path: str) -> str:
+        path = self.normpath(path)
+        try:
+            return links.real(self._tree, path)
+        except errors.WrongUse:
+            return path  # a link that leads out is not there
 
     @staticmethod
     def suffix(_path: str) -> str:

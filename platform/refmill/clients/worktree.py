@@ -90,6 +90,16 @@ class WorkTree:
             else:
                 yield whole, entry
 
+    def target(self, path: str) -> str:
+        """See the port."""
+        found = self.entry(path)
+        if found is None or found.kind != "link":
+            raise NotFound(text("There is no link %(path)s", path=path))
+        try:
+            return os.readlink(self._root / path)
+        except OSError as error:
+            raise NotFound(text("There is no link %(path)s", path=path)) from error
+
     def md5(self, path: str) -> tuple[str, int]:
         """See the port: a working copy is what a checkout holds."""
         found = self.entry(path)

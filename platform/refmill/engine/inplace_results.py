@@ -96,5 +96,8 @@ class _Before:
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
         return self._tree.walk(path)
 
+    def target(self, path: str) -> str:
+        return self._tree.target(path)
+
     def md5(self, path: str) -> tuple[str, int]:
         return self._tree.md5(path)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from refmill import errors
 from refmill.formats import directories, dvcignore
 from refmill.formats.hashing import FileHash
+from refmill.plans import links
 from refmill.ports.trees import Tree
 
 
 class GitFiles:
-    """One project's tree, without what .dvcignore hides and without DVC projects inside of the project."""
+    """One project's tree, without what .dvcignore hides and without DVC projects inside of the project. `linked` gives
+    the file that a link in a directory leads to, None for other things, which DVC does not follow."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, linked: Callable[[str], FileHash | None] | None = None) -> None:
         self._tree = tree
+        self._linked = linked or self._link
         self.ignores = dvcignore.DvcIgnore(dvcignore.reader(tree.read))
         self._projects = {"": False}
 
@@ -32,9 +36,27 @@ class GitFiles:
         found: dict[str, tuple[str, int]] = {}
         start = "" if root == "." else root
         for path, entry in self._tree.walk(start):
-            if entry.kind == "file" and not self.hidden(path):
-                found[path[len(start) + 1 if start else 0 :]] = self._tree.md5(path)
+            if entry.kind == "submodule" or self.hidden(path):
+                continue
+            below = path[len(start) + 1 if start else 0 :]
+            if entry.kind == "file":
+                found[below] = self._tree.md5(path)
+            elif (known := self._linked(path)) is not None:
+                found[below] = (known.md5, known.size or 0)
         return found
+
+    def links(self, root: str) -> list[str]:
+        """The links below the directory `root` that count."""
+        entries = self._tree.walk("" if root == "." else root)
+        return [path for path, entry in entries if entry.kind == "link" and not self.hidden(path)]
+
+    def _link(self, path: str) -> FileHash | None:
+        try:
+            real = links.real(self._tree, path)
+        except errors.WrongUse:
+            return None
+        entry = self._tree.entry(real)
+        return FileHash(*self._tree.md5(real)) if entry is not None and entry.kind == "file" else None
 
     def hidden(self, path: str) -> bool:
         """Whether a directory's listing leaves the file `path` out."""

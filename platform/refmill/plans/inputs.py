@@ -11,6 +11,7 @@ from refmill.formats import directories, gitignore, params
 from refmill.formats.hashing import FileHash, md5_bytes
 from refmill.model.pipelines import LockEntry, ParamsDependency, Pipeline, Stage
 from refmill.model.plans import MissingObject
+from refmill.plans import links
 from refmill.plans.gitfiles import GitFiles, listed
 from refmill.ports.objects import Objects
 from refmill.ports.trees import Tree
@@ -47,10 +48,11 @@ class Sources:
     def __init__(self, pipeline: Pipeline, tree: Tree, objects: Objects) -> None:
         self._tree = tree
         self._objects = objects
-        self._git = GitFiles(tree)
+        self._git = GitFiles(tree, self._linked)
         self._produced: dict[str, Produced] = {}
         self._order = {address: number for number, address in enumerate(pipeline.order)}
         self._listings: dict[str, directories.Listing] = {}
+        self._links: dict[str, tuple[str, ...]] = {}
         self._hashes: dict[str, FileHash | None] = {}
         for data in pipeline.data.values():
             for out in data.outs:
@@ -74,20 +76,58 @@ class Sources:
         absent: list[str] = []
         objects: list[MissingObject] = []
         for dependency in stage.deps:
-            makers = list(self._makers(dependency.root))
-            if any(maker.hash is None for maker in makers):
+            root = self._real(dependency.root)
+            if root is None:
+                absent.append(dependency.root)
+                continue
+            makers = list(self._makers(root))
+            needed = [*makers, *self._borrowed(root)]
+            if any(maker.hash is None for maker in needed):
                 unknown.append(dependency.root)
                 continue
-            objects += self._stored(makers)
-            found = self._hash(dependency.root, makers)
+            objects += self._stored(needed)
+            found = self._hash(root, makers)
             if found is None:
                 absent.append(dependency.root)
             else:
                 deps[dependency.root] = found
         for item in stage.params:
-            objects += self._stored(filter(None, [self._above(item.root)]))
+            objects += self._stored(filter(None, [self._above(self._real(item.root) or item.root)]))
         values, late, without = self._params(stage.params)
         return Inputs(deps, values, (*unknown, *late), (*absent, *without), tuple(objects))
+
+    def _real(self, root: str) -> str | None:
+        """Where `root` lies if links are followed, None for one that leads out; outputs are where they are, links or
+        not (DVC links them into its cache)."""
+        if next(self._makers(root), None) is not None:
+            return root
+        try:
+            return links.real(self._tree, root)
+        except errors.WrongUse:
+            return None
+
+    def _borrowed(self, root: str) -> tuple[Produced, ...]:
+        """Outputs outside of the directory `root` that links of git in it lead to."""
+        if self._above(root) is not None:
+            return ()
+        if root not in self._links:
+            targets = map(self._real, self._git.links(root))
+            self._links[root] = tuple(maker.root for target in targets if target for maker in self._makers(target))
+        return tuple(self._produced[path] for path in self._links[root])
+
+    def _linked(self, path: str) -> FileHash | None:
+        """The file that the link `path` in a directory leads to; None for other things, which DVC does not follow."""
+        real = self._real(path)
+        if real is None:
+            return None
+        makers = list(self._makers(real))
+        entry = None if makers else self._tree.entry(real)
+        if not makers and (entry is None or entry.kind != "file"):
+            return None
+        if makers and self._above(real) is None:
+            return None  # a directory in which outputs lie
+        found = self._hash(real, makers)
+        return None if found is None or found.is_directory else found
 
     def _makers(self, root: str) -> Iterator[Produced]:
         """The outputs that `root` is, lies in, or contains."""
@@ -213,12 +253,15 @@ class Sources:
 
     def _content(self, root: str) -> bytes:
         """A parameter file: from git, or from the store if a stage wrote it and it is not committed as written."""
-        made = self._above(root)
+        real = self._real(root)
+        if real is None:
+            raise errors.NotFound(text("%(path)s does not exist", path=root))
+        made = self._above(real)
         if made is None or made.hash is None or self._in_git(made):
-            return self._tree.read(root)
-        if made.root == root:
+            return self._tree.read(real)
+        if made.root == real:
             return self._objects.read(made.hash.md5)
-        found = self._inside(root, made)
+        found = self._inside(real, made)
         if found is None:
             raise errors.NotFound(text("%(path)s does not exist", path=root))
         return self._objects.read(found.md5)
@@ -230,7 +273,7 @@ class Sources:
         late: list[str] = []
         absent: list[str] = []
         for item in wanted:
-            made = self._above(item.root)
+            made = self._above(self._real(item.root) or item.root)
             if made is not None and made.hash is None:
                 late.append(item.root)
                 continue

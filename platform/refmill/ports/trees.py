@@ -37,5 +37,8 @@ class Tree(Protocol):
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
         """Every file and link below `path` with its path from the root, sorted by path; directories are not named."""
 
+    def target(self, path: str) -> str:
+        """Where the symbolic link `path` leads to, as it is written. Raises NotFound."""
+
     def md5(self, path: str) -> tuple[str, int]:
         """MD5 and size in bytes of a file as a *checkout* would hold it: after eol conversion and other git filters."""

@@ -64,3 +64,19 @@ def test_directories_of_git_with_tracked_data_in_them(root: Path) -> None:
     (root / ".dvcignore").write_text("*.tmp\n.gitignore\n")
     ours, theirs = hashes(root)
     assert ours == theirs
+
+
+def test_links_are_followed_to_files_and_not_below_directories(root: Path) -> None:
+    write(root, {"real/f": "1", "real/deep/g": "22", "data/a": "333", "data/sub/b": "4444", "q.yaml": "a: 1\n"})
+    dvc(root, "add", "--quiet", "data")
+    (root / "real/f").chmod(0o755)
+    write(root, {
+        "d/file": "-> ../real/f", "d/folder": "-> ../real", "d/self": "-> ..", "d/tracked": "-> ../data/sub/b",
+        "d/whole": "-> ../data", "d/twice": "-> file", "d/x": "5", "one": "-> d/twice", "all": "-> real",
+        "there": "-> data", "part": "-> there/sub", "p.yaml": "-> all/../q.yaml",
+        "dvc.yaml": "vars: [p.yaml]\nstages:\n  s:\n    cmd: echo ${a} > o\n    outs: [o]\n    params: [p.yaml: [a]]\n"
+        "    deps: [d, one, all, all/deep, all/f, there, part, part/b, there/a]\n",
+    })  # fmt: skip
+    ours, theirs = hashes(root)
+    assert ours == theirs
+    assert set(ours) == {"d", "one", "all", "all/deep", "all/f", "there", "part", "part/b", "there/a"}

@@ -36,20 +36,52 @@ def test_files_and_directories_of_git_are_inputs(project: Path) -> None:
     assert problems(project, "stages:\n  a: {cmd: x, deps: [data, data/a.csv]}\n") == []
 
 
-def test_a_link_is_not_followed(project: Path) -> None:
-    (project / "link").symlink_to("data/a.csv")
+def test_links_inside_the_project_are_followed(project: Path) -> None:
+    (project / "q.yaml").write_text("k: 1\n")
+    for name, target in {"link": "data/a.csv", "folder": "data", "p.yaml": "q.yaml", "data/b.csv": "a.csv"}.items():
+        (project / name).symlink_to(target)
+    stage = "stages:\n  a: {cmd: x, deps: [link, folder/a.csv, data, folder], params: [p.yaml: [k, l]]}\n"
+    assert problems(project, stage) == ["dvc.yaml:2:78 missing-param"]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/etc/hostname", "dvc.yaml:2:22 unsupported"),
+        ("../../../etc/hostname", "dvc.yaml:2:22 unsupported"),
+        ("../folder/../..", "dvc.yaml:2:22 unsupported"),
+        ("self", "dvc.yaml:2:22 unsupported"),
+        ("../made/part", "dvc.yaml:2:22 unsupported"),
+        ("nowhere", "dvc.yaml:2:22 broken-link"),
+    ],
+)
+def test_links_that_lead_out_or_nowhere_or_to_what_a_stage_writes_are_refused(
+    project: Path, target: str, expected: str
+) -> None:
+    (project / "data" / "self").symlink_to(target)
+    made = "  m: {cmd: x, outs: [made]}\n"
+    assert problems(project, "stages:\n  a: {cmd: x, deps: [data]}\n" + made) == [expected]
+    other = "dvc.yaml:2:22 missing-dependency warning" if "broken" in expected else expected
+    assert problems(project, "stages:\n  a: {cmd: x, deps: [data/self]}\n" + made) == [other]
+    (project / ".dvcignore").write_text("self\n")
+    assert problems(project, "stages:\n  a: {cmd: x, deps: [data]}\n" + made) == []
+
+
+def test_an_output_behind_a_link_is_refused(project: Path) -> None:
     (project / "folder").symlink_to("data")
-    stage = "stages:\n  a: {cmd: x, deps: [link, folder/a.csv], params: [link: [k]]}\n"
-    assert problems(project, stage) == [
-        "dvc.yaml:2:22 unsupported",
-        "dvc.yaml:2:28 unsupported",
-        "dvc.yaml:2:52 missing-params-file",
-    ]
+    assert problems(project, "stages:\n  a: {cmd: x, outs: [folder/o]}\n") == ["dvc.yaml:2:22 unsupported"]
 
 
-def test_a_link_inside_a_directory_is_not_followed(project: Path) -> None:
-    (project / "data" / "b.csv").symlink_to("a.csv")
-    assert problems(project, "stages:\n  a: {cmd: x, deps: [data]}\n") == ["dvc.yaml:2:22 unsupported"]
+def test_files_that_git_lfs_keeps_are_refused_by_name(project: Path) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
+    (project / "data" / "big.bin").write_text(pointer)
+    stage = "stages:\n  a: {cmd: x, deps: [data/big.bin]}\n  b: {cmd: x, deps: [data, data/a.csv]}\n"
+    assert problems(project, stage) == [], "without the attribute it is a text like any other"
+    (project / ".gitattributes").write_text("*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    assert problems(project, stage) == ["dvc.yaml:2:22 lfs-pointer", "dvc.yaml:3:22 lfs-pointer"]
+    (project / "p.yaml").symlink_to("data/big.bin")
+    stage = "stages:\n  a: {cmd: x, deps: [data/a.csv], params: [p.yaml: [a]]}\n"
+    assert problems(project, stage) == ["dvc.yaml:2:44 lfs-pointer"]
 
 
 def test_a_linked_definition_is_not_read(project: Path) -> None:

@@ -30,7 +30,7 @@ from refmill.model.pipelines import LockEntry, Pipeline
 from refmill.ports.trees import Entry, Tree
 from refmill.problems import Problem
 
-_FORMAT = 1
+_FORMAT = 2
 _WRITTEN = frozenset({"dvc.lock", ".gitignore"})
 _PARAMS = "params.yaml"
 """DVC reads it where it is there: an output of this name counts, although stages write it."""
@@ -53,6 +53,7 @@ class _Answers:
     contents: dict[str, str] = field(default_factory=dict)
     children: dict[str, str] = field(default_factory=dict)
     walks: dict[str, str] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)
 
 
 class RecordingTree:
@@ -82,6 +83,11 @@ class RecordingTree:
         found = list(self._tree.walk(path))
         self.answers.walks[path] = _walked(found)
         return iter(found)
+
+    def target(self, path: str) -> str:
+        found = self._tree.target(path)
+        self.answers.targets[path] = found
+        return found
 
     def md5(self, path: str) -> tuple[str, int]:
         found = self._tree.md5(path)
@@ -118,6 +124,7 @@ class ResolutionMemory:
             "contents": {path: md5 for path, md5 in answers.contents.items() if posixpath.basename(path) != "dvc.lock"},
             "children": {path: _trimmed(body, path, outputs) for path, body in answers.children.items()},
             "walks": answers.walks,
+            "targets": answers.targets,
             "ignored": dict(asked),
             "outputs": sorted(outputs),
             "resolution": tagged.dumps(replace(resolution, pipeline=replace(resolution.pipeline, lock={}))),
@@ -135,6 +142,7 @@ def _same(kept: Mapping[str, Any], tree: Tree, ignored: Callable[[str], bool]) -
     outputs = set(kept["outputs"])
     return (
         all(_kind(tree.entry(path)) == kind for path, kind in kept["entries"].items())
+        and all(tree.target(path) == target for path, target in kept["targets"].items())
         and all(ignored(path) == answer for path, answer in kept["ignored"].items())
         and all(_md5(tree, path) == md5 for path, md5 in kept["contents"].items())
         and all(
@@ -197,7 +205,7 @@ def _version() -> str:
     """What the resolver is made of: its sources and DVC's version, as they are on this machine."""
     folder = Path(__file__).resolve().parents[2]
     parts = [f"{_FORMAT} {sys.version_info[:2]}"]
-    for name in ("clients", "clients/resolver", "clients/remembering", "formats", "specs", "model"):
+    for name in ("clients", "clients/resolver", "clients/remembering", "formats", "specs", "model", "plans"):
         with os.scandir(folder / name) as entries:
             parts += sorted(
                 f"{name}/{entry.name} {entry.stat().st_mtime_ns}" for entry in entries if entry.name.endswith(".py")

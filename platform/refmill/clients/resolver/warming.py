@@ -76,6 +76,10 @@ class MemoryTree:
             if name.startswith(below):
                 yield name, Entry("file", size=len(self._files[name]))
 
+    def target(self, path: str) -> str:
+        """As in the port; there are no links."""
+        raise errors.NotFound(text("There is no %(path)s", path=path))
+
     def md5(self, path: str) -> tuple[str, int]:
         """As in the port."""
         data = self.read(path)
