@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agreement import assert_agreement, dvc_push
-from platforms import Copy, Platform
+from platforms import REFMILL, Copy, Platform
 
 
 def test_files_that_dvcignore_hides(platform: Platform, name: str, tmp_path: Path) -> None:
@@ -60,3 +60,39 @@ def test_links_and_line_ends(platform: Platform, name: str, tmp_path: Path) -> N
         assert b"\r\n" in (copy.path / "dos.txt").read_bytes()
 
     assert_agreement(platform, name, tmp_path, files, prepare=prepare, ready=dvc_push(platform, name))
+
+
+DATASETS = """\
+stages:
+  s: {cmd: cat a > o, deps: ['ds://two', a, 'ds://one'], outs: [o]}
+  t: {cmd: cat o > t, deps: [o, 'ds://one/'], outs: [t]}
+vars:
+- where: s3://bucket
+datasets:
+- {name: one, type: dvc, url: 'https://example.org/data.git', path: d, rev: v1}
+- {name: two, type: url, url: '${where}/x'}
+"""
+TAKEN = """\
+schema: '2.0'
+datasets:
+- {name: one, url: 'https://example.org/data.git', type: dvc, path: d, rev: v1, rev_lock: %s}
+- name: two
+  type: url
+  url: s3://bucket/x
+  meta: {isdir: true, nfiles: 1, size: 5}
+  files:
+  - relpath: a
+    meta: {size: 5, version_id: abc}
+"""
+
+
+def test_versions_of_datasets(platform: Platform, name: str, tmp_path: Path) -> None:
+    files = {"dvc.yaml": DATASETS, "dvc.lock": TAKEN % "a1b2", "a": "1\n"}
+    oracle = assert_agreement(platform, name, tmp_path, files)
+    assert not (oracle.path / ".dvc/cache/runs").exists()
+
+    here = Copy(tmp_path / "here")
+    lock = (here.path / "dvc.lock").read_text()
+    (here.path / "dvc.lock").write_text(lock.replace("rev_lock: a1b2}", "rev_lock: c3d4}"))
+    shown = here.run(REFMILL, "plan").stdout
+    assert shown.count("another version") == 2, shown

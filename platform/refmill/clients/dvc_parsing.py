@@ -12,6 +12,7 @@ from typing import Any
 
 from refmill import errors
 from refmill.clients import dvc_graph, dvc_inputs, dvc_schema, spec_file
+from refmill.clients.dvc_datasets import Datasets
 from refmill.clients.dvc_paths import BadPath, rooted
 from refmill.clients.dvc_sites import Sites
 from refmill.clients.dvc_stages import StageReader
@@ -40,6 +41,7 @@ class _Reading:
     project: Project
     max_stages: int
     hidden: dvcignore.Ignores
+    datasets: Datasets
     nodes: dict[str, Stage | DataFile] = field(default_factory=dict)
     outputs: set[str] = field(default_factory=set)
     metrics: list[str] = field(default_factory=list)
@@ -60,7 +62,7 @@ def check(
     not to be looked at; what git and DVC themselves keep is never looked at. Memory and time are the caller's to limit.
     """
     findings = Findings(tree)
-    reading = _Reading(findings, Sites(findings), Project(tree), max_stages, _hidden(findings))
+    reading = _Reading(findings, Sites(findings), Project(tree), max_stages, _hidden(findings), Datasets(findings))
     findings.take(reading.project.load_config())
     for path in _definitions(reading, ignored or (lambda _: False)):
         if path.endswith(SUFFIX):
@@ -166,13 +168,6 @@ def _read_project(path: str, reading: _Reading) -> None:
     reading.declared |= {
         name for group in (stages if isinstance(stages, dict) else ()) for name in (str(group), f"{path}:{group}")
     }
-    if sound.pop("datasets", None):
-        findings.add(
-            "unsupported",
-            findings.place(path, ("datasets",), key=True),
-            text("`datasets` are not supported yet"),
-            text("Use `dvc import`, which records the version in a .dvc file."),
-        )
     template = Template(reading.project, path, sound, findings)
     reading.counted += template.count(reading.max_stages - reading.counted)
     if reading.counted > reading.max_stages:
@@ -188,7 +183,9 @@ def _read_project(path: str, reading: _Reading) -> None:
         if stage := reader.read(resolved):
             reading.nodes[stage.address] = stage
             reading.outputs |= {out.root for out in stage.outs}
-    _read_tops(template.tops(), reader, folder, path, reading)
+    tops = template.tops()
+    reading.datasets.declare(path, tops.datasets)
+    _read_tops(tops, reader, folder, path, reading)
 
 
 def _read_tops(tops: Tops, reader: StageReader, folder: str, file: str, reading: _Reading) -> None:
@@ -230,6 +227,7 @@ def _read_lock(path: str, project_file: str, reading: _Reading) -> None:
         reading.findings.take(error.problems)
         return
     prefix = "" if project_file == PROJECT_FILE else f"{project_file}:"
+    reading.datasets.lock(project_file, lock.datasets)
     reading.lock |= {prefix + name: entry for name, entry in lock.stages.items()}
 
 
@@ -252,6 +250,9 @@ def _tell_hidden_outputs(reading: _Reading) -> None:
 def _pipeline(reading: _Reading) -> Pipeline | None:
     """The pipeline, if its graph can be made."""
     findings, nodes = reading.findings, reading.nodes
+    for address, node in nodes.items():
+        if isinstance(node, Stage) and node.datasets:
+            nodes[address] = reading.datasets.versions(node, reading.sites)
     outputs, sound = dvc_graph.collect(nodes.values(), reading.sites, findings)
     for node in nodes.values():
         if above := outputs.above(node.file):

@@ -30,12 +30,6 @@ def rooted(path: str, wdir: str) -> str:
             text("This is not a usable path"),
             text("A path has 1 to %(limit)s characters, and no control characters.", limit=MAX_PATH),
         )
-    if path.startswith("ds://"):
-        raise BadPath(
-            "unsupported",
-            text("Dependencies on datasets (“%(path)s”) are not supported yet", path=path[:200]),
-            text("Use `dvc import`, which records the version in a .dvc file."),
-        )
     if _SCHEME.match(path):
         raise BadPath(
             "unsupported",
@@ -63,6 +57,11 @@ def rooted(path: str, wdir: str) -> str:
             text("Write it elsewhere."),
         )
     return "" if normal == "." else normal
+
+
+def is_dataset(path: object) -> bool:
+    """Whether a dependency is a dataset, `ds://name` (dvc.dependency.DatasetDependency)."""
+    return isinstance(path, str) and path[:5].lower() == "ds://"
 
 
 def is_definition(path: str) -> bool:

@@ -157,7 +157,9 @@ PROJECT = Keys(
         "artifacts": Map(
             Keys({"path": TEXT, **_ANNOTATIONS}, required=("path",)), text("a mapping of names to artifacts")
         ),
-        "datasets": ANYTHING,
+        "datasets": Items(
+            Map(ANYTHING, text("a dataset's “name”, “type” and “url”")), text("a list of datasets, each a mapping")
+        ),
     }
 )
 

@@ -6,11 +6,11 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from refmill.clients.dvc_paths import BadPath, is_definition, rooted
+from refmill.clients.dvc_paths import BadPath, is_dataset, is_definition, rooted
 from refmill.clients.dvc_sites import Part, Path, Sites
 from refmill.clients.dvc_templates import Resolved
 from refmill.clients.findings import Findings
-from refmill.model.pipelines import Dependency, Output, OutputKind, ParamsDependency, Stage
+from refmill.model.pipelines import DatasetDependency, Dependency, Output, OutputKind, ParamsDependency, Stage
 from refmill.texts import Text, text
 
 DEFAULT_PARAMS = "params.yaml"
@@ -41,6 +41,7 @@ class StageReader:
         if wdir is None or cmd is None or not name_ok:
             return None
         deps = tuple(self._deps(definition.get("deps") or (), wdir, path))
+        datasets = tuple(self._datasets(definition.get("deps") or (), path))
         params = tuple(self._params(definition.get("params") or (), wdir, path))
         outs = tuple(
             out for key, kind in _KINDS for out in self._outs(definition.get(key) or (), key, kind, wdir, path)
@@ -53,6 +54,7 @@ class StageReader:
             cmd=cmd,
             deps=deps,
             params=params,
+            datasets=datasets,
             outs=outs,
             frozen=bool(definition.get("frozen")),
             always_changed=bool(definition.get("always_changed")),
@@ -127,6 +129,8 @@ class StageReader:
 
     def _deps(self, values: Iterable[Any], wdir: str, path: Path) -> Iterator[Dependency]:
         for number, value in enumerate(values):
+            if is_dataset(value):
+                continue
             where = (*path, "deps", number)
             root = self._rooted(value, wdir, where)
             if root == "":
@@ -146,6 +150,12 @@ class StageReader:
             elif root is not None:
                 self._paths["dep", root] = where
                 yield Dependency(value, root)
+
+    def _datasets(self, values: Iterable[Any], path: Path) -> Iterator[DatasetDependency]:
+        for number, value in enumerate(values):
+            if is_dataset(value):
+                self._paths["dep", value] = (*path, "deps", number)
+                yield DatasetDependency(value)
 
     def _params(self, values: Iterable[Any], wdir: str, path: Path) -> Iterator[ParamsDependency]:
         for file, (where, keys) in self._merged_params(list(values), (*path, "params")).items():

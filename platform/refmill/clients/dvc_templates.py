@@ -50,6 +50,7 @@ class Tops:
     plots: tuple[Any, ...] = ()
     params: tuple[str, ...] = ()
     artifacts: Mapping[str, Any] | None = None
+    datasets: tuple[Any, ...] = ()
 
 
 class Template:
@@ -116,7 +117,7 @@ class Template:
         if self._resolver is None:
             return Tops()
         found: dict[str, Any] = {}
-        for key in ("metrics", "plots", "params", "artifacts"):
+        for key in ("metrics", "plots", "params", "artifacts", "datasets"):
             try:
                 found[key] = getattr(self._resolver, f"resolve_{key}")()
             except DvcException as error:
@@ -126,6 +127,7 @@ class Template:
             tuple(found.get("plots", ())),
             tuple(found.get("params", ())),
             found.get("artifacts"),
+            tuple(found.get("datasets", ())),
         )
 
     def _load_variables(self, items: list[Any]) -> list[Any] | None:

@@ -177,7 +177,9 @@ def _measured(job: Job) -> LockEntry:
     entry = dict(job.known)
     if "deps" in entry:
         roots = {item.path: item.root for item in job.stage.deps}
-        entry["deps"] = [_sized(item, job.root / roots[item["path"]]) for item in entry["deps"]]
+        entry["deps"] = [
+            _sized(item, job.root / roots[item["path"]]) if item["path"] in roots else item for item in entry["deps"]
+        ]
     return entry
 
 

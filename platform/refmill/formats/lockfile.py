@@ -96,7 +96,8 @@ def entry(
     holds, for each file, the values of its keys (see `params.select`).
     """
     result: LockEntry = {"cmd": stage.cmd if isinstance(stage.cmd, str) else list(stage.cmd)}
-    if items := _items(stage.deps, deps):
+    versions = [{"path": item.path, "dataset": dict(item.version)} for item in stage.datasets if item.version]
+    if items := sorted(_items(stage.deps, deps) + versions, key=lambda item: str(item["path"])):
         result["deps"] = items
     if values := _params(stage, params):
         result["params"] = values
@@ -219,7 +220,7 @@ def _entry_faults(place: tuple[str | int, ...], item: Any) -> Iterable[tuple[tup
 
 def _is_item(item: dict[Any, Any]) -> bool:
     kinds: dict[str, type | tuple[type, ...]] = {
-        "md5": (str, int, type(None)), "hash": str, "size": int, "nfiles": int, "isexec": bool,
+        "md5": (str, int, type(None)), "hash": str, "size": int, "nfiles": int, "isexec": bool, "dataset": dict,
     }  # fmt: skip
     right = all(isinstance(item[key], kind) for key, kind in kinds.items() if key in item)
     return right and isinstance(item.get("path"), str)

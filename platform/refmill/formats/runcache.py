@@ -25,10 +25,10 @@ def eligible(stage: Stage, entry: LockEntry) -> bool:
     """Whether DVC keeps this stage's results in its run-cache (dvc.stage.cache._can_hash, dvc.stage.Stage.run).
 
     `entry` holds the dependencies and parameters known now. Not kept are stages without dependencies or outputs, those
-    that always run, those with an output that persists or that is neither cached nor a metric or plot, and those of
-    which an input's hash is unknown or empty.
+    that always run, those that depend on datasets, those with an output that persists or that is neither cached nor a
+    metric or plot, and those of which an input's hash is unknown or empty.
     """
-    if stage.always_changed or not stage.outs or not (stage.deps or stage.params):
+    if stage.always_changed or stage.datasets or not stage.outs or not (stage.deps or stage.params):
         return False
     if any(out.persist or (out.kind == "out" and not out.cache) for out in stage.outs):
         return False

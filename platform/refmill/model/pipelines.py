@@ -36,6 +36,14 @@ class ParamsDependency:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetDependency:
+    """A dataset `ds://name` that a stage reads, and its version (see `formats.datasets`), None if it is not known."""
+
+    path: str
+    version: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Output:
     """A file or directory that a stage writes. `cache: false` outputs live in git instead of the cache."""
 
@@ -58,6 +66,7 @@ class Stage:
     cmd: str | tuple[str, ...]
     deps: tuple[Dependency, ...] = ()
     params: tuple[ParamsDependency, ...] = ()
+    datasets: tuple[DatasetDependency, ...] = ()
     outs: tuple[Output, ...] = ()
     frozen: bool = False
     always_changed: bool = False

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from refmill.formats import datasets
 from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import Reason
 from refmill.plans.inputs import Inputs
@@ -29,11 +30,12 @@ def differences(stage: Stage, inputs: Inputs, locked: LockEntry | None) -> list[
         reasons.append(
             Reason("command", text("its command changed: %(old)s → %(new)s", old=old, new=new), "cmd", old, new)
         )
-    if stage.always_changed or not (stage.deps or stage.params or stage.outs):
+    if stage.always_changed or not (stage.deps or stage.params or stage.datasets or stage.outs):
         reasons.append(Reason("always", text("it runs every time (always_changed, or nothing declared)")))
     if not stage.frozen:
         reasons += _params(stage, inputs, locked)
         reasons += _deps(stage, inputs, locked)
+        reasons += _datasets(stage, locked)
     known = {out["path"] for out in locked.get("outs", ())}
     for out in stage.outs:
         if out.path not in known:
@@ -57,6 +59,18 @@ def _deps(stage: Stage, inputs: Inputs, locked: LockEntry) -> Iterator[Reason]:
         elif old != new:
             message = text("%(path)s changed: %(old)s → %(new)s", path=dependency.path, old=old[:7], new=new[:7])
             yield Reason("dependency", message, dependency.root, old, new)
+
+
+def _datasets(stage: Stage, locked: LockEntry) -> Iterator[Reason]:
+    recorded = {dep["path"]: dep.get("dataset") for dep in locked.get("deps", ())}
+    for item in stage.datasets:
+        try:
+            old = datasets.version(recorded.get(item.path) or {})
+        except ValueError:
+            yield Reason("dependency", text("%(path)s is a new dependency", path=item.path), item.path)
+            continue
+        if item.version is None or not datasets.same(old, item.version):
+            yield Reason("dependency", text("the dataset %(path)s has another version", path=item.path), item.path)
 
 
 def _params(stage: Stage, inputs: Inputs, locked: LockEntry) -> Iterator[Reason]:

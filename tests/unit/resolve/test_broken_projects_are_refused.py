@@ -76,7 +76,7 @@ PATHS: dict[str, tuple[Files, list[str]]] = {
     "paths that cannot be used": (
         yaml("stages:\n  a:\n    cmd: x\n    deps: [/abs, ../x, 's3://b/k', ~/x, 'ds://d', .git/config, ., \"a\\0b\"]\n    outs: [., ../o, x.dvc, .dvc/x]\n"),
         ["dvc.yaml:4:12 absolute-path", "dvc.yaml:4:18 escaping-path", "dvc.yaml:4:24 unsupported", "dvc.yaml:4:36 absolute-path",
-         "dvc.yaml:4:41 unsupported", "dvc.yaml:4:51 reserved-path", "dvc.yaml:4:64 unsupported", "dvc.yaml:4:67 bad-path",
+         "dvc.yaml:4:41 unknown-dataset", "dvc.yaml:4:51 reserved-path", "dvc.yaml:4:64 unsupported", "dvc.yaml:4:67 bad-path",
          "dvc.yaml:5:12 bad-path", "dvc.yaml:5:15 escaping-path", "dvc.yaml:5:21 definition-as-data", "dvc.yaml:5:28 reserved-path"],
     ),
     "a working directory outside": (yaml("stages:\n  a: {cmd: x, wdir: ../..}\n"), ["dvc.yaml:2:21 escaping-path"]),
@@ -110,7 +110,14 @@ PATHS: dict[str, tuple[Files, list[str]]] = {
         yaml("stages:\n  a: {cmd: x, deps: [src], outs: [o]}\n", **{"src/sub/.dvcignore": "x\n", "src/a": ""}),
         ["dvc.yaml:2:22 ignore-file-inside"],
     ),
-    "datasets": (yaml("datasets: [{name: x, type: dvc, url: y}]\n"), ["dvc.yaml:1:1 unsupported"]),
+    "datasets": (yaml("datasets:\n- {name: x, type: dvc, url: u}\n- [3]\n"), ["dvc.yaml:3:3 wrong-type"]),
+    "datasets without a version": (
+        yaml("stages:\n  a: {cmd: x, deps: ['ds://x', 'ds://y/z', 'ds://w', 'ds://[']}\n  b: {cmd: x, deps: ['ds://x'], frozen: true}\n"
+             "datasets:\n- {name: x, type: dvc, url: u}\n- {name: y, type: ftp, url: u}\n- {name: w, type: dvc, url: u}\n",
+             **{"dvc.lock": "schema: '2.0'\ndatasets:\n- {name: w, type: dvc, url: other, rev_lock: abc}\n"}),
+        ["dvc.yaml:2:22 dataset-lock", "dvc.yaml:2:32 unknown-dataset", "dvc.yaml:2:44 dataset-lock",
+         "dvc.yaml:2:54 unknown-dataset", "dvc.yaml:6:3 bad-dataset"],
+    ),
 }  # fmt: skip
 
 

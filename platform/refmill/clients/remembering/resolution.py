@@ -115,7 +115,12 @@ class ResolutionMemory:
         return replace(found, pipeline=replace(found.pipeline, lock=lock))
 
     def keep(self, resolution: Resolution, tree: RecordingTree, asked: Mapping[str, bool]) -> None:
-        """Note `resolution`, the answers of `tree` that made it, and what was said of paths that git may ignore."""
+        """Note `resolution`, the answers of `tree` that made it, and what was said of paths that git may ignore.
+
+        Versions of datasets come out of dvc.lock, which is not held against what was noted: such a project is not kept.
+        """
+        if any(stage.datasets for stage in resolution.pipeline.stages.values()):
+            return
         outputs = {out.root for stage in resolution.pipeline.stages.values() for out in stage.outs}
         answers = tree.answers
         kept = {
