@@ -59,7 +59,9 @@ def assert_agreement(
 
     run = platform.ended(f"alice/{name}")
     assert run["status"] == "succeeded", platform.log()[-3000:]
-    assert recorded(pushed) == wanted
+    assert {path: data.decode(errors="replace") for path, data in recorded(pushed).items()} == {
+        path: data.decode(errors="replace") for path, data in wanted.items()
+    }
     return oracle
 
 

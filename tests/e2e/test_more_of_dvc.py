@@ -1,6 +1,10 @@
 """What fewer projects use of DVC: `dvc repro`, `refmill run` and a push do the same with it."""
 
+import io
+import json
 from pathlib import Path
+
+from dvc_data.hashfile.hash import fobj_md5
 
 from agreement import assert_agreement, dvc_push
 from platforms import REFMILL, Copy, Platform
@@ -96,3 +100,52 @@ def test_versions_of_datasets(platform: Platform, name: str, tmp_path: Path) -> 
     (here.path / "dvc.lock").write_text(lock.replace("rev_lock: a1b2}", "rev_lock: c3d4}"))
     shown = here.run(REFMILL, "plan").stdout
     assert shown.count("another version") == 2, shown
+
+
+def test_data_that_dvc_2_tracked(platform: Platform, name: str, tmp_path: Path) -> None:
+    files = {
+        "dvc.yaml": "stages:\n"
+        "  s: {cmd: cat a d/x d/sub/y plain > o, deps: [a, d, d/sub, d/x, plain], params: [p.yaml: [k]], outs: [o]}\n"
+        "  t: {cmd: cat o e/z > t, deps: [o, e], outs: [t]}\n",
+        "a": "one\r\ntwo\r\n", "d/x": "x\r\n", "d/sub/y": "\0\r\n", "plain": "unix\n", "p.yaml": "k: 5\r\n", "e/z": "z\n",
+    }  # fmt: skip
+
+    def prepare(copy: Copy) -> None:
+        for path, content in files.items():
+            (copy.path / path).write_text(content, newline="")
+        for path in ("a", "plain", "p.yaml", "d", "e"):
+            copy.git("rm", "-r", "--quiet", "--cached", path)
+            dvc_2_add(copy.path, path)
+        copy.write({".gitignore": "/a\n/plain\n/p.yaml\n/d\n/e\n"})
+        copy.commit()
+
+    oracle = assert_agreement(platform, name, tmp_path, files, prepare=prepare, ready=dvc_push(platform, name))
+
+    clone = Copy(tmp_path / "clone")
+    oracle.git("clone", "--quiet", str(oracle.path), str(clone.path))
+    dvc_push(platform, name)(clone)
+    clone.dvc("pull", "--quiet", "--remote", "refmill", "a", "plain", "p.yaml", "d", "e")
+    for path in ("a", "d/x", "d/sub/y", "plain", "e/z"):
+        assert (clone.path / path).read_bytes() == files[path].encode()
+
+
+def dvc_2_add(root: Path, path: str) -> None:
+    """What `dvc add` of DVC 2 left: hashes without regard to line ends, objects beside and not below `files`."""
+
+    def kept(data: bytes, ending: str = "") -> str:
+        md5 = fobj_md5(io.BytesIO(data), name="md5-dos2unix") + ending
+        target = root / ".dvc/cache" / md5[:2] / md5[2:]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        return md5
+
+    place = root / path
+    if place.is_file():
+        data = place.read_bytes()
+        body = f"- md5: {kept(data)}\n  size: {len(data)}\n"
+    else:
+        found = sorted(file for file in place.rglob("*") if file.is_file())
+        listing = [{"md5": kept(file.read_bytes()), "relpath": str(file.relative_to(place))} for file in found]
+        size = sum(file.stat().st_size for file in found)
+        body = f"- md5: {kept(json.dumps(listing).encode(), '.dir')}\n  size: {size}\n  nfiles: {len(found)}\n"
+    (root / f"{path}.dvc").write_text(f"outs:\n{body}  path: {path}\n")

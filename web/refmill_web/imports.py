@@ -35,7 +35,7 @@ class HostedImports:
         for md5 in wanted:
             try:
                 files = (
-                    {entry.md5 for entry in directories.parse(store.read(md5)).entries}
+                    {entry.md5 for entry in directories.parse(store.read(md5), md5).entries}
                     if md5.endswith(".dir")
                     else set()
                 )

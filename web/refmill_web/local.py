@@ -15,6 +15,7 @@ from refmill.clients.remembering import Durations, HashMemory, Resolution, Resol
 from refmill.clients.remembering.resolution import RecordingTree
 from refmill.clients.worktree import WorkTree
 from refmill.formats.directories import Hasher, hash_file
+from refmill.formats.dvcignore import DvcIgnore, reader
 from refmill.model.pipelines import Pipeline
 from refmill.plans.decide import Memory
 from refmill.ports.trees import Tree
@@ -56,6 +57,11 @@ class Project:
         # As durable as DVC's own writes: the sources are here, a power cut costs a run and no data.
         objects = DirectoryObjects(self.cache.cache, durable=False)
         return Memory(objects, DirectoryRunCache(self.cache.cache, durable=False), self.tree)
+
+    @property
+    def ignores(self) -> DvcIgnore:
+        """What .dvcignore hides."""
+        return DvcIgnore(reader(self.tree.read))
 
     @property
     def durations(self) -> Durations | None:

@@ -21,6 +21,7 @@ from typing import IO, Literal, Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from refmill import errors
+from refmill.formats.hashing import OLD
 from refmill.model.people import is_name
 from refmill.texts import Text, text
 from refmill_web import uploads
@@ -29,6 +30,7 @@ LOG = logging.getLogger(__name__)
 
 _PATH = re.compile(r"/(?P<owner>[^/]+)/(?P<name>[^/]+)\.dvc(?:/(?P<rest>.*))?", re.ASCII | re.DOTALL)
 _OBJECT = re.compile(r"files/md5/(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\.dir)?)", re.ASCII)
+_OLD_OBJECT = re.compile(r"(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\.dir)?)", re.ASCII)  # of DVC 2
 _FOLDERS = frozenset({"", "files", "files/", "files/md5", "files/md5/"})
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _METHODS = "GET, HEAD, POST, PUT"
@@ -93,18 +95,17 @@ class DataRemote:
             found["owner"], found["name"], "write" if writes else "read", environ.get("HTTP_AUTHORIZATION")
         )
         rest = found["rest"] or ""
-        wanted = _OBJECT.fullmatch(rest)
-        if wanted is not None:
-            store, md5 = self._objects_for(admitted.repository_id), wanted["head"] + wanted["tail"]
+        wanted, old = _OBJECT.fullmatch(rest), _OLD_OBJECT.fullmatch(rest)
+        if found_object := wanted or old:
+            store = self._objects_for(admitted.repository_id)
+            md5 = (OLD if old else "") + found_object["head"] + found_object["tail"]
             if writes:
                 return self._take(environ, start_response, admitted.repository_id, md5)
             return _give(environ, start_response, uploads.place(store, md5), md5)
         if writes:
             raise errors.Forbidden(
                 text("only objects can be pushed here: files/md5/xx/..."),
-                text(
-                    "The run-cache is written by Refmill alone; DVC 2 caches are brought over by `dvc cache migrate`."
-                ),
+                text("The run-cache is written by Refmill alone."),
             )
         if rest in _FOLDERS:
             return _say(environ, start_response, 200, text("OK"), text("This is a DVC remote; `dvc pull` reads it."))

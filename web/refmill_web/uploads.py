@@ -14,10 +14,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from refmill import errors
 from refmill.clients import files
+from refmill.clients.objects import DirectoryObjects
 from refmill.formats import directories
+from refmill.formats.hashing import OLD, OldDigest
 from refmill.texts import text
 
 Read = Callable[[int], bytes]
@@ -30,8 +33,9 @@ _RENEW_SECONDS = 86_400.0  # collection leaves alone what is younger than days, 
 
 
 def place(store: Path, md5: str) -> Path:
-    """Where an object of the repository's directory `store` lies; `md5` must have been checked."""
-    return store / "files" / "md5" / md5[:2] / md5[2:]
+    """Where an object of the repository's directory `store` lies; `md5` must have been checked. One of DVC 2 lies in
+    its old layout only if its name of today is another one."""
+    return DirectoryObjects(store).path(md5)
 
 
 def renew(path: Path) -> None:
@@ -67,7 +71,10 @@ def take(store: Path, md5: str, read: Read, *, limit: int) -> bool:
             files.make_directory(temporary.parent)
             _receive(temporary, md5, _blocks(read, limit))
             if md5.endswith(".dir"):
-                _check_listing(store, temporary)
+                _check_listing(store, temporary, md5)
+            if md5.startswith(OLD):
+                DirectoryObjects(store).put(temporary, md5, move=True)
+                return True
             files.make_directory(target.parent)
             temporary.rename(target)
             files.sync(target.parent)
@@ -92,14 +99,15 @@ def _blocks(read: Read, limit: int) -> Iterator[bytes]:
 
 
 def _receive(temporary: Path, md5: str, blocks: Iterator[bytes]) -> None:
-    digest = hashlib.md5(usedforsecurity=False)
+    digest: Any = OldDigest() if md5.startswith(OLD) else hashlib.md5(usedforsecurity=False)
     with temporary.open("xb") as file:
         for block in blocks:
             digest.update(block)
             file.write(block)
-        if digest.hexdigest() != md5.removesuffix(".dir"):
+        found = digest.hexdigest()
+        if found != md5.removeprefix(OLD).removesuffix(".dir"):
             raise errors.WrongUse(
-                text("these bytes have another MD5: %(found)s", found=digest.hexdigest()),
+                text("these bytes have another MD5: %(found)s", found=found),
                 text("Push again; if it goes on, look at your cache with `dvc status`."),
             )
         file.flush()
@@ -107,11 +115,11 @@ def _receive(temporary: Path, md5: str, blocks: Iterator[bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def _check_listing(store: Path, temporary: Path) -> None:
+def _check_listing(store: Path, temporary: Path, name: str) -> None:
     if temporary.stat().st_size > LISTING_LIMIT:
         raise errors.LimitExceeded(text("a directory listing may have %(limit)s bytes", limit=LISTING_LIMIT))
     try:
-        listing = directories.parse(temporary.read_bytes())
+        listing = directories.parse(temporary.read_bytes(), name)
     except errors.Damaged as error:
         raise errors.WrongUse(error.message, error.remedy) from error
     missing = [entry for entry in listing.entries if not place(store, entry.md5).exists()]

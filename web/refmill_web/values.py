@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from refmill import errors
 from refmill.formats import yamlfile
+from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.runs import Run, StageRun
@@ -119,7 +120,7 @@ def _content(path: str, outs: Mapping[str, Mapping[str, Any]], objects: Objects,
     try:
         out = outs.get(path)
         if out is not None and out.get("md5"):
-            return objects.read(str(out["md5"]), FILE_LIMIT)
+            return objects.read(FileHash.of(out).md5, FILE_LIMIT)
         return tree.read(path, FILE_LIMIT)
     except (errors.NotFound, errors.LimitExceeded, errors.Damaged):
         return None

@@ -6,11 +6,13 @@ name (`.tmp-…`) in the same directory, which start-up cleaning may remove.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from refmill import errors
 from refmill.clients import files
@@ -35,16 +37,24 @@ class DirectoryObjects:
 
     def __init__(self, root: Path, *, durable: bool = True) -> None:
         self._root = root / "files" / "md5"
+        self._old = root
         self._durable = durable
+        self._today: dict[tuple[str, int, int], str] = {}
 
     def path(self, md5: str) -> Path:
         """Where the object lies or would lie. Raises NotFound for what is no object's name."""
-        if not hashing.is_object_name(md5):
+        if not hashing.is_stored_name(md5):
             raise NotFound(text("%(md5)s is no name of an object", md5=md5[:80]))
-        return self._root / md5[:2] / md5[2:]
+        name = md5.removeprefix(hashing.OLD)
+        old = self._old / name[:2] / name[2:]
+        if name != md5 and old.is_symlink():  # to the object's name of today
+            name = old.readlink().parent.name + old.readlink().name
+        elif name != md5 and old.exists():
+            return old
+        return self._root / name[:2] / name[2:]
 
     def present(self, md5s: Iterable[str]) -> set[str]:
-        return {md5 for md5 in md5s if hashing.is_object_name(md5) and self.path(md5).is_file()}
+        return {md5 for md5 in md5s if hashing.is_stored_name(md5) and self.path(md5).is_file()}
 
     def sizes(self, md5s: Iterable[str]) -> dict[str, int]:
         """Bytes of those of `md5s` that are there."""
@@ -66,14 +76,16 @@ class DirectoryObjects:
                 data = source.read(limit + 1)
         except FileNotFoundError as error:
             raise _absent(md5) from error
-        if hashing.md5_bytes(data) != md5[:32]:
+        digest: Any = hashing.OldDigest() if md5.startswith(hashing.OLD) else hashlib.md5(usedforsecurity=False)
+        digest.update(data)
+        if digest.hexdigest() != md5.removeprefix(hashing.OLD)[:32]:
             raise _damaged(md5)
         return data
 
     def write(self, data: bytes, suffix: str = "") -> str:
         md5 = hashing.md5_bytes(data) + suffix
         if not self.path(md5).exists():
-            with self._new(md5) as temporary:
+            with self._new(self.path(md5)) as temporary:
                 temporary.write_bytes(data)
         return md5
 
@@ -85,11 +97,48 @@ class DirectoryObjects:
         """
         if self.path(md5).exists():
             return
-        with self._new(md5) as temporary:
+        if md5.startswith(hashing.OLD):
+            self._put_old(source, md5.removeprefix(hashing.OLD), move=move)
+            return
+        with self._new(self.path(md5)) as temporary:
             if not (move and files.share(source, temporary)):
                 files.copy(source, temporary)
             if hashing.md5_file(temporary)[0] != md5[:32]:
                 raise Damaged(text("%(path)s changed while it was stored", path=source.name))
+
+    def today(self, name: str) -> str | None:
+        """See the port; files of a DVC 2 cache are read whole, once."""
+        path = self.path(name)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        if path.is_relative_to(self._root):
+            return path.parent.name + path.name
+        key = (name, status.st_mtime_ns, status.st_size)
+        if key not in self._today:
+            self._today[key] = hashing.md5_file(path)[0]
+        return self._today[key]
+
+    def _put_old(self, source: Path, name: str, *, move: bool) -> None:
+        """Store an object of DVC 2: a file under its name of today, with a link to it where that is another one; a
+        listing in the old layout, since the files in it have old names."""
+        if hashing.old_md5(source) != name[:32]:
+            raise Damaged(text("%(path)s changed while it was stored", path=source.name))
+        final = self._old / name[:2] / name[2:]
+        if name.endswith(".dir"):
+            with self._new(final) as temporary:
+                files.copy(source, temporary)
+            return
+        today = hashing.md5_file(source)[0]
+        self.put(source, today, move=move)
+        if today != name:
+            files.make_directory(final.parent, durable=self._durable)
+            temporary = final.with_name(TEMPORARY + secrets.token_hex(8))
+            temporary.symlink_to(Path("..", "files", "md5", today[:2], today[2:]))
+            temporary.replace(final)
+            if self._durable:
+                files.sync(final.parent)
 
     def get(self, md5: str, target: Path, *, link: bool = False, executable: bool = False) -> None:
         path = self.path(md5)
@@ -120,9 +169,8 @@ class DirectoryObjects:
                     yield folder.name + path.name
 
     @contextmanager
-    def _new(self, md5: str) -> Iterator[Path]:
-        """A temporary path that becomes the object if the block ends well, and vanishes if not."""
-        final = self.path(md5)
+    def _new(self, final: Path) -> Iterator[Path]:
+        """A temporary path that becomes the object at `final` if the block ends well, and vanishes if not."""
         files.make_directory(final.parent, durable=self._durable)
         temporary = final.with_name(TEMPORARY + secrets.token_hex(8))
         try:

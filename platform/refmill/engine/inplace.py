@@ -23,7 +23,7 @@ from refmill.engine.inplace_results import Results
 from refmill.engine.progress import Outcome, Progress
 from refmill.formats import dvcignore, lockfile, runcache
 from refmill.formats.directories import Directory, Hasher, hash_directory, hash_file
-from refmill.formats.hashing import FileHash
+from refmill.formats.hashing import OLD, FileHash
 from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.model.plans import Plan, StagePlan
 from refmill.model.runs import StageStatus
@@ -258,7 +258,7 @@ class InPlace:
 
     def _changed(self, stage: Stage, entry: LockEntry) -> list[Output]:
         """The outputs that are on disk not what `entry` says."""
-        recorded = {out["path"]: out["md5"] for out in entry.get("outs", ())}
+        recorded = {out["path"]: FileHash.of(out).md5.removeprefix(OLD) for out in entry.get("outs", ())}
         return [out for out in stage.outs if self._hash(out.root) != recorded[out.path]]
 
     def _is_light(self, stage: Stage) -> bool:

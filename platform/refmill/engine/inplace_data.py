@@ -3,15 +3,15 @@ were changed, as `dvc repro` does it ("Verifying data sources in stage …")."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from refmill import errors
-from refmill.formats import directories, dvcfile
+from refmill.formats import directories, dvcfile, dvcignore
 from refmill.formats.directories import Hasher
-from refmill.formats.hashing import FileHash
+from refmill.formats.hashing import OLD, FileHash, old_md5
 from refmill.model.pipelines import DataFile, DataOutput, LockEntry, Output, Pipeline
 from refmill.plans.decide import absent_objects
 from refmill.plans.outputs import restore_output, store_output
@@ -26,6 +26,7 @@ class CopyObjects:
         self._objects = objects
         self._sizes: dict[str, int] = {}
         self._listings: dict[str, bytes] = {}
+        self._today: dict[str, str] = {}
 
     def note(self, found: directories.Directory | None, md5: str, size: int) -> None:
         """A file or directory lies in the working copy."""
@@ -33,6 +34,19 @@ class CopyObjects:
         if found is not None:
             self._listings[md5] = found.listing.to_bytes()
             self._sizes |= {file.md5: file.size or 0 for file in found.files.values()}
+
+    def rename(self, old: str, md5: str, listing: directories.Listing | None, names: Mapping[str, str]) -> None:
+        """What lies here as `md5` was tracked as `old` by DVC 2; of a directory, its `listing` then, and today's MD5 of
+        each file by its name in it."""
+        if listing is None:
+            names = {old: md5}
+        else:
+            self._listings[old] = listing.to_bytes()
+        self._sizes |= {name: self._sizes[today] for name, today in {**names, old: md5}.items()}
+        self._today |= names
+
+    def today(self, name: str) -> str | None:
+        return self._today.get(name) or self._objects.today(name)
 
     def present(self, md5s: Iterable[str]) -> set[str]:
         asked = set(md5s)
@@ -64,6 +78,7 @@ class DataSources:
     root: Path
     hasher: Hasher
     cache: Objects
+    ignores: dvcignore.Ignores = dvcignore.nothing
     objects: CopyObjects = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +100,7 @@ class DataSources:
             for out in after.outs:
                 path = self.root / out.root
                 if out.cache and not path.exists() and not absent_objects([out.md5], self.cache):
-                    restore_output({"md5": out.md5, "isexec": out.isexec}, path, self.cache)
+                    restore_output(FileHash(out.md5, None, isexec=out.isexec).item(out.path), path, self.cache)
         return now
 
     def beside(self, pipeline: Pipeline, wanted: Collection[str]) -> dict[str, LockEntry]:
@@ -100,14 +115,37 @@ class DataSources:
 
     def _item(self, out: Output) -> dict[str, Any] | None:
         path = self.root / out.root
-        return self._hash(path).item(out.path) if path.exists() else None
+        return self._hash(out.root)[0].item(out.path) if path.exists() else None
 
-    def _hash(self, path: Path) -> FileHash:
-        """What lies at `path`, which can be read from now on."""
-        directory = directories.hash_directory(path, hasher=self.hasher) if path.is_dir() else None
+    def _hash(self, root: str) -> tuple[FileHash, directories.Directory | None]:
+        """What lies at `root`, which can be read from now on."""
+        path = self.root / root
+        directory = (
+            directories.hash_directory(path, hasher=self.hasher, root=root, ignores=self.ignores)
+            if path.is_dir()
+            else None
+        )
         found = directory.hash if directory else self.hasher(path)
         self.objects.note(directory, found.md5, found.size or 0)
-        return found
+        return found, directory
+
+    def _is_old(self, out: DataOutput, found: FileHash, directory: directories.Directory | None) -> bool:
+        """Whether what lies here is what DVC 2 tracked, whose hashes leave line ends out."""
+        if directory is None:
+            name = out.md5.removeprefix(OLD)
+            same = name == found.md5 or name == old_md5(self.root / out.root)
+            names: dict[str, str] = {}
+            listing = None
+        else:
+            olds = {path: file.md5 for path, file in directory.files.items()}
+            if out.md5.removeprefix(OLD) != found.md5:
+                olds = {path: old_md5(self.root / out.root / path) for path in directory.files}
+            listing = directories.Listing.of(olds.items())
+            same = OLD + listing.name == out.md5
+            names = {OLD + olds[path]: file.md5 for path, file in directory.files.items()}
+        if same:
+            self.objects.rename(out.md5, found.md5, listing, names)
+        return same
 
     def _seen(self, data: DataFile) -> DataFile:
         return replace(data, outs=tuple(map(self._out_seen, data.outs)))
@@ -116,8 +154,8 @@ class DataSources:
         path = self.root / out.root
         if not path.exists():
             return out
-        found = self._hash(path)
-        if found.md5 == out.md5:
+        found, directory = self._hash(out.root)
+        if found.md5 == out.md5 or (out.md5.startswith(OLD) and self._is_old(out, found, directory)):
             return out
         return replace(out, md5=found.md5, size=found.size, nfiles=found.nfiles, isexec=found.isexec)
 
@@ -130,7 +168,7 @@ class DataSources:
             )  # fmt: skip
         for out in after.outs:
             if out not in before.outs:
-                store_output(self.root / out.root, self.cache, hasher=self.hasher)
+                store_output(self.root / out.root, self.cache, hasher=self.hasher, root=out.root, ignores=self.ignores)
         file = self.root / before.file
         new = file.with_name(f".{file.name}.new")
         new.write_bytes(dvcfile.updated(file.read_bytes(), {out.path: out for out in after.outs}))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from refmill import errors
 from refmill.formats import directories, gitignore
+from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import Plan
 from refmill.plans.decide import Memory
@@ -54,14 +55,14 @@ def _made(plan: Plan, entries: Mapping[str, LockEntry]) -> Iterator[tuple[Stage,
     for item in plan.stages:
         entry = entries.get(item.stage.address)
         if entry is not None and entry != plan.pipeline.lock.get(item.stage.address):
-            yield item.stage, {out["path"]: out["md5"] for out in entry.get("outs", ()) if "md5" in out}
+            yield item.stage, {out["path"]: FileHash.of(out).md5 for out in entry.get("outs", ()) if "md5" in out}
 
 
 def _content(root: str, md5: str, memory: Memory) -> Iterator[tuple[str, bytes]]:
     if not md5.endswith(".dir"):
         yield root, _read(root, md5, memory)
         return
-    for entry in directories.parse(memory.objects.read(md5)).entries:
+    for entry in directories.parse(memory.objects.read(md5), md5).entries:
         path = f"{root}/{entry.relpath}"
         yield path, _read(path, entry.md5, memory)
 

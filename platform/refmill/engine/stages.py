@@ -18,6 +18,7 @@ from refmill.engine import attempts, checkouts, supervision, workspaces
 from refmill.engine.environments import Environment
 from refmill.engine.sandbox import Box, Sandbox
 from refmill.formats import dvcignore, lockfile, runcache
+from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.plans.inputs import Inputs
 from refmill.plans.outputs import restore_output, store_output
@@ -168,7 +169,7 @@ def _wanted(job: Job) -> dict[str, Mapping[str, Any]]:
     """The inputs that come from the store, by path from the root; git's own files are in the checkout already."""
     wanted: dict[str, Mapping[str, Any]] = {}
     for item in job.inputs.objects:
-        wanted.setdefault(item.path, {"md5": item.md5, **job.materials.get(item.path, {})})
+        wanted.setdefault(item.path, {**job.materials.get(item.path, {}), "hash": "md5", "md5": item.md5})
     return wanted
 
 
@@ -194,7 +195,7 @@ def _sized(item: dict[str, Any], place: Path) -> dict[str, Any]:
 def _previous(job: Job, out: Output) -> Mapping[str, Any] | None:
     recorded: dict[str, Mapping[str, Any]] = {item["path"]: item for item in (job.locked or {}).get("outs", ())}
     item = recorded.get(out.path)
-    return item if item is not None and job.objects.present([item["md5"]]) else None
+    return item if item is not None and job.objects.present([FileHash.of(item).md5]) else None
 
 
 def _environ(job: Job, environment: Environment, gpus: tuple[int, ...]) -> dict[str, str]:

@@ -80,8 +80,11 @@ def is_ignored(path: str) -> bool:
     return name == ".git" or not IGNORED_DIRECTORIES.isdisjoint(folders)
 
 
-def parse(data: bytes) -> Listing:
-    """The listing that `data` holds. Raises Damaged if it is none, LimitExceeded if it is too long."""
+def parse(data: bytes, name: str = "") -> Listing:
+    """The listing that `data` holds; that of an object `name` of DVC 2 names its files as such objects too.
+
+    Raises Damaged if it is none, LimitExceeded if it is too long.
+    """
     try:
         items = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -92,6 +95,8 @@ def parse(data: bytes) -> Listing:
         raise LimitExceeded(text("A directory listing may have %(limit)s files", limit=MAX_FILES))
     entries = sorted(_entry(item) for item in items)
     _refuse_overlaps({entry.relpath for entry in entries}, len(entries))
+    if name.startswith(hashing.OLD):
+        entries = [ListedFile(entry.relpath, hashing.OLD + entry.md5) for entry in entries]
     return Listing(tuple(entries))
 
 

@@ -71,7 +71,9 @@ def updated(data: bytes, outs: Mapping[str, DataOutput]) -> bytes:
     def change(value: Any) -> None:
         for item in value["outs"]:
             out = outs[item["path"]]
-            item["md5"] = out.md5
+            item["md5"] = out.md5.removeprefix(hashing.OLD)
+            if not out.md5.startswith(hashing.OLD):
+                item["hash"] = "md5"
             for key, new in (("size", out.size), ("nfiles", out.nfiles), ("isexec", out.isexec or None)):
                 if new is not None:
                     item[key] = new
@@ -145,14 +147,7 @@ def _output(item: dict[str, Any], base: str, place: Path, problems: _Problems) -
         problems.add("dvc-hash", place, text("%(path)s has no MD5: nothing is tracked yet", path=item["path"]))
     elif not isinstance(md5, str) or not hashing.is_object_name(md5):
         problems.add("dvc-hash", (*place, "md5"), text("This is no MD5"))
-    elif "hash" not in item:
-        problems.add(
-            "dvc-legacy",
-            (*place, "md5"),
-            text("%(path)s was tracked by DVC 2, whose hashes are other ones", path=item["path"]),
-            text("Convert it with `dvc cache migrate --dvc-files`, or `dvc add` it again with DVC 3."),
-        )
-    elif item["hash"] != "md5":
+    elif item.get("hash", "md5") != "md5":
         problems.add("dvc-hash", (*place, "hash"), text("Only MD5 is supported as hash"))
     kinds = {"size": int, "nfiles": int, "isexec": bool, "cache": bool}
     for key, kind in kinds.items():
@@ -163,7 +158,7 @@ def _output(item: dict[str, Any], base: str, place: Path, problems: _Problems) -
     return DataOutput(
         path=item["path"],
         root=root,
-        md5=item["md5"],
+        md5=hashing.FileHash.of(item).md5,
         size=item.get("size"),
         nfiles=item.get("nfiles"),
         isexec=item.get("isexec", False),

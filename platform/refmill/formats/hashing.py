@@ -13,23 +13,30 @@ from typing import Any
 
 _CHUNK = 1 << 20
 """Bytes read at a time: hashlib lets other threads run meanwhile, and a megabyte makes that switch cheap."""
+OLD = "old-"
+"""Begins the name of an object of DVC 2, whose MD5 is that of the content with the line ends of Unix where it is text;
+in its layout it lies beside `files`, not below it."""
 _NAME = re.compile(r"[0-9a-f]{32}(?:\.dir)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class FileHash:
     """What a file or directory holds: `md5` (ends in `.dir` for a directory's listing), `size` in bytes (of all files
-    together; None if nobody counted), for a directory the number of files, for a file whether it may be executed."""
+    together; None if nobody counted), for a directory the number of files, for a file whether it may be executed;
+    `old` is the object's name in the store where that is one of DVC 2."""
 
     md5: str
     size: int | None
     nfiles: int | None = None
     isexec: bool = False
+    old: str = ""
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> FileHash:
-        """The hash that an item of a lock entry's `deps` or `outs` records."""
-        return cls(item["md5"], item.get("size"), item.get("nfiles"), bool(item.get("isexec")))
+        """The hash that an item of a lock entry's `deps` or `outs` records; DVC 2 named no kind of hash."""
+        md5: str = item["md5"]
+        name = md5 if "hash" in item or md5.startswith(OLD) else OLD + md5
+        return cls(name, item.get("size"), item.get("nfiles"), bool(item.get("isexec")))
 
     def item(self, path: str) -> dict[str, Any]:
         """The item of a lock entry that records this hash for `path`, its keys in DVC's order."""
@@ -40,6 +47,11 @@ class FileHash:
             item["nfiles"] = self.nfiles
         return item | {"isexec": True} if self.isexec else item
 
+    def recorded_by(self, item: Mapping[str, Any]) -> bool:
+        """Whether `item` of a lock entry records just this."""
+        name = FileHash.of(item).md5 if item.get("md5") else None
+        return name == self.md5 or (name is not None and name in (self.old, OLD + self.md5))
+
     @property
     def is_directory(self) -> bool:
         """Whether the hash names a listing."""
@@ -49,6 +61,51 @@ class FileHash:
 def is_object_name(md5: str) -> bool:
     """Whether `md5` has the form of an object's name: 32 lower-case hex digits, `.dir` behind them for a listing."""
     return _NAME.match(md5) is not None
+
+
+def is_stored_name(name: str) -> bool:
+    """Whether `name` has the form of an object's name in a store: one of today, or one of DVC 2 behind `OLD`."""
+    return is_object_name(name.removeprefix(OLD))
+
+
+class OldDigest:
+    """MD5 as DVC 2 computed it (dvc_data.hashfile.hash.Dos2UnixHashStreamFile): by the megabyte, and where a megabyte's
+    beginning looks like text, a line's end counts as that of Unix."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._held = b""
+
+    def update(self, data: bytes) -> None:
+        """Take more of the content."""
+        self._held += data
+        while len(self._held) >= _CHUNK:
+            self._take(self._held[:_CHUNK])
+            self._held = self._held[_CHUNK:]
+
+    def hexdigest(self) -> str:
+        """The MD5 of all that was taken."""
+        self._take(self._held)
+        self._held = b""
+        return self._digest.hexdigest()
+
+    def _take(self, chunk: bytes) -> None:
+        start = chunk[:512]
+        odd = len(start.translate(None, _TEXT))
+        is_text = b"\0" not in start and odd <= 0.3 * len(start)
+        self._digest.update(chunk.replace(b"\r\n", b"\n") if is_text else chunk)
+
+
+def old_md5(path: Path) -> str:
+    """The MD5 that DVC 2 gave to the file at `path`. Raises OSError."""
+    digest = OldDigest()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+_TEXT = bytes(range(32, 127)) + b"\n\r\t\f\b"
 
 
 def md5_bytes(data: bytes) -> str:

@@ -87,7 +87,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class DataOutput:
-    """What a .dvc file tracks: where, and which object (md5; ends in `.dir` for a directory)."""
+    """What a .dvc file tracks: where, and which object (md5; ends in `.dir` for a directory, and begins with
+    `hashing.OLD` if DVC 2 wrote the file)."""
 
     path: str
     root: str

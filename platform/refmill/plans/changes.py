@@ -44,19 +44,20 @@ def differences(stage: Stage, inputs: Inputs, locked: LockEntry | None) -> list[
 
 
 def _deps(stage: Stage, inputs: Inputs, locked: LockEntry) -> Iterator[Reason]:
-    recorded = {dep["path"]: dep.get("md5") for dep in locked.get("deps", ())}
+    recorded = {dep["path"]: dep for dep in locked.get("deps", ())}
     for dependency in stage.deps:
         if dependency.root in inputs.unknown:
             continue
         found = inputs.deps.get(dependency.root)
-        old, new = recorded.get(dependency.path), found.md5 if found else None
+        item = recorded.get(dependency.path, {})
+        old, new = item.get("md5"), found.md5 if found else None
         if old is None:
             yield Reason(
                 "dependency", text("%(path)s is a new dependency", path=dependency.path), dependency.root, None, new
             )
         elif new is None:
             yield Reason("dependency", text("%(path)s is missing", path=dependency.path), dependency.root, old, None)
-        elif old != new:
+        elif found is not None and not found.recorded_by(item):
             message = text("%(path)s changed: %(old)s → %(new)s", path=dependency.path, old=old[:7], new=new[:7])
             yield Reason("dependency", message, dependency.root, old, new)
 

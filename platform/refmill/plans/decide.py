@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from refmill import errors
-from refmill.formats import directories, lockfile, runcache
+from refmill.formats import directories, hashing, lockfile, runcache
+from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import MissingObject, Reason, StagePlan
 from refmill.plans.changes import differences
@@ -83,9 +84,10 @@ def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: boo
     lost: list[str] = []
     git = GitFiles(memory.tree)
     for out in stage.outs:
-        md5 = recorded.get(out.path, {}).get("md5")
+        item = recorded.get(out.path, {})
+        md5 = FileHash.of(item).md5 if item.get("md5") else None
         committed = git.hash(out.root) if in_git and not out.cache else None
-        if md5 is None or (committed is not None and committed.md5 != md5):
+        if md5 is None or (committed is not None and committed.md5 != md5.removeprefix(hashing.OLD)):
             lost.append(out.path)
         elif committed is None:
             wanted[out.path] = md5
@@ -100,7 +102,7 @@ def absent_objects(md5s: Iterable[str], objects: Objects) -> set[str]:
     absent = asked - there
     for name in (md5 for md5 in there if md5.endswith(".dir")):
         try:
-            files = {entry.md5 for entry in directories.parse(objects.read(name)).entries}
+            files = {entry.md5 for entry in directories.parse(objects.read(name), name).entries}
         except errors.NotFound:
             files = {name}
         if files - objects.present(files):

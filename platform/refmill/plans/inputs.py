@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from refmill import errors
-from refmill.formats import directories, gitignore, params
+from refmill.formats import directories, gitignore, hashing, params
 from refmill.formats.hashing import FileHash, md5_bytes
 from refmill.model.pipelines import LockEntry, ParamsDependency, Pipeline, Stage
 from refmill.model.plans import MissingObject
@@ -53,6 +53,7 @@ class Sources:
         self._order = {address: number for number, address in enumerate(pipeline.order)}
         self._listings: dict[str, directories.Listing] = {}
         self._links: dict[str, tuple[str, ...]] = {}
+        self._old: dict[str, str] = {}
         self._hashes: dict[str, FileHash | None] = {}
         for data in pipeline.data.values():
             for out in data.outs:
@@ -87,6 +88,8 @@ class Sources:
                 continue
             objects += self._stored(needed)
             found = self._hash(root, makers)
+            if found is None and self._lacking(makers):
+                continue  # nobody can say what is in a directory whose listing is still to come
             if found is None:
                 absent.append(dependency.root)
             else:
@@ -145,7 +148,8 @@ class Sources:
 
     def _hash(self, root: str, makers: list[Produced]) -> FileHash | None:
         if makers and makers[0].root == root:
-            return self._seen(makers[0])
+            found = self._seen(makers[0])
+            return None if found is None else self._today(found)
         if makers and not makers[0].root.startswith(root + "/"):
             return self._inside(root, makers[0])
         if makers:
@@ -165,6 +169,23 @@ class Sources:
         seen = self._visible(listing, maker.root)
         return found if seen == listing else self._whole(seen)
 
+    def _today(self, found: FileHash) -> FileHash:
+        """What DVC 3 calls an object of DVC 2; the same if it is none, or is not here yet."""
+        if not found.md5.startswith(hashing.OLD):
+            return found
+        if found.is_directory:
+            listing = self._listing(found.md5)
+            return replace(found, md5=listing.name, old=found.md5) if listing else found
+        md5 = self._objects.today(found.md5)
+        return replace(found, md5=md5, old=found.md5) if md5 else found
+
+    def _sizes(self, md5s: Collection[str]) -> dict[str, int]:
+        """Bytes of files of listings; those that only DVC 2's names lead to are looked for under these."""
+        found = self._objects.sizes(md5s)
+        others = {md5: self._old[md5] for md5 in md5s if md5 not in found and md5 in self._old}
+        sizes = self._objects.sizes(others.values()) if others else {}
+        return found | {md5: sizes[name] for md5, name in others.items() if name in sizes}
+
     def _visible(self, listing: directories.Listing, root: str) -> directories.Listing:
         if not self._git.ignores.speaks_of(root):
             return listing
@@ -172,7 +193,7 @@ class Sources:
         return directories.Listing(tuple(entries))
 
     def _whole(self, listing: directories.Listing) -> FileHash:
-        sizes = self._objects.sizes({entry.md5 for entry in listing.entries})
+        sizes = self._sizes({entry.md5 for entry in listing.entries})
         known = all(entry.md5 in sizes for entry in listing.entries)
         size = sum(sizes[entry.md5] for entry in listing.entries) if known else None
         return FileHash(listing.name, size, len(listing.entries))
@@ -187,7 +208,7 @@ class Sources:
             return None
         for entry in listing.entries:
             if entry.relpath == below:
-                return FileHash(entry.md5, self._objects.sizes([entry.md5]).get(entry.md5))
+                return FileHash(entry.md5, self._sizes({entry.md5}).get(entry.md5))
         part = listing.below(below)
         return self._whole(self._visible(part, root)) if part.entries else None
 
@@ -198,6 +219,10 @@ class Sources:
             for maker in makers
             if maker.hash and not self._in_git(maker)
         ]
+
+    def _lacking(self, makers: Iterable[Produced]) -> bool:
+        """Whether an object of an output is still to come."""
+        return any(maker.hash is not None and not self._objects.present([maker.hash.md5]) for maker in makers)
 
     def _in_git(self, made: Produced) -> bool:
         """Whether the commit itself holds this very output, as it may a `cache: false` one; others are not hashed."""
@@ -222,7 +247,7 @@ class Sources:
             size += seen.size or 0
             if not maker.hash.is_directory:
                 if not self._git.ignores(maker.root):
-                    found[below] = (maker.hash.md5, 0)
+                    found[below] = (self._today(maker.hash).md5, 0)
                 continue
             listing = self._listing(maker.hash.md5)
             if listing is None:
@@ -246,9 +271,17 @@ class Sources:
     def _listing(self, md5: str) -> directories.Listing | None:
         if md5 not in self._listings:
             try:
-                self._listings[md5] = directories.parse(self._objects.read(md5))
+                listing = directories.parse(self._objects.read(md5), md5)
             except errors.NotFound:
                 return None
+            if md5.startswith(hashing.OLD):
+                names = {entry.relpath: self._objects.today(entry.md5) for entry in listing.entries}
+                known = {path: name for path, name in names.items() if name}
+                if len(known) < len(names):
+                    return None
+                self._old |= {known[entry.relpath]: entry.md5 for entry in listing.entries}
+                listing = directories.Listing.of(known.items())
+            self._listings[md5] = listing
         return self._listings[md5]
 
     def _content(self, root: str) -> bytes:
@@ -264,7 +297,8 @@ class Sources:
         found = self._inside(real, made)
         if found is None:
             raise errors.NotFound(text("%(path)s does not exist", path=root))
-        return self._objects.read(found.md5)
+        here = self._objects.present([found.md5])
+        return self._objects.read(found.md5 if here else self._old.get(found.md5, found.md5))
 
     def _params(
         self, wanted: Iterable[ParamsDependency]
@@ -280,7 +314,8 @@ class Sources:
             try:
                 data = self._content(item.root)
             except errors.NotFound:
-                absent.append(item.root)
+                if not self._lacking(filter(None, [made])):
+                    absent.append(item.root)
                 continue
             chosen = params.recordable(params.select(params.load(data, item.root), item.keys), item.root)
             values[item.root] = chosen

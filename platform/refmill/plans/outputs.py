@@ -62,11 +62,11 @@ def restore_output(
     target.parent.mkdir(parents=True, exist_ok=True)
     if inside is not None and not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(inside)):
         raise Damaged(text("%(path)s would lie outside of the workspace", path=target.name))
-    md5 = str(item["md5"])
+    md5 = FileHash.of(item).md5
     if not md5.endswith(".dir"):
         objects.get(md5, target, link=link, executable=bool(item.get("isexec")))
         return
-    listing = directories.parse(objects.read(md5))
+    listing = directories.parse(objects.read(md5), md5)
     target.mkdir()
     made = {""}
     for entry in listing.entries:

@@ -1,4 +1,8 @@
-"""One repository's data in DVC's layout: `files/md5/xx/…`, and DVC's run-cache `runs/xx/<key>/<value>`."""
+"""One repository's data in DVC's layout: `files/md5/xx/…`, and DVC's run-cache `runs/xx/<key>/<value>`.
+
+Objects of DVC 2 have names that begin with `hashing.OLD`, and lie in its layout (`xx/…`) where their name of today is
+another one.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,9 @@ class Objects(Protocol):
 
     def read(self, md5: str, limit: int = 256 << 20) -> bytes:
         """A small object whole (a `.dir` listing). Raises NotFound, and LimitExceeded above `limit` bytes."""
+
+    def today(self, name: str) -> str | None:
+        """The MD5 of the content of a file's object of DVC 2, None if it is not there."""
 
     def write(self, data: bytes, suffix: str = "") -> str:
         """Store `data` under its MD5 + `suffix` (".dir") and give that name; durable on return."""

@@ -71,7 +71,6 @@ OUT = f"- md5: {MD5}\n  hash: md5\n  path: "
         (f"outs:\n{OUT}/etc/passwd\n", [("path-outside", "a/x.dvc:4:9")]),
         (f"outs:\n{OUT}s3://bucket/x\n", [("path-outside", "a/x.dvc:4:9")]),
         (f"wdir: ../..\nouts:\n{OUT}x\n", [("path-outside", "a/x.dvc:1:7")]),
-        (f"outs:\n- md5: {MD5}\n  path: x\n", [("dvc-legacy", "a/x.dvc:2:8")]),
         ("outs:\n- hash: md5\n  path: x\n", [("dvc-hash", "a/x.dvc:2:3")]),
         ("outs:\n- md5: zz\n  hash: md5\n  path: x\n", [("dvc-hash", "a/x.dvc:2:8")]),
         (f"outs:\n{OUT}x\n  size: big\n", [("dvc-file", "a/x.dvc:5:9")]),

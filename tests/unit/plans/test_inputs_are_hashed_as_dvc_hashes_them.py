@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from refmill.clients import dvc_parsing
-from refmill.clients.objects import DirectoryObjects
+from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
 from refmill.clients.worktree import WorkTree
 from refmill.formats import lockfile
+from refmill.plans import make
+from refmill.plans.decide import Memory
 from refmill.plans.inputs import Sources
 
 
@@ -24,8 +26,8 @@ def write(root: Path, files: dict[str, str]) -> None:
             (root / path).write_text(body)
 
 
-def dvc(root: Path, *arguments: str) -> None:
-    subprocess.run(["dvc", *arguments], cwd=root, check=True, capture_output=True, timeout=60)
+def dvc(root: Path, *arguments: str) -> str:
+    return subprocess.run(["dvc", *arguments], cwd=root, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 @pytest.fixture
@@ -80,3 +82,26 @@ def test_links_are_followed_to_files_and_not_below_directories(root: Path) -> No
     ours, theirs = hashes(root)
     assert ours == theirs
     assert set(ours) == {"d", "one", "all", "all/deep", "all/f", "there", "part", "part/b", "there/a"}
+
+
+def test_a_lock_and_a_cache_that_dvc_2_wrote_are_up_to_date(root: Path) -> None:
+    write(root, {"data/a": "1", "data/sub/b": "2", "code": "x",
+                 "dvc.yaml": "stages:\n  s: {cmd: mkdir o && cp code o/f, deps: [data, code, data/sub], outs: [o]}\n"
+                 "  t: {cmd: cp o/f t, deps: [o], outs: [t]}\n"})  # fmt: skip
+    dvc(root, "add", "--quiet", "data")
+    dvc(root, "repro", "--quiet")
+    for file in ("dvc.lock", "data.dvc"):
+        text = (root / file).read_text()
+        (root / file).write_text("".join(line for line in text.splitlines(keepends=True) if "hash: md5" not in line))
+    for folder in (root / ".dvc/cache/files/md5").iterdir():
+        folder.rename(root / ".dvc/cache" / folder.name)
+    assert "up to date" in dvc(root, "status")
+
+    checked = dvc_parsing.check(WorkTree(root), max_stages=9)
+    assert checked.pipeline is not None
+    objects, runcache = DirectoryObjects(root / ".dvc/cache"), DirectoryRunCache(root / ".dvc/cache")
+    plan = make.make(checked.pipeline, Memory(objects, runcache, WorkTree(root)))
+    assert [(item.verdict, [reason.kind for reason in item.reasons]) for item in plan.stages] == [
+        ("cached", ["unchanged"]), ("cached", ["unchanged"]),
+    ]  # fmt: skip
+    assert [item.entry for item in plan.stages] == list(checked.pipeline.lock.values())

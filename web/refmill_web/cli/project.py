@@ -62,7 +62,7 @@ def plan(*, path: Path, rev: str | None, as_json: bool) -> None:
     project = local.open_project(path, rev)
     pipeline, memory = project.pipeline, project.memory
     if rev is None:
-        data = DataSources(project.root, project.hashes, memory.objects)
+        data = DataSources(project.root, project.hashes, memory.objects, project.ignores)
         pipeline, memory = data.seen(pipeline, pipeline.data), replace(memory, objects=data.objects)
     made = make.make(pipeline, memory)
     project.save()

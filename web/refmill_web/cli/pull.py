@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refmill import errors
 from refmill.engine.inplace_data import needed
+from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import Pipeline
 from refmill.plans.decide import Memory, absent_objects
 from refmill.texts import text
@@ -48,6 +49,8 @@ def _lacks_data(root: Path, pipeline: Pipeline, memory: Memory, address: str) ->
 
 
 def _lacks_outputs(pipeline: Pipeline, memory: Memory, address: str) -> bool:
-    recorded = {out["path"]: out["md5"] for out in pipeline.lock.get(address, {}).get("outs", ()) if "md5" in out}
+    recorded = {
+        out["path"]: FileHash.of(out).md5 for out in pipeline.lock.get(address, {}).get("outs", ()) if "md5" in out
+    }
     cached = [recorded[out.path] for out in pipeline.stages[address].outs if out.cache and out.path in recorded]
     return bool(absent_objects(cached, memory.objects))

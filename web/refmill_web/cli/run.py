@@ -86,7 +86,7 @@ def _planned(project: local.Project, wishes: Wishes, wanted: set[str], forced: f
     """What is to be done; data tracked by .dvc files are looked at as they lie here."""
     pipeline, memory = project.pipeline, project.memory
     needed = inplace_data.needed(pipeline, wanted)
-    data = inplace_data.DataSources(project.root, project.hashes, memory.objects)
+    data = inplace_data.DataSources(project.root, project.hashes, memory.objects, project.ignores)
     pipeline = data.seen(pipeline, needed) if wishes.dry else data.settled(pipeline, needed)
     memory = replace(memory, objects=data.objects)
     if wishes.no_run_cache:
