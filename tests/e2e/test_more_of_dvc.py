@@ -1,13 +1,18 @@
 """What fewer projects use of DVC: `dvc repro`, `refmill run` and a push do the same with it."""
 
+import functools
+import http.server
 import io
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from dvc_data.hashfile.hash import fobj_md5
 
 from agreement import assert_agreement, dvc_push
-from platforms import REFMILL, Copy, Platform
+from platforms import REFMILL, Copy, Platform, new_copy
 
 
 def test_files_that_dvcignore_hides(platform: Platform, name: str, tmp_path: Path) -> None:
@@ -149,3 +154,49 @@ def dvc_2_add(root: Path, path: str) -> None:
         size = sum(file.stat().st_size for file in found)
         body = f"- md5: {kept(json.dumps(listing).encode(), '.dir')}\n  size: {size}\n  nfiles: {len(found)}\n"
     (root / f"{path}.dvc").write_text(f"outs:\n{body}  path: {path}\n")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """A file on a web server: its address."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "table.csv").write_text("1,2\n")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/table.csv"
+        server.shutdown()
+        thread.join()
+
+
+def test_data_imported_from_an_address(platform: Platform, name: str, tmp_path: Path, served: str) -> None:
+    def prepare(copy: Copy) -> None:
+        copy.dvc("import-url", "--quiet", served, "in.csv")
+        copy.commit()
+        assert "etag" in (copy.path / "in.csv.dvc").read_text() or "checksum" in (copy.path / "in.csv.dvc").read_text()
+
+    files = {"dvc.yaml": "stages:\n  use: {cmd: cp in.csv out.csv, deps: [in.csv], outs: [out.csv]}\n"}
+    assert_agreement(platform, name, tmp_path, files, prepare=prepare, ready=dvc_push(platform, name))
+
+
+def test_data_imported_from_a_repository_that_is_not_here(platform: Platform, name: str, tmp_path: Path) -> None:
+    source = new_copy(tmp_path / "source", {"table.csv": "1,2\n"})
+    source.git("rm", "--quiet", "--cached", "table.csv")
+    source.dvc("add", "--quiet", "table.csv")
+    source.commit("tracked")
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": "stages:\n  use: {cmd: cp in.csv o, deps: [in.csv], outs: [o]}\n"})
+    copy.dvc("import", "--quiet", str(source.path), "table.csv", "-o", "in.csv")
+    copy.commit("import")
+    assert "succeeded" in copy.run(REFMILL, "run").stdout
+    answer = copy.git("push", platform.url(f"alice/{name}", "alice"), "main").stderr
+    assert f"in.csv.dvc was imported from {source.path}, and `dvc push` sends no imported data" in " ".join(
+        answer.replace("remote:", "").split()
+    )
+    (copy.path / "in.csv.dvc").unlink()
+    copy.dvc("add", "--quiet", "in.csv")
+    copy.commit("tracked here")
+    copy.git("push", "--quiet", platform.url(f"alice/{name}", "alice"), "main")
+    dvc_push(platform, name)(copy)
+    assert platform.ended(f"alice/{name}", 2)["status"] == "succeeded"

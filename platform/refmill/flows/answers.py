@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from refmill.model.pipelines import Pipeline
-from refmill.model.plans import Plan, StagePlan
+from refmill.model.plans import MissingObject, Plan, StagePlan
 from refmill.model.pushes import RefUpdate
 from refmill.model.runs import Run
 from refmill.problems import Problem
@@ -14,6 +14,8 @@ from refmill.texts import Translate, text
 
 DEFAULT_REMOTE = re.compile(rb"^[ \t]*remote[ \t]*=[ \t]*\S", re.MULTILINE)
 """In `.dvc/config`; the section [core] alone has such a key."""
+_WHO = re.compile(r"//[^/@]*@")
+"""Name and password in an address: not to be repeated."""
 STAGE_LINES = 8
 """Stages that an answer names before it only counts them."""
 
@@ -72,6 +74,27 @@ def blocked_lines(plan: Plan, remote: str, config: bytes, say: Translate) -> lis
     missing = {item.md5: item for stage in plan.stages for item in stage.missing}
     if not missing:
         return []
+    return [*_imported_lines(plan, say), *_bringing_lines(missing, remote, config, say)]
+
+
+def _imported_lines(plan: Plan, say: Translate) -> list[str]:
+    """What to do about imports from repositories that are not here, whose data `dvc push` leaves out."""
+    wanted = {item.path for stage in plan.stages for item in stage.missing}
+    lines = []
+    for item in plan.data:
+        source = item.data.source
+        if source is None or not any(found.path in wanted for found in item.missing):
+            continue
+        told = text(
+            "%(file)s was imported from %(url)s, and `dvc push` sends no imported data: bring that repository and its "
+            "data here and import it from here, or take %(file)s away and track the data itself with `dvc add`.",
+            file=item.data.file, url=_WHO.sub("//", source.url),
+        )  # fmt: skip
+        lines.append(told.to(say))
+    return lines[:STAGE_LINES]
+
+
+def _bringing_lines(missing: Mapping[str, MissingObject], remote: str, config: bytes, say: Translate) -> list[str]:
     size = size_words(sum(item.size or 0 for item in missing.values()))
     told = text("missing data: %(count)s objects, %(size)s. The run starts when they are here; bring them with", count=len(missing), size=size)  # fmt: skip  # noqa: E501 - one sentence for the catalogue
     if remote.encode() in config:

@@ -34,6 +34,8 @@ _DEP_KEYS = {
     "repo",
     "etag",
     "checksum",
+    "fs_config",
+    "db",
     "desc",
     "type",
     "labels",
@@ -195,7 +197,7 @@ def _source(items: Any, problems: _Problems) -> RepositoryImport | None:
     _check_keys(item, _DEP_KEYS, place, problems)
     repo = item.get("repo")
     if repo is None:
-        return None  # `dvc import-url`: its outputs are data like any other, nobody here updates them
+        return None  # `dvc import-url`, `dvc import-db`: its outputs are data like any other, nobody here updates them
     if not isinstance(repo, dict) or not isinstance(repo.get("url"), str) or not isinstance(item.get("path"), str):
         problems.add("dvc-file", (*place, "repo"), text("An import names the “url” of a repository and a “path” in it"))
         return None
