@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from refmill import specs
 from refmill.engine import attempts, machine
@@ -14,23 +16,30 @@ from refmill.engine.local import LocalEngine
 from refmill.engine.parts import Parts
 from refmill.engine.sandbox import Sandbox
 from refmill.flows.planning import Storage
-from refmill.model.runs import Run
+from refmill.model.pipelines import LockEntry
+from refmill.model.runs import Made, Run
 from refmill.plans.decide import Memory
 from refmill.ports.engines import Listener
 from refmill.ports.repositories import Repositories
 from refmill.settings import Settings
 from refmill_web import places
 
+Results: TypeAlias = Callable[[str, Sequence[LockEntry]], Sequence[Sequence[Made]]]
+
 
 def make(
-    settings: Settings, *, listener: Listener, storage: Storage, repositories: Repositories, environments: Environments,
-    sandbox: Sandbox,
+    settings: Settings, *, listener: Listener, storage: Storage, made: Results, repositories: Repositories,
+    environments: Environments, sandbox: Sandbox,
 ) -> LocalEngine:  # fmt: skip
-    """The engine. It tells `listener` what happens, and keeps finished logs beside the repository's objects."""
+    """The engine. It tells `listener` what happens, and keeps finished logs beside the repository's objects. `made`
+    gives the results recorded in a repository (see RunHistory)."""
 
     def memory(run: Run) -> Memory:
         tree = repositories.tree(run.repository_id, run.commit)
-        return Memory(storage.objects(run.repository_id), storage.runcache(run.repository_id), tree)
+        return Memory(
+            storage.objects(run.repository_id), storage.runcache(run.repository_id), tree,
+            lambda entry: made(run.repository_id, [entry])[0],
+        )  # fmt: skip
 
     def keep(run: Run, address: str, attempt: int, log: Path) -> None:
         target = places.run_archive(settings, run) / "logs" / f"{attempts.name(address, attempt)}.log"

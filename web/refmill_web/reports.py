@@ -67,6 +67,12 @@ class StageReport:
         return self.node.status in STAGE_ENDED
 
     @property
+    def stale(self) -> bool:
+        """Whether it was taken over although its environment changed."""
+        told = any(reason.kind == "environment" for reason in self.reasons)
+        return self.node.status == "cached" and told
+
+    @property
     def question(self) -> Text:
         """What the reasons answer."""
         if self.node.status == "cached":

@@ -29,6 +29,7 @@ from refmill.flows.recording import Recorder
 from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
+from refmill.plans import digests
 from refmill.ports.engines import RunOrder, StageSettings
 from refmill.ports.repositories import Refs
 from refmill.ports.resolver import Checked, Resolver, Source
@@ -139,13 +140,15 @@ def works(parts: Parts) -> Works:
         parts.settings,
         listener=recorder,
         storage=parts.storage,
+        made=kept.history.made,
         repositories=parts.repositories,
         environments=environments(parts.settings, sandbox),
         sandbox=sandbox,
     )
     planner = Planner(
-        inbox=kept.inbox, catalogue=kept.catalogue, runs=kept.runs, states=kept.states, waiting=kept.waiting,
-        repositories=parts.repositories, refs=parts.refs, resolver=parts.resolver, storage=parts.storage,
+        inbox=kept.inbox, catalogue=kept.catalogue, runs=kept.runs, states=kept.states, history=kept.history,
+        waiting=kept.waiting, repositories=parts.repositories, refs=parts.refs, resolver=parts.resolver,
+        storage=parts.storage,
         imports=HostedImports(parts.gate, parts.storage.objects, parts.address, parts.settings.path("tmp")),
         bell=parts.bell, submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
         speak=parts.speak, address=parts.address_of,
@@ -162,7 +165,7 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
     default = StageSettings(
         cpu=parts.settings.stage_cpus, memory=int(specs.quantity(parts.settings.stage_memory)),
         timeout=parts.settings.stage_timeout or None,
-        requirements="requirements.txt" if tree.entry("requirements.txt") else "",
+        requirements=digests.standard(tree),
     )  # fmt: skip
     stages = parts.records.runs.stages(run.id)
     ended = {stage.address: stage for stage in stages if stage.status in STAGE_ENDED}
@@ -171,6 +174,8 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
         checked.documents.pipeline.on_error, trusted=parts.settings.trust_all_users or bool(owner and owner.trusted),
         paused=run.status == "paused",
         allowed=frozenset(stage.address for stage in stages if stage.status in ("queued", "running")),
+        environments=digests.digests(checked.documents, plan.pipeline, tree),
+        rerun_on_environment_change=checked.documents.pipeline.rerun_on_environment_change,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from refmill.engine.stages import Job
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import StagePlan
 from refmill.model.runs import StageRun
+from refmill.plans import environments
 from refmill.plans.decide import Memory, decide
 from refmill.plans.inputs import Inputs, Sources
 from refmill.ports.engines import RunOrder, StageSettings
@@ -115,7 +116,15 @@ class Course:
                 return item, inputs
             forced = any(reason.kind == "forced" for reason in item.reasons)
             locked = self.order.plan.pipeline.lock.get(stage.address)
-            return decide(item.stage, inputs, locked, self.memory, upstream=item.upstream, force=forced), inputs
+            today = self.order.environments.get(stage.address, "")
+            counts = self.order.rerun_on_environment_change
+            found = decide(
+                item.stage, inputs, locked, self.memory, upstream=item.upstream, force=forced,
+                environment=today if counts else "",
+            )  # fmt: skip
+            if found.verdict == "cached" and not counts:
+                found = environments.noted(found, self.memory.made(found.entry), today)
+            return found, inputs
 
     def template(self) -> Path:
         """The run's checkout, made when first asked for."""

@@ -167,7 +167,8 @@ class LocalEngine:
     def _looked(self, course: Course, stage: StageCourse, found: tuple[StagePlan, Inputs, Environment | None]) -> None:
         stage.plan, stage.inputs, stage.environment = found
         if stage.plan.verdict == "cached":
-            self._over(course, stage, StageRun(stage.address, "cached", entry=stage.plan.entry))
+            note = next((reason.message for reason in stage.plan.reasons if reason.kind == "environment"), None)
+            self._over(course, stage, StageRun(stage.address, "cached", explanation=note, entry=stage.plan.entry))
         elif stage.plan.verdict != "run":
             why = stage.plan.reasons[0].message if stage.plan.reasons else None
             self._over(course, stage, StageRun(stage.address, "blocked", explanation=why))
@@ -259,6 +260,7 @@ class LocalEngine:
             stage.address, "succeeded", stage.attempt, end.started, time.time_ns() // 1000, end.seconds, end.code,
             found.why, found.result.entry if found.result else None,
             Usage(end.usage.cpu_seconds, end.usage.peak_memory, found.result.output_bytes if found.result else 0),
+            course.order.environments.get(stage.address, ""),
         )  # fmt: skip
         if found.result is not None:
             self._over(course, stage, state)

@@ -9,6 +9,7 @@ from refmill.model.pipelines import Pipeline
 from refmill.model.plans import MissingObject, Plan, StagePlan
 from refmill.model.pushes import RefUpdate
 from refmill.model.runs import Run
+from refmill.plans import environments
 from refmill.problems import Problem
 from refmill.texts import Translate, text
 
@@ -53,6 +54,7 @@ def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
         return [
             *lines,
             "  " + text("nothing to run: all %(count)s stages are up to date", count=len(plan.stages)).to(say),
+            *_stale_lines(plan, say),
         ]
     counts = [
         (plan.count("run"), text("%(count)s to run", count=plan.count("run"))),
@@ -65,7 +67,19 @@ def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
     lines += [f"  {stage.stage.address}: {_why(stage, say)}" for stage in moving[:STAGE_LINES]]
     if len(moving) > STAGE_LINES:
         lines.append("  " + text("… and %(count)s more", count=len(moving) - STAGE_LINES).to(say))
-    return [*lines, *(warning.to(say) for warning in plan.warnings)]
+    return [*lines, *_stale_lines(plan, say), *(warning.to(say) for warning in plan.warnings)]
+
+
+def _stale_lines(plan: Plan, say: Translate) -> list[str]:
+    """What is taken over although it was made in another environment, and how to have it made anew."""
+    stale = environments.stale(plan)
+    if not stale:
+        return []
+    names = ", ".join(stale[:STAGE_LINES]) + (", …" if len(stale) > STAGE_LINES else "")
+    return [
+        "  " + text("cached, but the environment changed since: %(stages)s", stages=names).to(say),
+        "  " + text("to run them all the same: “Run all again” on the run's page, or `rerunOnEnvironmentChange: true` in refmill.yaml").to(say),  # noqa: E501 - one sentence for the catalogue
+    ]  # fmt: skip
 
 
 def blocked_lines(plan: Plan, remote: str, config: bytes, say: Translate) -> list[str]:

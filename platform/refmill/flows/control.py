@@ -1,4 +1,7 @@
-"""What people ask of a run: stop, pause, resume, retry. A wish is durable; the engine's process carries it out."""
+"""What people ask of a run: stop, pause, resume, retry, rerun.
+
+A wish is durable; the engine's process carries it out.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from refmill.ports.waking import Bell
 
 LOG = logging.getLogger(__name__)
 ENDS = ("stop", "supersede")
-WISHES = ("stop", "pause", "resume", "retry", "supersede")
+WISHES = ("stop", "pause", "resume", "retry", "rerun", "supersede")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class Control:
                 self.bell.ring(f"run:{run_id}")
 
     def _grant(self, run: Run, wish: str) -> None:
-        if wish == "retry":
-            self._retry(run)
+        if wish in ("retry", "rerun"):
+            self._retry(run, everything=wish == "rerun")
         elif run.status in RUN_ENDED:
             return
         elif wish in ENDS:
@@ -71,8 +74,8 @@ class Control:
         self.states.move(run.id, "running" if begun else "queued", expected=("paused",), explanation=why)
         self.engine.resume(run.id, [stage.address for stage in asking])
 
-    def _retry(self, run: Run) -> None:
-        """A new attempt in which the finished stages come from the cache."""
+    def _retry(self, run: Run, *, everything: bool) -> None:
+        """A new attempt in which the finished stages come from the cache, or in which `everything` runs again."""
         if run.status not in RUN_ENDED:
             return
         repository = self.catalogue.get(run.repository_id)
@@ -81,4 +84,5 @@ class Control:
             other.attempt for other in self.runs.list([repository.id], limit=1000)
             if other.commit == run.commit and other.parameters == run.parameters
         )  # fmt: skip
-        self.planner.begin(Wish(repository, commit, run.ref, run.created_by, run.parameters, attempt))
+        force = frozenset(self.runs.plan(run.id).pipeline.stages) if everything else frozenset[str]()
+        self.planner.begin(Wish(repository, commit, run.ref, run.created_by, run.parameters, attempt, force))

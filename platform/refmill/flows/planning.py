@@ -20,11 +20,11 @@ from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import ZERO, Event, RefUpdate
 from refmill.model.runs import RUN_ENDED, Run, StageRun, StageStatus, run_id
-from refmill.plans import make
+from refmill.plans import digests, environments, make
 from refmill.plans.decide import Memory
 from refmill.ports.imports import Imports
 from refmill.ports.objects import Objects, RunCache
-from refmill.ports.records import Catalogue, Inbox, Runs, RunStates, Waiting
+from refmill.ports.records import Catalogue, Inbox, RunHistory, Runs, RunStates, Waiting
 from refmill.ports.repositories import Commit, Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.trees import Tree
@@ -71,12 +71,13 @@ class Planner:
     """Settles events. `submit` hands a new run to the engine; `now` is the clock in UTC microseconds."""
 
     def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
-        self, *, inbox: Inbox, catalogue: Catalogue, runs: Runs, states: RunStates, waiting: Waiting,
-        repositories: Repositories, refs: Refs, resolver: Resolver, storage: Storage, imports: Imports, bell: Bell,
-        submit: Callable[[Run, Plan, Checked], None], speak: Callable[[str], Translate],
+        self, *, inbox: Inbox, catalogue: Catalogue, runs: Runs, states: RunStates, history: RunHistory,
+        waiting: Waiting, repositories: Repositories, refs: Refs, resolver: Resolver, storage: Storage,
+        imports: Imports, bell: Bell, submit: Callable[[Run, Plan, Checked], None], speak: Callable[[str], Translate],
         address: Callable[[Repository], str], now: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:  # fmt: skip
         self._inbox, self._catalogue, self._runs, self._states, self._waiting = inbox, catalogue, runs, states, waiting
+        self._history = history
         self._repositories, self._refs, self._resolver, self._storage = repositories, refs, resolver, storage
         self._imports, self._bell, self._submit, self._speak = imports, bell, submit, speak
         self._address, self._now = address, now
@@ -191,6 +192,7 @@ class Planner:
                 run.created_by,
                 run.parameters,
                 run.attempt,
+                forced(plan),
             )
             plan = self._make(wish, checked, run.id)
             missing = {item.md5 for stage in plan.stages for item in stage.missing}
@@ -213,13 +215,31 @@ class Planner:
         if pipeline is None:
             raise errors.Invalid(checked.problems)
         tree = self._repositories.tree(repository.id, wish.commit.sha)
-        memory = Memory(self._storage.objects(repository.id), self._storage.runcache(repository.id), tree)
+        memory = Memory(
+            self._storage.objects(repository.id), self._storage.runcache(repository.id), tree,
+            lambda entry: self._history.made(repository.id, [entry])[0],
+        )  # fmt: skip
         for file, missing in make.missing_data(pipeline, memory).items():
             if source := pipeline.data[file].source:
                 self._imports.bring(wish.user, source.url, [item.md5 for item in missing], into=repository.id)
-        plan = make.make(pipeline, memory, force=wish.force, earlier=self._earlier(repository))
+        today = digests.digests(checked.documents, pipeline, tree)
+        counts = checked.documents.pipeline.rerun_on_environment_change
+        plan = make.make(
+            pipeline, memory, force=wish.force, earlier=self._earlier(repository), environments=today if counts else {}
+        )
+        plan = plan if counts else self._noted(repository, plan, today)
         LOG.info("planned %s of %s at %s: %d stages", identity, repository.full_name, wish.commit.sha, len(plan.stages))
         return replace(plan, warnings=tuple(problem.message for problem in checked.problems if problem.warning))
+
+    def _noted(self, repository: Repository, plan: Plan, today: Mapping[str, str]) -> Plan:
+        """The plan with a note on each stage that is cached although its environment changed."""
+        entries = [item.entry if item.verdict == "cached" else {} for item in plan.stages]
+        made = self._history.made(repository.id, entries)
+        stages = [
+            environments.noted(item, results, today[item.stage.address]) if item.verdict == "cached" else item
+            for item, results in zip(plan.stages, made, strict=True)
+        ]
+        return replace(plan, stages=tuple(stages))
 
     def _wait(self, run: Run, missing: set[str]) -> None:
         """Let a run wait for objects, also for one that came while it was planned: nobody else tells of that one."""
@@ -283,6 +303,13 @@ def _dvc_config(tree: Tree) -> bytes | None:
         return tree.read(".dvc/config", CONFIG_LIMIT)
     except (errors.NotFound, errors.LimitExceeded):
         return None
+
+
+def forced(plan: Plan) -> frozenset[str]:
+    """The stages that somebody asked for, whatever is known of them."""
+    return frozenset(
+        item.stage.address for item in plan.stages if any(reason.kind == "forced" for reason in item.reasons)
+    )
 
 
 def _silenced(commit: Commit, event: Event) -> list[Text] | None:

@@ -46,7 +46,8 @@ class StageRun:
     """One stage of one run. Times are UTC microseconds; `seconds` comes from a monotonic clock.
 
     `entry` is the finished lock entry. `explanation` says in words how it ended or what it waits for.
-    `reasons` are those of its plan. `attempt` counts from 1.
+    `reasons` are those of its plan. `attempt` counts from 1. `environment` is the digest of what it ran in
+    (`refmill.plans.digests`), "" where that is not known.
     """
 
     address: str
@@ -59,11 +60,20 @@ class StageRun:
     explanation: Text | None = None
     entry: LockEntry | None = None
     usage: Usage = field(default_factory=Usage)
+    environment: str = ""
 
     @property
     def asks(self) -> bool:
         """Whether it stands at its pause point, until somebody consents."""
         return self.status == "blocked" and self.explanation == CONSENT
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A recorded result: the lock entry that a stage made, and the digest of the environment that it was made in."""
+
+    entry: LockEntry
+    environment: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ run it? The planner asks before a run, the engine asks again for a stage whose i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from refmill import errors
@@ -15,6 +15,8 @@ from refmill.formats import directories, hashing, lockfile, runcache
 from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import MissingObject, Reason, StagePlan
+from refmill.model.runs import Made
+from refmill.plans import environments
 from refmill.plans.changes import differences
 from refmill.plans.gitfiles import GitFiles
 from refmill.plans.inputs import Inputs
@@ -23,23 +25,31 @@ from refmill.ports.trees import Tree
 from refmill.texts import text
 
 
+def _nothing(_entry: LockEntry) -> Sequence[Made]:
+    """No run is remembered."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is remembered of earlier runs: objects, run-cache, and the commit's own files for `cache: false` outputs."""
+    """What is remembered of earlier runs: objects, run-cache, and the commit's own files for `cache: false` outputs;
+    `made` gives the recorded results for the same inputs as an entry's, the newest last."""
 
     objects: Objects
     runcache: RunCache
     tree: Tree
+    made: Callable[[LockEntry], Sequence[Made]] = _nothing
 
 
 def decide(
     stage: Stage, inputs: Inputs, locked: LockEntry | None, memory: Memory, *,
-    upstream: tuple[str, ...] = (), force: bool = False, earlier: LockEntry | None = None,
+    upstream: tuple[str, ...] = (), force: bool = False, earlier: LockEntry | None = None, environment: str = "",
 ) -> StagePlan:  # fmt: skip
     """The verdict on one stage, with its reasons and its lock entry as far as it is known.
 
     `earlier` is the stage's result in an earlier run that no dvc.lock here records: it changes no verdict, but tells
-    what changed since, where there is nothing else to compare with.
+    what changed since, where there is nothing else to compare with. `environment` is today's digest where it counts
+    as an input, so that only a result made in it is taken over.
     """
     reasons = [Reason("forced", text("it was asked for"))] if force else differences(stage, inputs, locked)
     if locked is None and earlier is not None and not force:
@@ -51,19 +61,42 @@ def decide(
     if inputs.unknown and not stage.frozen:
         return StagePlan(stage, "later", (_waits(upstream), *reasons), known, upstream, _missing(inputs, memory))
     if not force:
-        if locked is not None and not reasons:
-            lost = _lost_outputs(stage, locked, memory, in_git=True)
-            if not lost:
-                return StagePlan(stage, "cached", (_unchanged(),), locked, upstream)
-            reasons = [_lost(path) for path in lost]
-        if found := _remembered(stage, known, memory):
-            note = Reason("run-cache", text("an earlier run with the same inputs gave this result"))
-            return StagePlan(
-                stage, "cached", (note, *(item for item in reasons if item.kind != "new")), found, upstream
-            )
+        cached, reasons = _cached(stage, known, locked, memory, reasons)
+        if cached is not None and environment and not stage.frozen:
+            cached, reasons = _in_environment(stage, cached, reasons, memory, environment)
+        if cached is not None:
+            return StagePlan(stage, "cached", tuple(reasons), cached, upstream)
     if missing := _missing(inputs, memory):
         return StagePlan(stage, "blocked", (_missing_data(missing), *reasons), known, upstream, missing)
     return StagePlan(stage, "run", tuple(reasons), known, upstream)
+
+
+def _cached(
+    stage: Stage, known: LockEntry, locked: LockEntry | None, memory: Memory, reasons: list[Reason]
+) -> tuple[LockEntry | None, list[Reason]]:
+    """The entry to take over, if there is one, and why; else why not. `reasons` tell how the stage differs."""
+    if locked is not None and not reasons:
+        lost = _lost_outputs(stage, locked, memory, in_git=True)
+        if not lost:
+            return locked, [Reason("unchanged", text("nothing it depends on changed"))]
+        reasons = [_lost(path) for path in lost]
+    if found := _remembered(stage, known, memory):
+        return found, [_known_result(), *(item for item in reasons if item.kind != "new")]
+    return None, reasons
+
+
+def _in_environment(
+    stage: Stage, cached: LockEntry, reasons: list[Reason], memory: Memory, environment: str
+) -> tuple[LockEntry | None, list[Reason]]:
+    """`cached` if it is a result of `environment` (or of nobody knows which), else another result that is, or None."""
+    made = memory.made(cached)
+    changed = environments.changed(cached, made, environment)
+    if changed is None:
+        return cached, reasons
+    for result in reversed(made):
+        if result.environment == environment and not _lost_outputs(stage, result.entry, memory, in_git=False):
+            return cached | {"outs": result.entry["outs"]}, [_known_result()]
+    return None, [changed]
 
 
 def _remembered(stage: Stage, known: LockEntry, memory: Memory) -> LockEntry | None:
@@ -115,8 +148,8 @@ def _missing(inputs: Inputs, memory: Memory) -> tuple[MissingObject, ...]:
     return tuple(item for item in inputs.objects if item.md5 in gone)
 
 
-def _unchanged() -> Reason:
-    return Reason("unchanged", text("nothing it depends on changed"))
+def _known_result() -> Reason:
+    return Reason("run-cache", text("an earlier run with the same inputs gave this result"))
 
 
 def _absent(path: str) -> Reason:

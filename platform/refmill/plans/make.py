@@ -14,10 +14,11 @@ from refmill.texts import text
 def make(
     pipeline: Pipeline, memory: Memory, *, force: Collection[str] = (), only: Collection[str] | None = None,
     earlier: Mapping[str, LockEntry] | None = None, known: Mapping[str, LockEntry] | None = None,
+    environments: Mapping[str, str] | None = None,
 ) -> Plan:  # fmt: skip
     """The plan for `pipeline`. `force` are addresses that run whatever is known; `only` limits it to some addresses
     (their ancestors are the caller's to add, or their results to give in `known`). `earlier` are results of an earlier
-    run by address, for the reasons."""
+    run by address, for the reasons; `environments` are digests by address where those count as inputs."""
     sources = Sources(pipeline, memory.tree, memory.objects)
     for address, entry in (known or {}).items():
         sources.learn(pipeline.stages[address], entry)
@@ -29,7 +30,7 @@ def make(
         made = decide(
             stage, sources.inputs(stage), pipeline.lock.get(address), memory,
             upstream=pipeline.upstream.get(address, ()), force=address in force,
-            earlier=(earlier or {}).get(address),
+            earlier=(earlier or {}).get(address), environment=(environments or {}).get(address, ""),
         )  # fmt: skip
         if made.verdict == "cached":
             sources.learn(stage, made.entry)

@@ -22,6 +22,8 @@ class RunOrder:
     `done` are the stages that ended in this run before (from the database); `on_error` as in decisions: `stop` lets
     running stages finish and starts no new one, `continue` goes on with what does not depend on the failed one.
     `paused`: it goes on only after `resume`. `allowed` are stages with a pause point to which somebody consented.
+    `environments` are the digests of what the stages run in, by address; they are recorded with results, and count as
+    inputs where `rerun_on_environment_change` is set.
     """
 
     run: Run
@@ -33,6 +35,8 @@ class RunOrder:
     trusted: bool = False
     paused: bool = False
     allowed: frozenset[str] = frozenset()
+    environments: Mapping[str, str] = field(default_factory=dict)
+    rerun_on_environment_change: bool = False
 
 
 class Engine(Protocol):

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from refmill.model.people import Repository, Role, Scope, Token, User
+from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import Event, RefUpdate
-from refmill.model.runs import Run, RunStatus, StageRun, StageStatus
+from refmill.model.runs import Made, Run, RunStatus, StageRun, StageStatus
 from refmill.texts import Text
 
 
@@ -205,6 +206,10 @@ class RunHistory(Protocol):
 
     def typical_seconds(self, repository_id: str, addresses: Iterable[str]) -> dict[str, float]:
         """Median duration of the last five successes of a stage within the last runs; unknown ones are left out."""
+
+    def made(self, repository_id: str, entries: Sequence[LockEntry]) -> Sequence[Sequence[Made]]:
+        """For each of `entries` the results recorded in that repository for the same inputs (command, dependencies,
+        parameters, paths of outputs), the newest last; those whose environment nobody noted are left out."""
 
 
 class Waiting(Protocol):

@@ -1,7 +1,7 @@
 """refmill.yaml: its documents as pydantic models, its JSON Schema, and how it is read."""
 
 from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
-from refmill.specs.overrides import all_settings, settings_for
+from refmill.specs.overrides import all_settings, override, settings_for
 from refmill.specs.quantities import duration, quantity
 from refmill.specs.reading import Fault, parse
 from refmill.specs.suggestions import existing, nearest
@@ -18,6 +18,7 @@ __all__ = [
     "duration",
     "existing",
     "nearest",
+    "override",
     "parse",
     "quantity",
     "settings_for",

@@ -2,13 +2,14 @@
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from fakes.record_values import a_plan, a_run, pending
 from refmill.clients.database import Records
 from refmill.model.people import Repository
-from refmill.model.runs import Run, StageRun
+from refmill.model.runs import Made, Run, StageRun
 
 
 def finished(records: Records, repository: Repository, name: str, seconds: float, **values: object) -> Run:
@@ -66,6 +67,29 @@ def test_an_estimate_is_the_median_of_the_last_five_successes(records: Records, 
     assert records.history.typical_seconds(repository.id, ["train", "never"]) == {"train": 3.0}
     assert records.history.typical_seconds(repository.id, []) == {}
     assert records.history.typical_seconds("elsewhere", ["train"]) == {}
+
+
+def test_results_are_found_by_their_inputs_with_the_environment_they_were_made_in(
+    records: Records, repository: Repository
+) -> None:
+    def result(name: str, out: str, environment: str, cmd: str = "train", status: str = "succeeded") -> dict[str, Any]:
+        entry = {"cmd": cmd, "deps": [{"path": "a", "md5": "1" * 32}], "outs": [{"path": "m", "md5": out * 32}]}
+        records.runs.add(a_run(records.catalogue.get(repository.id), name), a_plan("train"), pending("train"))
+        state = StageRun("train", status, entry=entry, environment=environment)  # type: ignore[arg-type]
+        records.states.set_stage(name, state)
+        assert records.runs.stages(name)[0].environment == environment
+        return entry
+
+    first, second = result("r1", "a", "e1"), result("r2", "b", "e2")
+    result("unknown", "c", "")
+    result("elsewhere", "d", "e1", cmd="other")
+    result("broken", "e", "e1", status="failed")
+    dated = {"cmd": "train", "params": {"p.yaml": {"day": dt.date(2026, 1, 31)}}}
+    sized = {**first, "deps": [{"path": "a", "md5": "1" * 32, "size": 7}], "outs": [{"path": "m"}]}
+    made = [Made(first, "e1"), Made(second, "e2")]
+    assert records.history.made(repository.id, [first, dated, sized, {}]) == [made, [], made, []]
+    assert records.history.made("another", [first]) == [[]]
+    assert records.history.made(repository.id, []) == []
 
 
 def test_the_journal_keeps_what_happened_newest_first(records: Records) -> None:

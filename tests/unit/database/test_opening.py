@@ -11,9 +11,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from fakes.record_values import a_plan, a_run
 from refmill import errors
 from refmill.clients.database import Records, open_records, schema, sqlite_url
 from refmill.clients.database.migrate import MIGRATIONS, migrate
+from refmill.model.people import Repository
+from refmill.model.runs import StageRun
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_program(records: Records) -> None:
@@ -29,6 +32,23 @@ def test_the_program_knows_the_newest_migration() -> None:
     scripts = ScriptDirectory.from_config(settings)
     assert scripts.get_heads() == [schema.REVISION]
     assert all(step.revision.isdigit() and len(step.revision) == 4 for step in scripts.walk_revisions())
+
+
+def test_a_database_of_the_first_version_keeps_its_runs(records: Records, repository: Repository, url: str) -> None:
+    run = records.runs.add(
+        a_run(repository, "old"), a_plan("train"), [StageRun("train", "succeeded", entry={"cmd": "x"})]
+    )
+    records.close()
+    with sqlite3.connect(records.database.url.database or "") as connection:
+        connection.executescript(
+            "DROP INDEX ix_stage_attempts_inputs_key; ALTER TABLE stage_attempts DROP COLUMN inputs_key;"
+            "ALTER TABLE stage_attempts DROP COLUMN environment; UPDATE alembic_version SET version_num = '0001'"
+        )
+    connection.close()
+    opened = open_records(url)
+    assert opened.runs.get("old") == run
+    assert opened.runs.stages("old") == [StageRun("train", "succeeded", entry={"cmd": "x"})]
+    opened.close()
 
 
 def test_an_up_to_date_database_is_opened_without_the_migration_tool(records: Records, url: str) -> None:

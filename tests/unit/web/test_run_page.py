@@ -1,9 +1,12 @@
 """The run page as it is rendered: states, reasons, values, buttons; without any script."""
 
 import json
+from dataclasses import replace
 
 from fakes.web_world import World, post
 from refmill.model.people import Repository
+from refmill.model.plans import Reason
+from refmill.texts import text
 
 
 def _data(page: str) -> dict[str, object]:
@@ -80,6 +83,30 @@ def test_metrics_that_cannot_be_read_do_not_hide_the_page(world: World) -> None:
         from_run = world.records.runs.stages(run.id)[1]
         world.records.states.set_stage(run.id, type(from_run)("train", "succeeded", entry=entry))
         assert world.browser().get(f"/{repository.full_name}/runs/{run.number}").status_code == 200
+
+
+def test_a_stage_taken_over_from_another_environment_says_so_and_can_be_made_anew(
+    world: World, churn: Repository
+) -> None:
+    run = world.run(churn)
+    whole = world.records.runs.plan(run.id)
+    note = Reason(
+        "environment", text("its environment changed since the recorded result: %(parts)s", parts="env"), "env"
+    )
+    prepare = replace(whole.stages[0], reasons=(note, *whole.stages[0].reasons))
+    world.records.waiting.replan(run.id, replace(whole, stages=(prepare, *whole.stages[1:])))
+    client = world.browser()
+    page = f"/{churn.full_name}/runs/{run.number}"
+    panel = f"{page}?stage=prepare&part=stage"
+    assert "its environment changed since the recorded result: env" in client.get(panel).text
+    assert "/rerun" not in client.get(panel).text
+    assert post(client, f"{page}/rerun") == 409
+    world.finish(run, {})
+    assert f"{page}/rerun" in client.get(panel).text
+    assert f"{page}/rerun" not in client.get(f"{page}?stage=train&part=stage").text
+    assert f"{page}/rerun" in client.get(page).text
+    assert post(client, f"{page}/rerun") == 303
+    assert world.records.states.wishes() == [(run.id, "rerun")]
 
 
 def test_stop_leaves_a_wish_and_a_finished_run_takes_none(world: World, churn: Repository) -> None:

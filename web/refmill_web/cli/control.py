@@ -17,7 +17,7 @@ from refmill_web import places
 from refmill_web.cli.names import find_run
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.runs import run_json
-from refmill_web.cli.speech import print_json, tell
+from refmill_web.cli.speech import print_json, say, tell
 
 WAIT_SECONDS = 15.0
 """How long a command waits for the engine before it says that the wish is only noted."""
@@ -120,20 +120,25 @@ def _ask(settings: Settings, records: Records, run: Run, wish: str, done: Callab
 
 
 @click.command(
-    **example(text("Run again what failed; what is done comes from the cache."), "refmill retry alice/churn#42")
+    **example(
+        text("Run again what failed; what is done comes from the cache."),
+        "refmill retry alice/churn#42",
+        "refmill retry --force alice/churn#42",
+    )
 )
 @click.argument("run", metavar="RUN")
+@click.option("-f", "--force", is_flag=True, help=say(text("Run every stage again, also what is cached.")))
 @data_option
 @json_option
-def retry(*, run: str, data: Path | None, as_json: bool) -> None:
+def retry(*, run: str, force: bool, data: Path | None, as_json: bool) -> None:
     """Ask, and tell the new run."""
     settings = load(data)
     records = places.records(settings)
     found = find_run(records, run)
     if found.status not in RUN_ENDED:
         raise errors.Conflict(text("%(run)s has not ended yet", run=run), text("Wait for it, or stop it first."))
-    newest = found.number
-    records.states.ask(found.id, "retry")
+    newest = records.history.last([found.repository_id])[found.repository_id].number
+    records.states.ask(found.id, "rerun" if force else "retry")
     places.bell(settings).ring("wishes")
     made = _newer(records, found, newest)
     if made is None:

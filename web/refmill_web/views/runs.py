@@ -30,6 +30,7 @@ WISHES: Mapping[str, frozenset[RunStatus]] = {
     "pause": frozenset({"queued", "running"}),
     "resume": frozenset({"paused"}),
     "retry": RUN_ENDED,
+    "rerun": RUN_ENDED,
 }
 """What can be asked of a run, and at which status."""
 RETRY_SECONDS = 1.5
@@ -134,9 +135,9 @@ def _log(run: Run, stage: StageReport | None, line: int | None) -> LogView | Non
     return view(services().logs.read(run, stage.node.address, attempt, start=start, limit=TAIL))
 
 
-@blueprint.post("/<owner>/<name>/runs/<int:number>/<any(stop, pause, resume, retry):wish>")
+@blueprint.post("/<owner>/<name>/runs/<int:number>/<any(stop, pause, resume, retry, rerun):wish>")
 def ask(owner: str, name: str, number: int, wish: str) -> Response:
-    """Leave a wish for the engine. A retry makes a new run: go there as soon as it is known."""
+    """Leave a wish for the engine. A retry or rerun makes a new run: go there as soon as it is known."""
     access = auth.access(owner, name, "write")
     run = services().runs.by_number(access.repository.id, number)
     if wish not in _wishes(run, services().runs.stages(run.id)):
@@ -146,10 +147,11 @@ def ask(owner: str, name: str, number: int, wish: str) -> Response:
             ),
             text("Load its page again to see where it stands."),
         )
+    newest = services().history.last([run.repository_id])[run.repository_id].number
     services().states.ask(run.id, wish)
     services().journal.note(auth.signed_in().name, f"run-{wish}", f"{access.repository.full_name}#{number}")
     services().bell.ring("wishes")
-    there = _retried(run) if wish == "retry" else _granted(run, wish)
+    there = _retried(run, newest) if wish in ("retry", "rerun") else _granted(run, wish)
     return redirect(url_for("runs.run", owner=owner, name=name, number=there.number), 303)
 
 
@@ -164,12 +166,12 @@ def _granted(run: Run, wish: str) -> Run:
     return run
 
 
-def _retried(run: Run) -> Run:
-    """The run that a retry of `run` made, or `run` itself if it is not there within a moment."""
+def _retried(run: Run, newest: int) -> Run:
+    """The run after number `newest` that a retry of `run` made, or `run` itself if it is not there within a moment."""
     until = time.monotonic() + RETRY_SECONDS
     while time.monotonic() < until:
-        newest = services().runs.list([run.repository_id], limit=1)
-        if newest and newest[0].number > run.number and newest[0].commit == run.commit:
-            return newest[0]
+        found = services().runs.list([run.repository_id], limit=1)
+        if found and found[0].number > newest and found[0].commit == run.commit:
+            return found[0]
         services().bell.wait(frozenset({"runs", f"run:{run.id}"}), 0.1)
     return run

@@ -6,17 +6,21 @@ import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import func, select
 
+from refmill.clients import codec
 from refmill.clients.database import rows, schema
 from refmill.clients.database.connection import Database
 from refmill.clients.database.runs import attempts_of, latest
 from refmill.clients.database.schema import runs, stage_attempts
-from refmill.model.runs import Run, RunStatus, StageRun
+from refmill.model.pipelines import LockEntry
+from refmill.model.runs import Made, Run, RunStatus, StageRun
 
 _LAST_RUNS = 30  # how far back an estimate looks
 _LAST_SUCCESSES = 5
+_KEYS = 500  # keys in one query: databases limit how many values it may have
 
 
 class RunArchive:
@@ -90,3 +94,24 @@ class RunArchive:
                 if row.address in wanted and len(seconds[row.address]) < _LAST_SUCCESSES:
                     seconds[row.address].append(row.seconds)
         return {address: statistics.median(values) for address, values in seconds.items()}
+
+    def made(self, repository_id: str, entries: Sequence[LockEntry]) -> Sequence[Sequence[Made]]:
+        keys = [rows.inputs_key(entry) for entry in entries]
+        asked = sorted({key for key in keys if key is not None})
+        found: dict[str | None, list[Made]] = defaultdict(list)
+        with self._database.reading() as connection:
+            for start in range(0, len(asked), _KEYS):
+                results = (
+                    select(stage_attempts.c.inputs_key, stage_attempts.c.entry, stage_attempts.c.environment)
+                    .join(runs, runs.c.id == stage_attempts.c.run_id)
+                    .where(
+                        stage_attempts.c.inputs_key.in_(asked[start : start + _KEYS]),
+                        stage_attempts.c.status == "succeeded",
+                        runs.c.repository_id == repository_id,
+                    )
+                    .order_by(runs.c.number, stage_attempts.c.attempt)
+                )
+                for row in connection.execute(results):
+                    entry = codec.from_json(dict[str, Any], row.entry)
+                    found[row.inputs_key].append(Made(entry, row.environment))
+        return [found.get(key, []) for key in keys]

@@ -11,7 +11,9 @@ import sqlalchemy
 from refmill import errors
 from refmill.clients import codec
 from refmill.clients.database import schema
+from refmill.formats import runcache
 from refmill.model.people import Repository, Token, User
+from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import Event, RefUpdate
 from refmill.model.runs import Run, StageRun, Usage
@@ -126,6 +128,7 @@ def stage(row: Any) -> StageRun:
         exit_code=row.exit_code,
         explanation=explanation(row.explanation),
         entry=None if row.entry is None else codec.from_json(dict[str, Any], row.entry),
+        environment=row.environment or "",
         usage=Usage(cpu_seconds=row.cpu_seconds, peak_memory=row.peak_memory, output_bytes=row.output_bytes),
     )
 
@@ -143,7 +146,17 @@ def stage_values(value: StageRun) -> dict[str, Any]:
         "cpu_seconds": value.usage.cpu_seconds,
         "peak_memory": value.usage.peak_memory,
         "output_bytes": value.usage.output_bytes,
+        "environment": value.environment or None,
+        "inputs_key": inputs_key(value.entry) if value.entry is not None and value.environment else None,
     }
+
+
+def inputs_key(entry: LockEntry) -> str | None:
+    """What the inputs of a lock entry are called in DVC's run-cache; None where a parameter is no JSON (a date)."""
+    try:
+        return runcache.key(entry)
+    except TypeError:
+        return None
 
 
 def plan_body(value: Plan) -> bytes:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; revisions are four digits and count up."""
 
 metadata = MetaData(
@@ -176,6 +176,8 @@ stage_attempts = Table(
     Column("cpu_seconds", Float, nullable=False),
     Column("peak_memory", BigInteger, nullable=False),
     Column("output_bytes", BigInteger, nullable=False),
+    Column("environment", String(64)),
+    Column("inputs_key", String(64), index=True),
 )
 
 wishes = Table(
