@@ -54,6 +54,15 @@ class Settings:
     sweep_seconds: float = _setting(
         60.0, text("How often branch tips are compared with handled pushes."), unit="seconds"
     )
+    experiment_days: float = _setting(
+        90.0, text("Days after which the experiment run-N of a run is removed from git; 0 is never."), unit="days"
+    )
+    experiments: int = _setting(
+        500, text("How many of a repository's newest run-N experiments are kept in git; 0 is all.")
+    )
+    upkeep_seconds: float = _setting(
+        3600.0, text("How often old experiments are removed and repositories packed; 0 is never."), unit="seconds"
+    )
     max_stages: int = _setting(5000, text("Stages that one project may have."))
     wheels_only: bool = _setting(True, text("Install only ready-built wheels into environments, no source packages."))
     pip_index: str = _setting("", text("Package index for environments; empty takes the machine's own configuration."))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from refmill import errors
@@ -20,6 +22,9 @@ OPTIONS = (
     "-c", "gc.auto=0",
     "-c", "protocol.allow=never",  # no child of ours fetches from anywhere
 )  # fmt: skip
+
+LOOK_SECONDS = 0.5
+"""How often somebody who waits for a long command asks whether to go on."""
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -75,6 +80,33 @@ def run(
     if done.returncode:
         raise GitFailed(arguments[0], done.returncode, done.stderr.decode(errors="replace"))
     return done.stdout
+
+
+def run_long(
+    arguments: Sequence[str], stopping: Callable[[], bool], *, options: Sequence[str] = (), pass_fds: Sequence[int] = ()
+) -> None:  # fmt: skip
+    """Run a git command that may take hours and whose output nobody needs; once `stopping` says so it is ended with
+    all its children. Raises GitFailed, and Unavailable without git."""
+    command = ["git", *OPTIONS, *options, *arguments]
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
+            env=environment(), pass_fds=pass_fds, start_new_session=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise no_git() from error
+    words, stopped = b"", False
+    while True:
+        try:
+            _, words = child.communicate(timeout=LOOK_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            stopped = stopped or stopping()
+        if stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)  # git takes its locks and half-written packs away
+    if child.returncode and not stopped:
+        raise GitFailed(arguments[0], child.returncode, words.decode(errors="replace"))
 
 
 def no_git() -> errors.Unavailable:

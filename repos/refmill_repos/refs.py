@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pygit2
@@ -66,17 +66,30 @@ class BareRefs:
         names.check_ref(ref)
         repository = self._open(repository_id)
         sha = _made(repository, commit)
-        lines = b"".join(part.encode() + b"\0" for part in (f"update {ref}", sha, expected or ZERO))
-        place = f"--git-dir={self._root / f'{repository_id}.git'}"
         try:
-            with guards.held(self._root) as fd:
-                children.run(["update-ref", "--no-deref", "-z", "--stdin"], options=[place], stdin=lines, pass_fds=[fd])
+            self._update(repository_id, [f"update {ref}", sha, expected or ZERO])
         except children.GitFailed as error:
             # After a SIGKILL the same result is recorded again: then the ref stands where it should already.
             if _tip(self._open(repository_id), ref) == sha:
                 return sha
             raise errors.Conflict(text("%(ref)s moved in the meantime", ref=names.shown(ref))) from error
         return sha
+
+    def remove(self, repository_id: str, refs: Mapping[str, str]) -> None:
+        parts = [part for ref, sha in refs.items() for part in (f"delete {names.check_ref(ref)}", sha)]
+        try:
+            self._update(repository_id, parts)
+        except children.GitFailed as error:
+            raise errors.Conflict(
+                text("these refs could not be removed together: %(detail)s", detail=error.words[:200])
+            ) from error
+
+    def _update(self, repository_id: str, parts: Sequence[str]) -> None:
+        """One transaction of refs, in the words of `git update-ref -z --stdin`. Raises GitFailed."""
+        lines = b"".join(part.encode() + b"\0" for part in parts)
+        place = f"--git-dir={self._root / f'{names.repository_id(repository_id)}.git'}"
+        with guards.held(self._root) as fd:
+            children.run(["update-ref", "--no-deref", "-z", "--stdin"], options=[place], stdin=lines, pass_fds=[fd])
 
     def _open(self, repository_id: str, quarantine: Path | None = None) -> pygit2.Repository:
         return opened(self._root / f"{names.repository_id(repository_id)}.git", quarantine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from refmill import errors
@@ -50,6 +50,11 @@ that old, honest histories have are let in; whoever may read a repository may fe
 for single files); the log of a branch's moves makes a forced push undoable; packing in the background is nobody's
 but ours (`maintain`)."""
 
+LOOSE, PACKS = 1500, 50
+"""Objects that are files of their own, and packs, above which a repository is packed anew: every fetch looks through
+all packs, and small pushes and results leave loose objects."""
+_HOLDER = "tmp_obj_refmill"
+_NEVER = 4_102_444_800  # the year 2100
 _NEW, _GONE = ".new-", ".gone-"
 
 
@@ -107,20 +112,40 @@ class BareRepositories:
         _sync(place)
 
     def pack_refs(self, repository_id: str) -> None:
-        """Put all refs into one file: pushes and fetches read every ref, and a file for each makes them slow."""
         place = f"--git-dir={self.path(repository_id)}"
         with guards.held(self._root) as fd:
             children.run(["pack-refs", "--all"], options=[place], pass_fds=[fd])
 
-    def maintain(self, repository_id: str) -> None:
-        """Pack refs and objects; safe beside pushes, as nothing that is younger than two weeks is dropped."""
+    def worn(self, repository_id: str) -> bool:
+        objects = self.path(repository_id) / "objects"
+        # Names are hashes: one folder of 256 tells how full the others are (git's own gc looks at this one too).
+        loose = sum(len(path.name) == 38 for path in (objects / "17").iterdir()) if (objects / "17").is_dir() else 0
+        packs = sum(1 for _ in (objects / "pack").glob("*.pack"))
+        return loose * 256 > LOOSE or packs > PACKS
+
+    def maintain(self, repository_id: str, stopping: Callable[[], bool] = lambda: False) -> None:
         place = f"--git-dir={self.path(repository_id)}"
+        _hold_folders(self.path(repository_id) / "objects")
         # gc runs pack-refs, repack and prune in the order that is safe beside writers.
         with guards.held(self._root) as fd:
-            children.run(["gc", "--quiet"], options=[place], pass_fds=[fd], timeout=3600)
+            children.run_long(["gc", "--quiet"], stopping, options=[place], pass_fds=[fd])
 
     def _place(self, repository_id: str) -> Path:
         return self._root / f"{names.repository_id(repository_id)}.git"
+
+
+def _hold_folders(objects: Path) -> None:
+    """Let no folder of loose objects ever be empty: gc removes empty ones, also that which another git has just made
+    to put its object into. A push then fails, and libgit2 goes on as if the object were there.
+
+    What is called `tmp_obj_…` is no object to git, and no fault, and goes once it is older than two weeks.
+    """
+    for number in range(256):
+        holder = objects / f"{number:02x}" / _HOLDER
+        if not holder.exists():
+            holder.parent.mkdir(exist_ok=True)
+            holder.touch()
+            os.utime(holder, (_NEVER, _NEVER))
 
 
 def clean(root: Path, patience: float = 30.0) -> list[Path]:
@@ -154,7 +179,9 @@ def _stale(root: Path) -> Iterator[Path]:
             yield from place.glob("objects/tmp_objdir-*")
             yield from place.glob("objects/incoming-*")
             yield from place.glob("objects/pack/tmp_*")
-            yield from place.glob("objects/[0-9a-f][0-9a-f]/tmp_obj_*")
+            yield from place.glob("objects/pack/.tmp-*")
+            loose = place.glob("objects/[0-9a-f][0-9a-f]/tmp_obj_*")
+            yield from (path for path in loose if path.name != _HOLDER)
             for below in ("refs", "logs"):
                 for folder, _, files in os.walk(place / below):
                     yield from (Path(folder, name) for name in files if name.endswith(".lock"))

@@ -104,6 +104,21 @@ class World:
         self.commits[repository.id] = self._git(copy, "rev-parse", "HEAD")
         return self.commits[repository.id]
 
+    def rewrite(self, repository: Repository) -> None:
+        """A forced push of another history, and git forgets the old one as it does after some weeks."""
+        copy, bare = self.root / "copies" / repository.id, self.repositories.path(repository.id)
+        self._git(copy, "checkout", "--quiet", "--orphan", "other")
+        self._git(copy, "commit", "--quiet", "--message", "another beginning")
+        self._git(copy, "push", "--quiet", "--force", "origin", "HEAD:main")
+        self._git(bare, "reflog", "expire", "--expire=now", "--all")
+        self._git(bare, "gc", "--quiet", "--prune=now")
+        self.commits[repository.id] = self._git(copy, "rev-parse", "HEAD")
+
+    @property
+    def refs(self) -> BareRefs:
+        """The refs of the repositories."""
+        return BareRefs(self.root / "repos")
+
     @staticmethod
     def _git(place: Path, *arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=place, capture_output=True, text=True, check=True)

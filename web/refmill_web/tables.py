@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from refmill import errors
 from refmill.model.runs import Run
@@ -30,12 +30,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What came out of a run by now. `lock` is the dvc.lock of its experiment, "" while there is none."""
+    """What came out of a run by now. `lock` is the dvc.lock of its experiment, "" while there is none. `gone` is what
+    git had once and has no longer: the run's experiment, or its commit."""
 
     metrics: tuple[Block, ...]
     parameters: tuple[Change, ...]
     outputs: tuple[Output, ...]
     lock: str
+    gone: Literal["", "experiment", "commit"]
 
 
 def experiment_ref(run: Run) -> str | None:
@@ -65,7 +67,22 @@ def tables(whole: RunReport, previous: Run | None) -> Tables:
         for path, item in outputs(whole.plan, course).items()
     ]
     measured = compare(metrics(whole.run, whole.plan, course), before[0])
-    return Tables(blocks(measured), tuple(params), tuple(found), _lock(whole))
+    return Tables(blocks(measured), tuple(params), tuple(found), _lock(whole), _gone(whole.run))
+
+
+def _gone(run: Run) -> Literal["", "experiment", "commit"]:
+    if not _there(run, run.commit):
+        return "commit"
+    ref = experiment_ref(run)
+    return "" if ref is None or _there(run, ref) else "experiment"
+
+
+def _there(run: Run, revision: str) -> bool:
+    try:
+        services().refs.commit(run.repository_id, revision)
+    except errors.NotFound:
+        return False
+    return True
 
 
 def _lock(whole: RunReport) -> str:

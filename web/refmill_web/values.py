@@ -78,7 +78,10 @@ def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str,
     stage writes. What a stage of this run has not made (yet) is left out: the commit has that of an earlier run."""
     outs = outputs(plan, course)
     objects = services().objects(run.repository_id)
-    tree = services().repositories.tree(run.repository_id, run.commit, project=run.project)
+    try:
+        tree = services().repositories.tree(run.repository_id, run.commit, project=run.project)
+    except errors.NotFound:  # its branch was rewritten, and git has dropped the old commits
+        tree = None
     found: dict[tuple[str, str], Any] = {}
     written = {out.root for item in plan.stages for out in item.stage.outs}
     for path in plan.pipeline.metrics:
@@ -116,12 +119,12 @@ def outputs(plan: Plan, course: Iterable[StageRun]) -> dict[str, dict[str, Any]]
     return found
 
 
-def _content(path: str, outs: Mapping[str, Mapping[str, Any]], objects: Objects, tree: Tree) -> bytes | None:
+def _content(path: str, outs: Mapping[str, Mapping[str, Any]], objects: Objects, tree: Tree | None) -> bytes | None:
     try:
         out = outs.get(path)
         if out is not None and out.get("md5"):
             return objects.read(FileHash.of(out).md5, FILE_LIMIT)
-        return tree.read(path, FILE_LIMIT)
+        return tree.read(path, FILE_LIMIT) if tree is not None else None
     except (errors.NotFound, errors.LimitExceeded, errors.Damaged):
         return None
 

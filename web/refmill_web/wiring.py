@@ -26,6 +26,7 @@ from refmill.flows.control import Control
 from refmill.flows.planning import EVERYWHERE, Planner, Storage
 from refmill.flows.receive import Reception
 from refmill.flows.recording import Recorder
+from refmill.flows.upkeep import Keeping, Upkeep
 from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
@@ -87,6 +88,7 @@ class Works:
     engine: LocalEngine
     planner: Planner
     control: Control
+    upkeep: Upkeep
 
     def repositories(self) -> Sequence[Repository]:
         """All of them."""
@@ -154,7 +156,11 @@ def works(parts: Parts) -> Works:
         speak=parts.speak, address=parts.address_of,
     )  # fmt: skip
     control = Control(kept.runs, kept.states, kept.catalogue, parts.refs, engine, planner, parts.bell)
-    return Works(parts, engine, planner, control)
+    upkeep = Upkeep(
+        catalogue=kept.catalogue, runs=kept.runs, repositories=parts.repositories, refs=parts.refs,
+        keeping=Keeping(parts.settings.experiment_days, parts.settings.experiments),
+    )  # fmt: skip
+    return Works(parts, engine, planner, control, upkeep)
 
 
 def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:

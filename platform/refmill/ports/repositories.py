@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -54,6 +54,16 @@ class Repositories(Protocol):
     def path(self, repository_id: str) -> Path:
         """Where it lies on this machine. Raises NotFound."""
 
+    def pack_refs(self, repository_id: str) -> None:
+        """Put all refs into one file: pushes and fetches read every ref, and a file for each makes them slow."""
+
+    def worn(self, repository_id: str) -> bool:
+        """Whether so much has gathered that packing objects is worth its time; quick."""
+
+    def maintain(self, repository_id: str, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Pack refs and objects; safe beside pushes, as nothing that is younger than two weeks is dropped. Takes long
+        for a large repository; given up when `stopping` says so, without harm."""
+
     def tree(self, repository_id: str, commit: str, *, project: str = "", quarantine: Path | None = None) -> Tree:
         """The files of a commit below the directory `project`; with the objects of a push not yet accepted."""
 
@@ -81,3 +91,6 @@ class Refs(Protocol):
     def record(self, repository_id: str, commit: NewCommit, ref: str, expected: str | None) -> str:
         """Make a commit and move `ref` to it if it stands at `expected` (None: must not exist, or is that very
         commit already). Durable on return; gives the sha. Raises Conflict if the ref stands elsewhere."""
+
+    def remove(self, repository_id: str, refs: Mapping[str, str]) -> None:
+        """Take refs away, each only if it stands at the sha given with it; all or none. Raises Conflict."""

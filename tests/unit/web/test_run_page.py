@@ -6,6 +6,7 @@ from dataclasses import replace
 from fakes.web_world import World, post
 from refmill.model.people import Repository
 from refmill.model.plans import Reason
+from refmill.ports.repositories import NewCommit
 from refmill.texts import text
 
 
@@ -107,6 +108,35 @@ def test_a_stage_taken_over_from_another_environment_says_so_and_can_be_made_ane
     assert f"{page}/rerun" in client.get(page).text
     assert post(client, f"{page}/rerun") == 303
     assert world.records.states.wishes() == [(run.id, "rerun")]
+
+
+def test_a_run_whose_experiment_git_has_no_longer_says_so(world: World, churn: Repository) -> None:
+    run = world.finish(world.run(churn), {"auc": 0.9})
+    commit = NewCommit(run.commit, {"x": b"1"}, "result", "r", "r@x", 1)
+    ref = f"refs/exps/{run.commit[:2]}/{run.commit[2:]}/run-1"
+    sha = world.refs.record(churn.id, commit, ref, None)
+    world.records.states.set_experiment(run.id, "run-1")
+    client, address = world.browser(), f"/{churn.full_name}/runs/{run.number}"
+    assert 'id="gone"' not in client.get(address).text
+    world.refs.remove(churn.id, {ref: sha})
+    page = client.get(address).text
+    assert "Git no longer has the experiment run-1" in page
+    assert f"{address}/retry" in page
+    assert "0.9" in page
+
+
+def test_a_run_whose_commit_git_has_no_longer_is_still_shown(world: World, churn: Repository) -> None:
+    run = world.finish(world.run(churn), {"auc": 0.9})
+    world.rewrite(churn)
+    later = world.finish(world.run(churn), {"auc": 0.8})
+    client = world.browser()
+    page = client.get(f"/{churn.full_name}/runs/{run.number}").text
+    assert "Git no longer has the commit of this run" in page
+    assert "0.9" in page
+    assert "/retry" not in page
+    assert client.get(f"/{churn.full_name}/runs/{later.number}").status_code == 200, (
+        "it is compared with the one before"
+    )
 
 
 def test_stop_leaves_a_wish_and_a_finished_run_takes_none(world: World, churn: Repository) -> None:

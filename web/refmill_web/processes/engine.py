@@ -26,6 +26,8 @@ LOOK_SECONDS = 2.0
 UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
 PAGE = 1000
 """How many runs the index gives at a time."""
+FIRST_UPKEEP_SECONDS = 300.0
+"""After a start: soon enough for a server that is started anew every day, late enough not to slow the start."""
 PATIENCE = 3
 """Tries before an event that cannot be planned is set aside, so that one bad push never stops the others."""
 
@@ -38,6 +40,7 @@ class Loop:
         self._stopping = threading.Event()
         self._failures: Counter[int] = Counter()
         self._swept = 0.0
+        self._upkeep = threading.Thread(target=self._look_after, name="upkeep")
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """As a signal handler: end after what is being done."""
@@ -76,9 +79,25 @@ class Loop:
     def run(self) -> None:
         """Until stopped."""
         bell = self._works.parts.bell
-        while not self._stopping.is_set():
-            self._turn()
-            bell.wait(TOPICS, LOOK_SECONDS)
+        self._upkeep.start()
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+                bell.wait(TOPICS, LOOK_SECONDS)
+        finally:
+            self._stopping.set()
+            self._upkeep.join()
+
+    def _look_after(self) -> None:
+        """In a thread of its own, since packing a large repository takes minutes."""
+        period = self._works.parts.settings.upkeep_seconds
+        pause = min(period, FIRST_UPKEEP_SECONDS)
+        while period and not self._stopping.wait(pause):
+            pause = period
+            try:
+                self._works.upkeep.round(self._stopping.is_set)
+            except Exception:
+                LOG.exception("the upkeep of repositories was broken off")
 
     def _turn(self) -> None:
         for event in self._works.parts.records.inbox.open():

@@ -112,9 +112,12 @@ def run(owner: str, name: str, number: int) -> str:
     line = request.args.get("line", type=int)
     log = _log(whole.run, stage, line) if part != "results" else None
     previous = services().history.previous(whole.run)
+    values = tables(whole, previous)
+    possible = _wishes(whole.run, whole.course.values()) if access.may("write") else frozenset[str]()
+    if values.gone == "commit":
+        possible -= {"retry", "rerun"}
     page = RunPage(
-        frame(access, "runs"), whole, stage, log, line, tables(whole, previous), previous, state(whole),
-        _wishes(whole.run, whole.course.values()) if access.may("write") else frozenset(),
+        frame(access, "runs"), whole, stage, log, line, values, previous, state(whole), possible,
     )  # fmt: skip
     return render({"stage": "run_stage.html", "results": "run_results.html"}.get(part or "", "run.html"), page)
 
