@@ -1,24 +1,98 @@
-"""What of a finished run outlives the database: `run.json` and the logs, beside the repository's objects."""
+"""What of an ended run outlives the database: `run.json` and the logs, beside the repository's objects."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from refmill.clients.codec import to_json
+from refmill import errors
+from refmill.clients import codec
 from refmill.clients.database import Records
-from refmill.model.runs import Run
+from refmill.model.people import Repository
+from refmill.model.plans import Plan
+from refmill.model.runs import RUN_ENDED, Run, RunStatus, StageRun
 from refmill.settings import Settings
+from refmill.texts import Text, text
 from refmill_web import places
+
+WELL = ("cached", "succeeded")
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The content of `run.json`. `stages` are the latest attempts; `attempts` are all of them, and none in the files of
+    the first version, which were written before the run was called ended."""
+
+    run: Run
+    plan: Plan
+    stages: tuple[StageRun, ...]
+    attempts: tuple[StageRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of one archive: whether the run was put back (False: it is in the database), or why it could not be."""
+
+    number: int
+    done: bool
+    fault: Text | None = None
 
 
 def keep(settings: Settings, records: Records, run: Run) -> None:
-    """Write the archive of a run that is about to be called ended; again is no error."""
+    """Write the archive of a run that has ended or is about to be called so; again is no error."""
     target = places.run_archive(settings, run)
     target.mkdir(parents=True, exist_ok=True)
-    _write(target / "run.json", to_json({
-        "run": records.runs.get(run.id), "stages": list(records.runs.stages(run.id)), "plan": records.runs.plan(run.id),
-    }))  # fmt: skip
+    stages, attempts = tuple(records.runs.stages(run.id)), tuple(records.history.attempts(run.id))
+    _write(target / "run.json", codec.to_json(Archive(run, records.runs.plan(run.id), stages, attempts)))
+
+
+def restore(settings: Settings, records: Records, repository: Repository) -> Iterator[Restored]:
+    """Put back the runs of a repository that are archived and that the database lacks; none that is there changes."""
+    folder = places.archives(settings, repository.id)
+    names = [place.name for place in folder.iterdir()] if folder.is_dir() else []
+    for number in sorted(int(name) for name in names if name.isascii() and name.isdecimal()):
+        try:
+            if _known(records, repository, number):
+                yield Restored(number, done=False)
+                continue
+            found = _read(folder / str(number) / "run.json")
+            if (found.run.repository_id, found.run.number) != (repository.id, number):
+                yield Restored(number, done=False, fault=text("its run.json is that of another run"))
+                continue
+            yield Restored(number, done=records.runs.restore(found.run, found.plan, found.attempts or found.stages))
+        except errors.RefmillError as error:
+            yield Restored(number, done=False, fault=error.message)
+
+
+def _known(records: Records, repository: Repository, number: int) -> bool:
+    try:
+        records.runs.by_number(repository.id, number)
+    except errors.NotFound:
+        return False
+    return True
+
+
+def _read(path: Path) -> Archive:
+    """An archive, its run ended. Raises NotFound, Damaged."""
+    try:
+        found = codec.from_json(Archive, path.read_bytes())
+    except FileNotFoundError as error:
+        raise errors.NotFound(text("it has no run.json")) from error
+    if found.run.status in RUN_ENDED:
+        return found
+    ends = [stage.finished for stage in found.stages if stage.finished]
+    moment = max(ends) if ends else path.stat().st_mtime_ns // 1000
+    return replace(found, run=replace(found.run, status=_outcome(found), finished=moment))
+
+
+def _outcome(found: Archive) -> RunStatus:
+    """How a run ended that was archived before that was noted."""
+    statuses = {stage.status for stage in found.stages}
+    if statuses.issubset(WELL):
+        return "succeeded"
+    return "failed" if "failed" in statuses else "stopped"
 
 
 def _write(path: Path, content: str) -> None:

@@ -75,7 +75,12 @@ def objects(settings: Settings, repository_id: str) -> Path:
 
 def run_archive(settings: Settings, run: Run) -> Path:
     """Where `run.json` and the logs of a run are kept."""
-    return objects(settings, run.repository_id) / "refmill" / "runs" / str(run.number)
+    return archives(settings, run.repository_id) / str(run.number)
+
+
+def archives(settings: Settings, repository_id: str) -> Path:
+    """Where the archives of a repository's runs lie, each in a folder of its number."""
+    return objects(settings, repository_id) / "refmill" / "runs"
 
 
 def logs(settings: Settings) -> Logs:

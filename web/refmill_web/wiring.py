@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -89,6 +89,7 @@ class Works:
     planner: Planner
     control: Control
     upkeep: Upkeep
+    archive: Callable[[Run], None]
 
     def repositories(self) -> Sequence[Repository]:
         """All of them."""
@@ -153,14 +154,14 @@ def works(parts: Parts) -> Works:
         storage=parts.storage,
         imports=HostedImports(parts.gate, parts.storage.objects, parts.address, parts.settings.path("tmp")),
         bell=parts.bell, submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
-        speak=parts.speak, address=parts.address_of,
+        archive=lambda run: _keep(parts, run), speak=parts.speak, address=parts.address_of,
     )  # fmt: skip
     control = Control(kept.runs, kept.states, kept.catalogue, parts.refs, engine, planner, parts.bell)
     upkeep = Upkeep(
         catalogue=kept.catalogue, runs=kept.runs, repositories=parts.repositories, refs=parts.refs,
         keeping=Keeping(parts.settings.experiment_days, parts.settings.experiments),
     )  # fmt: skip
-    return Works(parts, engine, planner, control, upkeep)
+    return Works(parts, engine, planner, control, upkeep, lambda run: _keep(parts, run))
 
 
 def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:

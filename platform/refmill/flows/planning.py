@@ -68,18 +68,21 @@ class Wish:
 
 
 class Planner:
-    """Settles events. `submit` hands a new run to the engine; `now` is the clock in UTC microseconds."""
+    """Settles events. `submit` hands a new run to the engine, `archive` keeps `run.json` of one that has nothing to do;
+    `now` is the clock in UTC microseconds."""
 
     def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
         self, *, inbox: Inbox, catalogue: Catalogue, runs: Runs, states: RunStates, history: RunHistory,
         waiting: Waiting, repositories: Repositories, refs: Refs, resolver: Resolver, storage: Storage,
-        imports: Imports, bell: Bell, submit: Callable[[Run, Plan, Checked], None], speak: Callable[[str], Translate],
+        imports: Imports, bell: Bell, submit: Callable[[Run, Plan, Checked], None], archive: Callable[[Run], None],
+        speak: Callable[[str], Translate],
         address: Callable[[Repository], str], now: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:  # fmt: skip
         self._inbox, self._catalogue, self._runs, self._states, self._waiting = inbox, catalogue, runs, states, waiting
         self._history = history
         self._repositories, self._refs, self._resolver, self._storage = repositories, refs, resolver, storage
         self._imports, self._bell, self._submit, self._speak = imports, bell, submit, speak
+        self._archive = archive
         self._address, self._now = address, now
 
     def settle(self, event: Event) -> None:
@@ -174,6 +177,8 @@ class Planner:
             self._wait(run, missing)
         elif run.status == "queued":
             self._submit(run, plan, checked)
+        elif run.status == "nothing":
+            self._archive(run)
         return run, plan
 
     def resume(self, run: Run) -> None:

@@ -6,8 +6,11 @@ so a crash between the two costs nothing and records nothing twice.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from refmill import errors
@@ -27,7 +30,7 @@ AUTHOR, EMAIL = "Refmill", "refmill@localhost"
 
 class Recorder:
     """The engine's listener. `commits_results` tells whether a run's results go onto its branch; `archive` keeps
-    `run.json` and the logs of a finished run in the object store."""
+    `run.json` of an ended run in the object store."""
 
     def __init__(
         self, *, runs: Runs, states: RunStates, repositories: Repositories, refs: Refs, bell: Bell,
@@ -74,8 +77,10 @@ class Recorder:
             end, explanation = "superseded", text("a newer push to %(ref)s took its place", ref=branch)
         if status == "stopped":
             self._stop_stages(run_id)
-        self._archive(run)
+        self._archive(self._ending(run_id, end, explanation))  # first: a run that is called ended has its archive
         self._states.move(run_id, end, expected=("queued", "running", "paused"), explanation=explanation)
+        with contextlib.suppress(errors.NotFound):  # deleted just now
+            self._archive(self._runs.get(run_id))
         self._bell.ring(f"run:{run_id}")
         self._bell.ring("runs")
 
@@ -84,6 +89,11 @@ class Recorder:
         for stage in self._runs.stages(run_id):
             if stage.status not in STAGE_ENDED:
                 self._states.set_stage(run_id, StageRun(stage.address, "stopped", stage.attempt))
+
+    def _ending(self, run_id: str, status: RunStatus, explanation: Text | None) -> Run:
+        """The run as it is about to be."""
+        run = self._runs.get(run_id)
+        return replace(run, status=status, finished=time.time_ns() // 1000, explanation=explanation)
 
     def _record(self, run: Run, files: Mapping[str, bytes], entries: Mapping[str, LockEntry]) -> Text | None:
         """Make the experiment, and the commit on the branch if it is asked for. A note if that could not be."""

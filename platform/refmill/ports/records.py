@@ -104,6 +104,10 @@ class Runs(Protocol):
     def add(self, run: Run, plan: Plan, stages: Iterable[StageRun]) -> Run:
         """Insert a run with its number (counted in the same transaction); one that is there already is given back."""
 
+    def restore(self, run: Run, plan: Plan, attempts: Iterable[StageRun]) -> bool:
+        """Insert an ended run as it was, with its number and every attempt of its stages (in the plan's order); False,
+        and nothing is changed, if a run of that id or number is there. Raises NotFound without its repository."""
+
     def get(self, run_id: str) -> Run:
         """By id. Raises NotFound."""
 

@@ -97,3 +97,28 @@ def test_a_list_is_newest_first_filtered_and_paged(records: Records, repository:
     assert ids(limit=-1) == []
     assert [run.id for run in records.runs.list([other.id])] == ["r4"]
     assert records.runs.list([]) == []
+
+
+def test_an_ended_run_is_put_back_as_it_was_and_never_over_another(records: Records, repository: Repository) -> None:
+    run = records.runs.add(a_run(repository, "r1"), a_plan("b", "a"), pending("b", "a"))
+    records.states.set_stage("r1", StageRun("b", "failed", exit_code=1, explanation=text("it broke")))
+    records.states.set_stage("r1", StageRun("b", "succeeded", 2, 1, 2, 0.5, 0, entry={"cmd": "x"}, environment="e"))
+    records.states.set_experiment("r1", "run-1")
+    records.states.move("r1", "succeeded", expected=("queued",))
+    run, plan, attempts = records.runs.get("r1"), records.runs.plan("r1"), records.history.attempts("r1")
+    assert not records.runs.restore(replace(run, status="failed"), plan, attempts)
+    assert not records.runs.restore(replace(run, id="another"), plan, attempts)
+    assert records.runs.get("r1") == run
+    with records.database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM runs")
+        connection.exec_driver_sql("UPDATE repositories SET last_number = 0")
+    assert records.runs.restore(run, plan, attempts)
+    assert records.runs.get("r1") == run
+    assert records.runs.plan("r1") == plan
+    assert records.history.attempts("r1") == attempts
+    assert [stage.address for stage in records.runs.stages("r1")] == ["b", "a"]
+    assert records.runs.add(a_run(repository, "r2"), plan, []).number == 2
+    assert records.runs.restore(replace(run, id="r9", number=9), plan, attempts)
+    assert records.runs.add(a_run(repository, "r10"), plan, []).number == 10
+    with pytest.raises(errors.NotFound):
+        records.runs.restore(replace(run, id="r11", repository_id="elsewhere"), plan, attempts)

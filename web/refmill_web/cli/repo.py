@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +21,11 @@ from refmill.model.runs import RunStatus
 from refmill.settings import Settings
 from refmill.texts import text
 from refmill_repos.store import BareRepositories
-from refmill_web import places
+from refmill_web import archive, places
 from refmill_web.cli.names import find_repository
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.speech import print_json, say, table, tell
-from refmill_web.processes.parent import is_running
+from refmill_web.processes import parent
 
 UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
 PATIENCE = 60.0
@@ -144,7 +145,7 @@ def _remove(settings: Settings, records: Records, found: Repository) -> None:
                 return
         for run in unfinished:
             records.states.ask(run.id, "stop")
-        if is_running(settings):
+        if parent.is_running(settings):
             places.bell(settings).ring("wishes")
         else:
             for run in unfinished:
@@ -155,3 +156,32 @@ def _remove(settings: Settings, records: Records, found: Repository) -> None:
         text("the runs of %(name)s do not end: nothing was deleted", name=found.full_name),
         text("`refmill runs %(name)s` shows them; look into the log of the platform.", name=found.full_name),
     )
+
+
+@repo.command("reindex", **example(text("Put archived runs back that the database lacks; the platform must not run."), "refmill repo reindex", "refmill repo reindex ada/churn"))  # fmt: skip  # noqa: E501
+@click.argument("repository", required=False, metavar="[OWNER/NAME]")
+@data_option
+@json_option
+def repo_reindex(*, repository: str | None, data: Path | None, as_json: bool) -> None:
+    """Exit code 1 if an archive could not be read."""
+    settings = load(data)
+    with parent.alone(settings):
+        records = places.records(settings)
+        wanted = [find_repository(records, repository)] if repository else records.catalogue.visible(EVERYWHERE)
+        found = {item.full_name: list(archive.restore(settings, records, item)) for item in wanted}
+        records.close()
+    faults = {name: {item.number: item.fault for item in items if item.fault} for name, items in found.items()}
+    if as_json:
+        print_json({name: {"restored": [item.number for item in items if item.done],
+                           "faults": {number: str(fault) for number, fault in faults[name].items()}}
+                    for name, items in found.items()})  # fmt: skip
+    else:
+        for name, items in found.items():
+            done = sum(item.done for item in items)
+            there = len(items) - done - len(faults[name])
+            tell(text("%(name)s: %(done)s runs put back, %(there)s were there", name=name, done=done, there=there))
+            for number, fault in faults[name].items():
+                broken = text("%(run)s could not be put back: %(fault)s", run=f"{name}#{number}", fault=fault)
+                tell(broken, err=True)
+    if any(faults.values()):
+        sys.exit(1)

@@ -75,6 +75,8 @@ class Loop:
             why = trouble(error.message)
             self._works.parts.records.states.move(run.id, "failed", expected=UNFINISHED, explanation=why)
             self._works.parts.records.waiting.done(run.id)
+            with contextlib.suppress(errors.NotFound):
+                self._works.archive(self._works.parts.records.runs.get(run.id))
 
     def run(self) -> None:
         """Until stopped."""

@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -166,6 +166,16 @@ def is_running(settings: Settings) -> bool:
     except errors.Conflict:
         return True
     return False
+
+
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Hold the data directory, so that no platform starts meanwhile. Raises Conflict if one runs."""
+    descriptor = _take_lock(settings)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _take_lock(settings: Settings) -> int:

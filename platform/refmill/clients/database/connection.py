@@ -148,5 +148,5 @@ def _translated() -> Iterator[None]:
             raise
         raise errors.Damaged(
             text("The database is damaged, or no database: %(detail)s", detail=str(error.orig)),
-            text("Go back to a backup of it; what it says of runs can be rebuilt from the repositories."),
+            text("Go back to a backup of it; `refmill repo reindex` puts later runs back."),
         ) from error

@@ -50,6 +50,26 @@ class RunIndex:
                 connection.execute(stage_attempts.insert(), [attempt_row(run.id, *item) for item in positions])
             return rows.run(connection.execute(rows.runs().where(runs.c.id == run.id)).one())
 
+    def restore(self, run: Run, plan: Plan, attempts: Iterable[StageRun]) -> bool:
+        body, found = rows.plan_body(plan), list(attempts)
+        positions = {address: place for place, address in enumerate(dict.fromkeys(item.address for item in found))}
+        with self._database.writing() as connection:
+            this = repositories.c.id == run.repository_id
+            counted = connection.execute(select(repositories.c.last_number).where(this).with_for_update()).scalar()
+            if counted is None:
+                raise errors.NotFound(text("There is no such repository."))
+            same = (runs.c.repository_id == run.repository_id) & (runs.c.number == run.number)
+            if connection.execute(select(runs.c.id).where((runs.c.id == run.id) | same)).first() is not None:
+                return False
+            highest = max(counted, run.number)
+            connection.execute(repositories.update().where(this).values(last_number=highest))
+            connection.execute(runs.insert().values(**_values(run), number=run.number))
+            connection.execute(plans.insert().values(run_id=run.id, body=body))
+            if found:
+                attempt_rows = [attempt_row(run.id, positions[item.address], item) for item in found]
+                connection.execute(stage_attempts.insert(), attempt_rows)
+            return True
+
     def get(self, run_id: str) -> Run:
         return self._one(runs.c.id == run_id)
 
