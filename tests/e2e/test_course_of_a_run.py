@@ -29,7 +29,7 @@ def test_a_run_waits_for_its_data_and_starts_when_it_is_there(
     copy.commit("tracked")
     pushed = copy.git("push", platform.url(f"alice/{name}", "alice"), "main").stderr
     assert "missing data: 1 objects" in pushed
-    assert f"dvc remote add --force refmill {platform.address}/alice/{name}.dvc" in pushed
+    assert f"dvc remote add --force --default refmill {platform.address}/alice/{name}.dvc" in pushed
     (run,) = platform.runs(f"alice/{name}")
     assert (run["status"], run["stages"][0]["status"]) == ("queued", "blocked")
     copy.dvc("remote", "add", "--local", "refmill", platform.url(f"alice/{name}", ending=".dvc"))
