@@ -56,7 +56,8 @@ class Project:
         """DVC's own cache and run-cache of the working copy."""
         # As durable as DVC's own writes: the sources are here, a power cut costs a run and no data.
         objects = DirectoryObjects(self.cache.cache, durable=False)
-        return Memory(objects, DirectoryRunCache(self.cache.cache, durable=False), self.tree)
+        here = isinstance(self.tree, WorkTree)
+        return Memory(objects, DirectoryRunCache(self.cache.cache, durable=False), self.tree, here=here)
 
     @property
     def ignores(self) -> DvcIgnore:

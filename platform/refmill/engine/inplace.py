@@ -144,6 +144,10 @@ class InPlace:
             self._progress.set(address, "failed")
             return []
         if item.verdict == "cached":
+            if item.stage.frozen and item.entry != self._plan.pipeline.lock.get(address):
+                self._progress.set(address, "running")
+                running[pool.submit(self._accepted, item)] = work
+                return []
             if self._is_light(item.stage) and not self._changed(item.stage, item.entry):
                 self._report.stage(address, "cached", None, why)
                 return self._done(address, item.entry)
@@ -209,7 +213,7 @@ class InPlace:
                 self._report.stage(stage.address, "stopped" if self._progress.stopping else "failed", work.seconds, why)
                 return None
             with self._locks.held():
-                return self._recorded(stage, work.item.entry, work.inputs)
+                return self._recorded(work.item)
 
     def _prepared(self, stage: Stage) -> Path:
         """The directory in which a stage's commands run; its earlier outputs are gone, unless they persist."""
@@ -222,14 +226,21 @@ class InPlace:
                 remove_output(target)
         return folder
 
-    def _recorded(self, stage: Stage, known: LockEntry, inputs: Inputs) -> LockEntry:
+    def _accepted(self, item: StagePlan) -> LockEntry:
+        """A frozen stage: its outputs are recorded as they are."""
+        with self._locks.held():
+            return self._recorded(item)
+
+    def _recorded(self, item: StagePlan) -> LockEntry:
         """Outputs in the cache, the result in the run-cache; gives the lock's entry."""
-        memory = self._place.memory
+        stage, memory = item.stage, self._place.memory
         # As in DVC, an output that lives in git is in the cache only if the run-cache remembers its stage.
-        remembered = runcache.eligible(stage, known)
+        remembered = runcache.eligible(stage, item.entry)
         outs = {out.root: self._stored(stage, out, keep=out.cache or remembered) for out in stage.outs}
-        entry = lockfile.entry(stage, inputs.deps, inputs.params, outs)
-        if runcache.eligible(stage, entry):
+        entry = {key: value for key, value in item.entry.items() if key != "outs"}
+        if outs:
+            entry["outs"] = lockfile.entry(stage, {}, {}, outs)["outs"]
+        if remembered:
             memory.runcache.save(runcache.key(entry), runcache.value(entry), entry)
         return entry
 

@@ -91,7 +91,8 @@ class DataSources:
 
     def settled(self, pipeline: Pipeline, wanted: Collection[str]) -> Pipeline:
         """The same, and made so: changed data go into the cache and their .dvc file tells the new hash; data that lack
-        are restored from the cache, where it has them. Raises Conflict for imported data that were changed here."""
+        here are restored from the cache, and data that the cache lacks are put there. Raises Conflict for imported
+        data that were changed here."""
         now = self.seen(pipeline, wanted)
         for address in wanted:
             before, after = pipeline.data[address], now.data[address]
@@ -99,7 +100,10 @@ class DataSources:
                 self._adopt(before, after)
             for out in after.outs:
                 path = self.root / out.root
-                if out.cache and not path.exists() and not absent_objects([out.md5], self.cache):
+                lacks = out.cache and bool(absent_objects([out.md5], self.cache))
+                if lacks and path.exists() and not out.md5.startswith(OLD):
+                    store_output(path, self.cache, hasher=self.hasher, root=out.root, ignores=self.ignores)
+                elif out.cache and not lacks and not path.exists():
                     restore_output(FileHash(out.md5, None, isexec=out.isexec).item(out.path), path, self.cache)
         return now
 

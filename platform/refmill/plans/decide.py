@@ -8,7 +8,7 @@ run it? The planner asks before a run, the engine asks again for a stage whose i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from refmill import errors
 from refmill.formats import directories, hashing, lockfile, runcache
@@ -33,12 +33,16 @@ def _nothing(_entry: LockEntry) -> Sequence[Made]:
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What is remembered of earlier runs: objects, run-cache, and the commit's own files for `cache: false` outputs;
-    `made` gives the recorded results for the same inputs as an entry's, the newest last."""
+    `made` gives the recorded results for the same inputs as an entry's, the newest last.
+
+    With `here` the tree is a working copy, in which all outputs lie.
+    """
 
     objects: Objects
     runcache: RunCache
     tree: Tree
     made: Callable[[LockEntry], Sequence[Made]] = _nothing
+    here: bool = False
 
 
 def decide(
@@ -56,13 +60,15 @@ def decide(
         unrecorded = Reason("new", text("dvc.lock has no result of it"))
         reasons = differences(stage, inputs, earlier) or [unrecorded]
     known = lockfile.entry(stage, inputs.deps, inputs.params, {})
+    if stage.frozen:
+        return _frozen(stage, inputs, locked, memory, StagePlan(stage, "cached", tuple(reasons), known, upstream))
     if inputs.absent:
         return StagePlan(stage, "blocked", (*map(_absent, inputs.absent), *reasons), known, upstream)
-    if inputs.unknown and not stage.frozen:
+    if inputs.unknown:
         return StagePlan(stage, "later", (_waits(upstream), *reasons), known, upstream, _missing(inputs, memory))
     if not force:
         cached, reasons = _cached(stage, known, locked, memory, reasons)
-        if cached is not None and environment and not stage.frozen:
+        if cached is not None and environment:
             cached, reasons = _in_environment(stage, cached, reasons, memory, environment)
         if cached is not None:
             return StagePlan(stage, "cached", tuple(reasons), cached, upstream)
@@ -77,9 +83,10 @@ def _cached(
     """The entry to take over, if there is one, and why; else why not. `reasons` tell how the stage differs."""
     if locked is not None and not reasons:
         lost = _lost_outputs(stage, locked, memory, in_git=True)
-        if not lost:
-            return locked, [Reason("unchanged", text("nothing it depends on changed"))]
-        reasons = [_lost(path) for path in lost]
+        altered = [] if lost else _altered_outputs(stage, locked, memory)
+        if not lost and not altered:
+            return locked, [_unchanged()]
+        reasons = [_lost(path) for path in lost] + [_altered(path) for path in altered]
     if found := _remembered(stage, known, memory):
         return found, [_known_result(), *(item for item in reasons if item.kind != "new")]
     return None, reasons
@@ -128,6 +135,44 @@ def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: boo
     return lost + [path for path, md5 in wanted.items() if md5 in gone]
 
 
+def _altered_outputs(stage: Stage, entry: LockEntry, memory: Memory) -> list[str]:
+    """Outputs in the working copy that are not as recorded, of a stage that the run-cache does not remember.
+
+    DVC runs such a stage again; any other's outputs it puts back.
+    """
+    if not memory.here or runcache.eligible(stage, entry):
+        return []
+    recorded = {out["path"]: FileHash.of(out).md5.removeprefix(hashing.OLD) for out in entry.get("outs", ())}
+    files = GitFiles(memory.tree)
+    found = {out.path: files.hash(out.root) for out in stage.outs}
+    return [path for path, item in found.items() if item is None or item.md5 != recorded.get(path)]
+
+
+def _frozen(stage: Stage, inputs: Inputs, locked: LockEntry | None, memory: Memory, plan: StagePlan) -> StagePlan:
+    """A frozen stage never runs. Its outputs are taken as they are: those of the working copy, else those recorded.
+
+    As in DVC (dvc.stage.Stage.run) the entry then names today's command and inputs.
+    """
+    recorded = {out["path"]: FileHash.of(out) for out in (locked or {}).get("outs", ()) if "md5" in out}
+    outs: dict[str, FileHash] = {}
+    files = GitFiles(memory.tree)
+    for out in stage.outs:
+        in_tree = files.hash(out.root) if memory.here or not out.cache else None
+        found = in_tree or (None if memory.here else recorded.get(out.path))
+        if found is None or (in_tree is None and absent_objects([found.md5], memory.objects)):
+            message = text("it is frozen, and its output %(path)s is not there", path=out.path)
+            return replace(plan, verdict="blocked", reasons=(Reason("output", message, out.root), *plan.reasons))
+        outs[out.root] = found
+    same = all(recorded[out.path].md5.removeprefix(hashing.OLD) == outs[out.root].md5.removeprefix(hashing.OLD)
+               for out in stage.outs if out.path in recorded)  # fmt: skip
+    if locked is not None and not plan.reasons and same:
+        return replace(plan, reasons=(_unchanged(),), entry=locked)
+    entry = {**(locked or {}), "cmd": plan.entry["cmd"]} if inputs.unknown or inputs.absent else dict(plan.entry)
+    entry |= lockfile.entry(stage, {}, {}, outs) | {"cmd": entry["cmd"]}
+    note = Reason("unchanged", text("it is frozen: its outputs are taken as they are"))
+    return replace(plan, reasons=(note, *plan.reasons), entry=entry)
+
+
 def absent_objects(md5s: Iterable[str], objects: Objects) -> set[str]:
     """Those of `md5s` that are not there whole: an object, or a directory's listing with every file in it."""
     asked = set(md5s)
@@ -145,7 +190,17 @@ def absent_objects(md5s: Iterable[str], objects: Objects) -> set[str]:
 
 def _missing(inputs: Inputs, memory: Memory) -> tuple[MissingObject, ...]:
     gone = absent_objects((item.md5 for item in inputs.objects), memory.objects)
-    return tuple(item for item in inputs.objects if item.md5 in gone)
+    return tuple(item for item in inputs.objects if item.md5 in gone and not _lies_here(item, memory))
+
+
+def _lies_here(item: MissingObject, memory: Memory) -> bool:
+    """Whether the working copy has an input of which the cache has not everything."""
+    found = GitFiles(memory.tree).hash(item.path) if memory.here else None
+    return found is not None and found.md5 == item.md5
+
+
+def _unchanged() -> Reason:
+    return Reason("unchanged", text("nothing it depends on changed"))
 
 
 def _known_result() -> Reason:
@@ -167,6 +222,10 @@ def _waits(upstream: tuple[str, ...]) -> Reason:
 
 def _lost(path: str) -> Reason:
     return Reason("output", text("the recorded %(path)s is not in the store", path=path), path)
+
+
+def _altered(path: str) -> Reason:
+    return Reason("output", text("%(path)s is not as it was recorded", path=path), path)
 
 
 def _missing_data(missing: tuple[MissingObject, ...]) -> Reason:
