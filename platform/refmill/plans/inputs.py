@@ -202,6 +202,8 @@ class Sources:
         """A path inside a directory output: a file of its listing, or the listing of a sub-directory."""
         if maker.hash is None or not maker.hash.md5.endswith(".dir"):
             return None
+        if self._in_git(maker):
+            return self._git.hash(root)
         below = root[len(maker.root) + 1 :]
         listing = self._listing(maker.hash.md5)
         if listing is None:
