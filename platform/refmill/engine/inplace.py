@@ -82,10 +82,10 @@ class InPlace:
         self._plan, self._place, self._report, self._jobs, self._force = plan, place, report, jobs, force
         self._stages = {item.stage.address: item for item in plan.stages}
         self._progress = Progress(plan, {}, on_error="continue" if keep_going else "stop")
-        self._sources = Sources(plan.pipeline, place.memory.tree, place.memory.objects)
+        self._results = Results(place.root, plan, place.memory)
+        self._sources = Sources(plan.pipeline, place.memory.tree, place.memory.objects, self._results.before)
         for address, entry in (known or {}).items():
             self._sources.learn(plan.pipeline.stages[address], entry)
-        self._results = Results(place.root, plan, place.memory)
         self._commands = Commands(place.root)
         self._locks = locks or DvcLocks(place.root)
         self._executed = False

@@ -43,6 +43,11 @@ class Results:
         self._changed = self._changed or entry != self._plan.pipeline.lock.get(address)
 
     @property
+    def before(self) -> Tree:
+        """The working copy as it was: a file that has been read here does not change."""
+        return self._memory.tree
+
+    @property
     def due(self) -> float | None:
         """Seconds until something is to be written, None if there is nothing."""
         return max(0.0, self._next - time.monotonic()) if self._changed else None

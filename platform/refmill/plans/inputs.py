@@ -43,10 +43,14 @@ class Inputs:
 
 
 class Sources:
-    """Where inputs come from: one project's tree, its tracked data, and the results known so far."""
+    """Where inputs come from: one project's tree, its tracked data, and the results known so far.
 
-    def __init__(self, pipeline: Pipeline, tree: Tree, objects: Objects) -> None:
+    `before` is the tree without what a run writes into its .gitignore files, if that is another one.
+    """
+
+    def __init__(self, pipeline: Pipeline, tree: Tree, objects: Objects, before: Tree | None = None) -> None:
         self._tree = tree
+        self._before = before or tree
         self._objects = objects
         self._git = GitFiles(tree, self._linked)
         self._produced: dict[str, Produced] = {}
@@ -262,7 +266,7 @@ class Sources:
     def _ignoring(self, makers: Iterable[Produced]) -> dict[str, bytes]:
         def read(path: str) -> bytes | None:
             try:
-                return self._tree.read(path)
+                return self._before.read(path)
             except errors.NotFound:
                 return None
 
