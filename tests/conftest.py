@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # The one reason for which a test may be skipped where `.ci/run` has installed everything else.
 ALLOWED_SKIP = "no Argo programs"
-KEPT = ("PATH", "LANG", "TERM", "TMPDIR", "CI", "REFMILL_NO_SKIP")
+KEPT = ("PATH", "LANG", "TERM", "TMPDIR", "CI", "REFMILL_NO_SKIP", "REFMILL_SEED")
 KEPT_PREFIXES = ("PYTEST_", "COV", "SSL_")
 
 _home: Path | None = None

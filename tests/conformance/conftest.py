@@ -21,6 +21,11 @@ _DVC = (
     "dulwich.porcelain", "dvc.cli.parser:get_main_parser",
 )  # fmt: skip
 """What DVC loads on its way through the commands of this suite."""
+_REFMILL = (
+    "refmill_web.cli.run", "refmill_web.cli.project", "refmill.clients.dvc_parsing", "refmill.formats.yamlreader",
+    "refmill.formats.yamlwriter", "yaml",
+)  # fmt: skip
+"""The same of Refmill, which loads DVC's parser only where nothing is remembered of a project."""
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +42,7 @@ def oracle(dvc: Warm, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
 
 @pytest.fixture(scope="session")
 def refmill() -> Iterator[Refmill]:
-    ready = Warm("refmill_web.cli", "main", "refmill_web.cli.run", "refmill_web.cli.project")
+    ready = Warm("refmill_web.cli", "main", *_REFMILL)
     yield Refmill(ready)
     ready.stop()
 
