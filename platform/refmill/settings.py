@@ -6,7 +6,9 @@ directory; the flag wins over the variable, the variable over the file. `docs/se
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,13 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from refmill import errors
+from refmill.quantities import quantity
 from refmill.texts import Text, text
 
 FILE = "refmill.toml"
+_ADDRESS = re.compile(r"https?://[^/\s?#]+[^\s?#]*", re.ASCII)
+_TRUTHS = {
+    "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
+}  # fmt: skip
+DATABASE = "refmill.db"
+"""In the data directory; where there is none, no platform has ever been."""
 
 
-def _setting(default: Any, help: Text, *, unit: str = "") -> Any:  # noqa: A002 - the word Click and argparse use
-    return field(default=default, metadata={"help": help, "unit": unit})
+def _setting(
+    default: Any, help: Text, *, unit: str = "", least: float = 0, most: float | None = None,  # noqa: A002 - Click's word
+    choices: tuple[str, ...] = (),
+) -> Any:  # fmt: skip
+    """One setting. A number lies between `least` and `most`; a text of the unit "bytes" is an amount like 2Gi."""
+    metadata = {"help": help, "unit": unit, "least": least, "most": most, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +43,11 @@ class Settings:
 
     data: Path = _setting(Path("refmill-data"), text("Data directory: repositories, objects, database, logs."))
     host: str = _setting("127.0.0.1", text("Address to listen on."))
-    port: int = _setting(8700, text("Port to listen on; 0 takes any free one."))
-    url: str = _setting("", text("Address under which people reach the platform, if it is not the one listened on."))
-    threads: int = _setting(96, text("Threads of the web server; each follower of a log holds one."))
+    port: int = _setting(8700, text("Port to listen on; 0 takes any free one."), most=65535)
+    url: str = _setting(
+        "", text("Address under which people reach the platform, if it is not the one listened on."), unit="address"
+    )
+    threads: int = _setting(96, text("Threads of the web server; each follower of a log holds one."), least=1)
     viewers: int = _setting(64, text("How many may follow logs and runs live at the same time."))
     cpus: float = _setting(
         0.0, text("CPU cores that stages may use together; 0 takes all of the machine."), unit="cores"
@@ -39,14 +55,16 @@ class Settings:
     memory: str = _setting(
         "", text("Memory that stages may use together; empty takes four fifths of the machine."), unit="bytes"
     )
-    gpus: int = _setting(-1, text("GPU slots for stages; -1 counts those of the machine."))
+    gpus: int = _setting(-1, text("GPU slots for stages; -1 counts those of the machine."), least=-1)
     stage_cpus: float = _setting(1.0, text("CPU cores a stage gets that asks for none."), unit="cores")
     stage_memory: str = _setting("2Gi", text("Memory a stage gets that asks for none."), unit="bytes")
     stage_timeout: float = _setting(
         0.0, text("Seconds after which a stage is ended that sets no timeout; 0 is never."), unit="seconds"
     )
     sandbox: str = _setting(
-        "auto", text("auto: use bubblewrap where it works; off: never; require: refuse to run without.")
+        "auto",
+        text("auto: use bubblewrap where it works; off: never; require: refuse to run without."),
+        choices=("auto", "off", "require"),
     )
     network: bool = _setting(True, text("Whether stages may use the network."))
     trust_all_users: bool = _setting(False, text("Run everybody's repositories even where no sandbox works."))
@@ -63,13 +81,15 @@ class Settings:
     upkeep_seconds: float = _setting(
         3600.0, text("How often old experiments are removed and repositories packed; 0 is never."), unit="seconds"
     )
-    max_stages: int = _setting(5000, text("Stages that one project may have."))
+    max_stages: int = _setting(5000, text("Stages that one project may have."), least=1)
     wheels_only: bool = _setting(True, text("Install only ready-built wheels into environments, no source packages."))
     pip_index: str = _setting("", text("Package index for environments; empty takes the machine's own configuration."))
     push_limit: str = _setting("4Gi", text("Largest pack that one push may send."), unit="bytes")
     object_limit: str = _setting("64Gi", text("Largest object that the data remote takes."), unit="bytes")
     language: str = _setting(
-        "", text("Language of git and command-line answers: en or zh; empty asks the environment.")
+        "",
+        text("Language of git and command-line answers: en or zh; empty asks the environment."),
+        choices=("", "en", "zh"),
     )
 
     def path(self, *parts: str) -> Path:
@@ -87,68 +107,121 @@ def names() -> dict[str, tuple[str, str]]:
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in force: `flags` (None values are not given), then `environ`, then the data directory's file.
 
-    Raises WrongUse with the place and the name for an unknown key or a value of the wrong kind.
+    Raises WrongUse with the flag, variable or line of the file for an unknown key or a value that cannot be.
     """
     flags = {name: value for name, value in (flags or {}).items() if value is not None}
     environ = os.environ if environ is None else environ
-    chosen: dict[str, tuple[str, Any]] = {}
     known = names()
     data = Path(flags.get("data") or environ.get("REFMILL_DATA") or Settings().data).expanduser()
-    for name, value in _file(data / FILE).items():
-        if name not in known or name == "data":
-            raise errors.WrongUse(
-                text("%(file)s: there is no setting “%(name)s”", file=str(data / FILE), name=name),
-                text("The settings are listed in docs/settings.md and by `refmill up --help`."),
-            )
-        chosen[name] = (str(data / FILE), value)
+    chosen = _file(data / FILE)
     chosen |= {name: (variable, environ[variable]) for name, (variable, _) in known.items() if environ.get(variable)}
     chosen |= {name: (known[name][1], value) for name, value in flags.items()}
-    chosen["data"] = ("--data", data.absolute())
-    return Settings(**{name: _typed(name, value, source) for name, (source, value) in chosen.items()})
+    chosen.pop("data", None)
+    values = {name: _checked(name, value, source) for name, (source, value) in chosen.items()}
+    return Settings(data=data.absolute(), **values)
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _file(path: Path) -> dict[str, tuple[str, Any]]:
+    """What stands in the file: for each setting its place there, and its value."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = path.read_text(encoding="utf-8")
+        values = tomllib.loads(content)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise errors.WrongUse(
-            text("%(file)s is not valid TOML: %(detail)s", file=str(path), detail=str(error)),
-            text("Mend the file, or take it away to use the defaults."),
+            text("%(file)s cannot be read: %(detail)s", file=str(path), detail=error.strerror or str(error)),
+            text("Look at its owner and mode, or choose another directory with --data DIR."),
         ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        found = re.search(r"line (\d+)", str(error))
+        raise errors.WrongUse(
+            text("%(file)s is not valid TOML: %(detail)s", file=f"{path}:{found[1] if found else 1}",
+                 detail=str(error)),
+            text("Mend the file, or take it away to use the defaults."),
+        ) from error  # fmt: skip
+    places = {name: f"{path}:{_line(content, name)}" for name in values}
+    for name, place in places.items():
+        if name not in names() or name == "data":
+            raise errors.WrongUse(
+                text("%(file)s: there is no setting “%(name)s”", file=place, name=name),
+                text("The settings are listed in docs/settings.md and by `refmill up --help`."),
+            )
+    return {name: (places[name], value) for name, value in values.items()}
 
 
-def _typed(name: str, value: Any, source: str) -> Any:
-    """`value` as the type of the setting `name`; strings come from the environment."""
-    kind = type(getattr(Settings(), name))
-    if name == "data":
-        return Path(value)
-    if isinstance(value, str) and kind is bool:
-        known = {
-            "1": True,
-            "true": True,
-            "yes": True,
-            "on": True,
-            "0": False,
-            "false": False,
-            "no": False,
-            "off": False,
-        }
-        value = known.get(value.lower(), value)
-    elif isinstance(value, str | int) and not isinstance(value, bool) and kind in (int, float):
-        try:
-            value = kind(value)
-        except ValueError:
-            pass
-    if type(value) is not kind:
+def _line(content: str, key: str) -> int:
+    """Where `key` or a table of that name begins."""
+    found = re.search(rf"""^[ \t\[]*["']?{re.escape(key)}["']?[ \t]*[=.\]]""", content, re.MULTILINE)
+    return content.count("\n", 0, found.start()) + 1 if found else 1
+
+
+def _checked(name: str, written: Any, source: str) -> Any:
+    """What was written for the setting `name`, as its type. Raises WrongUse."""
+    setting = next(item for item in fields(Settings) if item.name == name)
+    try:
+        return _value(setting, written)
+    except (ValueError, OverflowError) as error:
         raise errors.WrongUse(
             text(
                 "%(source)s: “%(value)s” is not right for the setting “%(name)s”",
                 source=source,
-                value=str(value),
+                value=str(written)[:200],
                 name=name,
             ),
-            text("It takes a value like “%(default)s”.", default=str(getattr(Settings(), name))),
-        )
-    return value
+            text("Expected: %(what)s.", what=expected(setting)),
+        ) from error
+
+
+def expected(setting: Any) -> Text:
+    """What a setting (a field of Settings) takes."""
+    kind, meta = type(setting.default), setting.metadata
+    if meta["choices"]:
+        choices = ", ".join(choice for choice in meta["choices"] if choice)
+        return text("one of %(choices)s", choices=choices)
+    if kind is bool:
+        return text("true or false")
+    if meta["unit"] == "bytes":
+        return text("an amount of bytes, like 2Gi or 500M")
+    if meta["unit"] == "address":
+        return text("an address, like https://refmill.example.org")
+    if kind is str:
+        return text("a text")
+    if meta["most"] is not None:
+        return text("a whole number from %(least)s to %(most)s", least=meta["least"], most=meta["most"])
+    if kind is int:
+        return text("a whole number of at least %(least)s", least=meta["least"])
+    return text("a number of at least %(least)s", least=meta["least"])
+
+
+def _value(setting: Any, written: Any) -> Any:
+    """`written` as the setting's type; strings come from flags and the environment. Raises ValueError."""
+    kind, meta = type(setting.default), setting.metadata
+    if kind is bool:
+        return written if isinstance(written, bool) else _truth(written)
+    if isinstance(written, bool) or not isinstance(written, str | int | float):
+        raise ValueError("of another type")
+    if kind in (int, float):
+        if kind is int and isinstance(written, float):
+            raise ValueError("not whole")
+        number: float = kind(written)
+        if not meta["least"] <= number <= (math.inf if meta["most"] is None else meta["most"]) or number == math.inf:
+            raise ValueError("out of bounds")
+        return number
+    if meta["unit"] == "bytes":
+        words = str(written).strip()
+        if (words or setting.default) and quantity(words) < 1:
+            raise ValueError("no byte")
+        return words
+    if not isinstance(written, str) or (meta["choices"] and written not in meta["choices"]):
+        raise ValueError("another word")
+    if meta["unit"] == "address" and written and not _ADDRESS.fullmatch(written):
+        raise ValueError("no address")
+    return written
+
+
+def _truth(written: Any) -> bool:
+    word = str(written).lower()
+    if word not in _TRUTHS:
+        raise ValueError("neither true nor false")
+    return _TRUTHS[word]

@@ -1,8 +1,8 @@
 """refmill.yaml: its documents as pydantic models, its JSON Schema, and how it is read."""
 
+from refmill.quantities import duration, quantity
 from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
 from refmill.specs.overrides import all_settings, override, settings_for
-from refmill.specs.quantities import duration, quantity
 from refmill.specs.reading import Fault, parse
 from refmill.specs.suggestions import existing, nearest
 from refmill.specs.triggers import wants

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from refmill.specs.quantities import duration, quantity
+from refmill.quantities import duration, quantity
 
 API_VERSION = "refmill/v1"
 MAX_MEMORY = 2**60

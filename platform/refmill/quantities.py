@@ -1,4 +1,4 @@
-"""Amounts as people write them in refmill.yaml: resources as Kubernetes reads them, and durations."""
+"""Amounts as people write them in refmill.yaml and in settings: resources as Kubernetes reads them, and durations."""
 
 from __future__ import annotations
 
