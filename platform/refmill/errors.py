@@ -7,7 +7,7 @@ The rule to keep: foreign errors are translated once, at the boundary where they
     ├── Invalid         files of a repository cannot work; carries every problem  exit 3, HTTP 422
     ├── Unauthorized    no credentials, or wrong ones                             exit 1, HTTP 401
     ├── Forbidden       known, but not allowed                                    exit 1, HTTP 403
-    ├── NotFound        there is no such thing (or it may not be seen)            exit 1, HTTP 404
+    ├── NotFound        there is no such thing (or it may not be seen)            exit 2, HTTP 404
     ├── Conflict        somebody else was faster, or the name is taken            exit 1, HTTP 409
     ├── LimitExceeded   a size, count or time bound was reached                   exit 1, HTTP 413
     │   └── TooOften    asked again too soon; it says when it may be              exit 1, HTTP 429
@@ -71,7 +71,7 @@ class Forbidden(RefmillError):
 class NotFound(RefmillError):
     """There is no such thing, or the asker may not know that there is."""
 
-    kind, status = "not-found", 404
+    kind, status, exit_code = "not-found", 404, 2
 
 
 class Conflict(RefmillError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from refmill import errors
 from refmill.clients.bell import SocketBell
 from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
@@ -12,7 +14,8 @@ from refmill.flows.planning import Storage
 from refmill.model.runs import Run
 from refmill.ports.logs import Logs
 from refmill.ports.waking import Bell
-from refmill.settings import Settings
+from refmill.settings import DATABASE, Settings
+from refmill.texts import text
 
 RESERVED = frozenset(
     [
@@ -56,10 +59,29 @@ RESERVED = frozenset(
 """First words of the platform's own addresses: no user is called so."""
 
 
+def make(settings: Settings) -> bool:
+    """Make the data directory if it is not there; True if it was not. Raises WrongUse if it cannot be made."""
+    remedy = text("Name another with --data DIR, or export REFMILL_DATA=DIR.")
+    try:
+        settings.data.mkdir(parents=True)
+    except OSError as error:
+        if not settings.data.is_dir():
+            why = error.strerror or str(error)
+            refusal = text(
+                "the data directory %(data)s cannot be made: %(detail)s", data=str(settings.data), detail=why
+            )
+            raise errors.WrongUse(refusal, remedy) from error
+        if not os.access(settings.data, os.W_OK | os.X_OK):
+            refusal = text("the data directory %(data)s cannot be written to", data=str(settings.data))
+            raise errors.WrongUse(refusal, remedy) from error
+        return False
+    return True
+
+
 def records(settings: Settings) -> Records:
-    """The database of a data directory."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    return open_records(sqlite_url(settings.path("refmill.db")), reserved=RESERVED)
+    """The database of a data directory, made if there is none. Raises WrongUse if the directory cannot be made."""
+    make(settings)
+    return open_records(sqlite_url(settings.path(DATABASE)), reserved=RESERVED)
 
 
 def bell(settings: Settings) -> Bell:

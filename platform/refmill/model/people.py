@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["read", "write", "admin"]
 Scope: TypeAlias = Literal["read", "write", "admin"]
+LEAST_PASSWORD = 8
+"""Characters of a new password."""
 RANK: dict[Role | None, int] = {None: 0, "read": 1, "write": 2, "admin": 3}
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9]|[-_.](?=[a-z0-9])){0,38}", re.ASCII | re.IGNORECASE)

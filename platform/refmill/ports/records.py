@@ -20,6 +20,9 @@ class People(Protocol):
     def add(self, name: str, password: str | None, *, admin: bool = False) -> User:
         """Make an account; the first admin is trusted. Raises Conflict if the name is taken, WrongUse if it is none."""
 
+    def vacant(self, name: str) -> None:
+        """Look whether an account can have that name. Raises as `add` does."""
+
     def find(self, name: str) -> User | None:
         """The account of that name, without regard to case."""
 
@@ -166,6 +169,12 @@ class Profiles(Protocol):
 
     def set_password(self, user_id: int, password: str | None) -> None:
         """Give a new password (None: no sign-in by password); ends every web session of the account."""
+
+    def removable(self, user_id: int) -> None:
+        """Look whether the account can go. Raises NotFound; Conflict for the last admin and for owners."""
+
+    def remove(self, user_id: int) -> None:
+        """Take the account away with its sessions, tokens and roles. Raises as `removable` does."""
 
     def tokens(self, user_id: int) -> Sequence[Token]:
         """The account's tokens, newest first, without their secrets."""

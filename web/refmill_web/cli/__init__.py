@@ -32,8 +32,8 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "resume": ("control", text("Let a paused run go on.")),
     "retry": ("control", text("Run again what failed, taking over what is done.")),
     "repo": ("repo", text("Look at, rename, archive, share and delete repositories.")),
-    "user": ("people", text("Add and list users.")),
-    "token": ("people", text("Make tokens for git, DVC and scripts.")),
+    "user": ("people", text("Add, list and remove users, and give new passwords.")),
+    "token": ("tokens", text("Make, list and revoke tokens for git, DVC and scripts.")),
     "completion": ("completion", text("Print the shell completion script.")),
 }
 """Each command's module below refmill_web.cli and its one-line help."""

@@ -12,10 +12,11 @@ from typing import Literal, cast
 
 import click
 
+from refmill import settings
 from refmill.engine import machine, sandbox
 from refmill.settings import Settings
 from refmill.texts import Text, text
-from refmill_web.cli.options import data_option, example, json_option, load
+from refmill_web.cli.options import data_option, example, json_option
 from refmill_web.cli.speech import print_json, say
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}
@@ -39,7 +40,7 @@ class Finding:
 @json_option
 def doctor(*, data: Path | None, as_json: bool) -> None:
     """Exit code 1 if something that is needed is missing."""
-    findings = list(_look(load(data)))
+    findings = list(_look(settings.load({"data": data})))
     if as_json:
         print_json([{"name": item.name, "state": item.state, "message": str(item.message)} for item in findings])
     else:

@@ -1,4 +1,4 @@
-"""How a run is named on the command line: `alice/churn#42`, `alice/churn/42`, or its id."""
+"""What is named on the command line: a run as `alice/churn#42`, `alice/churn/42` or its id, a repository, a user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from refmill import errors
 from refmill.clients.database import Records
-from refmill.model.people import Repository
+from refmill.model.people import Repository, User
 from refmill.model.runs import Run
 from refmill.texts import text
 
@@ -34,6 +34,17 @@ def find_repository(records: Records, named: str) -> Repository:
     found = records.catalogue.find(owner, name)
     if found is None:
         raise errors.NotFound(
-            text("there is no repository %(name)s here", name=named), text("`refmill runs` shows what there is.")
+            text("there is no repository %(name)s here", name=named), text("`refmill repo list` shows what there is.")
+        )
+    return found
+
+
+def find_user(records: Records, named: str) -> User:
+    """The account. Raises NotFound."""
+    found = records.people.find(named)
+    if found is None:
+        raise errors.NotFound(
+            text("there is no user %(name)s", name=named),
+            text("`refmill user list` shows them, `refmill user add` makes one."),
         )
     return found

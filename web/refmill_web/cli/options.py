@@ -9,7 +9,7 @@ from typing import Any, TypedDict, TypeVar
 
 import click
 
-from refmill import settings
+from refmill import errors, settings
 from refmill.settings import Settings
 from refmill.texts import Text, text
 from refmill_web.cli.speech import say
@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help=say(text("Print JSON.")))
 data_option = click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), envvar="REFMILL_DATA",
-    help=say(text("The platform's data directory (default: refmill-data here).")),
+    help=say(text("The platform's data directory (default: refmill-data here). [REFMILL_DATA]")),
 )  # fmt: skip
 
 
@@ -37,21 +37,45 @@ def example(sentence: Text, *commands: str) -> Words:
 
 
 def setting_options(function: Command) -> Command:
-    """A flag for every setting of the platform."""
+    """A flag for every setting of the platform. What they are given is checked with the settings, not by Click, so that
+    a flag, a variable and the file are refused alike."""
     for item in reversed(fields(Settings)):
         variable, flag = settings.names()[item.name]
         kind: Any = type(item.default)
-        help_text = f"{say(item.metadata['help'])} [{variable}]"
+        default = str(item.default).lower() if kind is bool else str(item.default)
+        words = {"help": item.metadata["help"], "variable": variable}
+        sentence = (
+            text("%(help)s [%(variable)s; default: %(default)s]", **words, default=default)
+            if default
+            else text("%(help)s [%(variable)s]", **words)
+        )
         if kind is bool:
-            option = click.option(f"{flag}/--no-{flag[2:]}", item.name, default=None, help=help_text)
+            option = click.option(f"{flag}/--no-{flag[2:]}", item.name, default=None, help=say(sentence))
         elif item.name == "data":
-            option = click.option(flag, item.name, type=click.Path(path_type=Path, file_okay=False), help=help_text)
+            kinds = click.Path(path_type=Path, file_okay=False)
+            option = click.option(flag, item.name, type=kinds, help=say(sentence))
         else:
-            option = click.option(flag, item.name, type=kind, default=None, help=help_text)
+            metavar = {int: "INTEGER", float: "NUMBER"}.get(kind, "TEXT")
+            option = click.option(flag, item.name, default=None, metavar=metavar, help=say(sentence))
         function = option(function)
     return function
 
 
 def load(data: Path | None) -> Settings:
-    """The settings for a command that works on a data directory. Raises WrongUse if there is none there."""
-    return settings.load({"data": data})
+    """The settings for a command that works on a data directory. Raises WrongUse if no platform has ever been there:
+    opening its database would make one wherever a name was mistyped."""
+    chosen = settings.load({"data": data})
+    if not chosen.path(settings.DATABASE).is_file():
+        raise errors.WrongUse(
+            text("there is no platform in %(data)s", data=shown(chosen.data)),
+            text("Name it with --data DIR, or export REFMILL_DATA=DIR."),
+        )
+    return chosen
+
+
+def shown(path: Path) -> str:
+    """A path as a person would write it here: below the working directory it begins with `./`."""
+    try:
+        return f"./{path.relative_to(Path.cwd())}"
+    except (ValueError, OSError):
+        return str(path)

@@ -1,23 +1,25 @@
-"""`refmill user` and `refmill token`: accounts and tokens, whether the server is up or not."""
+"""`refmill user`: accounts, whether the server is up or not."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from refmill import errors
-from refmill.model.people import Scope
+from refmill import settings
+from refmill.clients.database import Records
+from refmill.clients.database.accounts import check_name
 from refmill.texts import text
 from refmill_web import places
-from refmill_web.cli.options import data_option, example, json_option, load
+from refmill_web.cli.names import find_user
+from refmill_web.cli.options import data_option, example, json_option, load, shown
+from refmill_web.cli.questions import agreed, new_password
 from refmill_web.cli.speech import print_json, say, table, tell
 
-SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
+piped_option = click.option("--password-stdin", is_flag=True, help=say(text("Read the password from standard input.")))
 
 
-@click.group(**example(text("Add and list users."), "refmill user add alice --admin"))
+@click.group(**example(text("Add, list and remove users, and give new passwords."), "refmill user add alice --admin"))
 def user() -> None:
     """The group."""
 
@@ -27,18 +29,22 @@ def user() -> None:
 )
 @click.argument("name")
 @click.option("--admin", is_flag=True, help=say(text("May do everything, everywhere.")))
-@click.option("--password-stdin", is_flag=True, help=say(text("Read the password from standard input.")))
+@piped_option
 @data_option
 @json_option
 def user_add(*, name: str, admin: bool, password_stdin: bool, data: Path | None, as_json: bool) -> None:
-    """Ask for a password (or read it) and make the account."""
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = click.prompt(
-            say(text("Password for %(name)s", name=name)), hide_input=True, confirmation_prompt=True
-        )
-    added = places.records(load(data)).people.add(name, password, admin=admin)
+    """Look at the name, ask for a password (or read it) and make the account; with the first one a data directory."""
+    chosen = settings.load({"data": data})
+    check_name(name, places.RESERVED)
+    known = chosen.path(settings.DATABASE).is_file()
+    records: Records | None = places.records(chosen) if known else None
+    if records:
+        records.people.vacant(name)
+    password = new_password(name, piped=password_stdin)
+    if records is None:
+        records = places.records(chosen)
+        tell(text("made a new data directory %(data)s", data=shown(chosen.data)), err=True)
+    added = records.people.add(name, password, admin=admin)
     if as_json:
         print_json({"id": added.id, "name": added.name, "admin": added.admin})
     else:
@@ -58,36 +64,31 @@ def user_list(*, data: Path | None, as_json: bool) -> None:
         table([say(text("name")), say(text("admin"))], [[item.name, yes if item.admin else ""] for item in users])
 
 
-@click.group(
-    **example(text("Make tokens for git, DVC and scripts."), "refmill token add alice --scope read --scope write")
+@user.command(
+    "password", **example(text("Give a user a new password; browsers are signed out."), "refmill user password alice")
 )
-def token() -> None:
-    """The group."""
-
-
-@token.command("add", **example(text("Make a token and print it; it is shown only once."), "refmill token add alice"))
-@click.argument("name", metavar="USER")
-@click.option(
-    "--scope",
-    "scopes",
-    type=click.Choice(SCOPES),
-    multiple=True,
-    help=say(text("What it allows (default: read and write).")),
-)
-@click.option("--label", default="cli", show_default=True, help=say(text("A name to know it by.")))
+@click.argument("name")
+@piped_option
 @data_option
-@json_option
-def token_add(*, name: str, scopes: tuple[Scope, ...], label: str, data: Path | None, as_json: bool) -> None:
-    """Print the secret alone, so that it can be piped."""
-    people = places.records(load(data)).people
-    owner = people.find(name)
-    if owner is None:
-        raise errors.NotFound(
-            text("there is no user %(name)s", name=name),
-            text("`refmill user list` shows them, `refmill user add` makes one."),
-        )
-    made, secret = people.add_token(owner.id, label, scopes or ("read", "write"))
-    if as_json:
-        print_json({"id": made.id, "user": owner.name, "scopes": sorted(made.scopes), "token": secret})
-    else:
-        click.echo(secret)
+def user_password(*, name: str, password_stdin: bool, data: Path | None) -> None:
+    """The old one is not asked for: whoever may read the data directory may do this."""
+    records = places.records(load(data))
+    found = find_user(records, name)
+    records.profiles.set_password(found.id, new_password(found.name, piped=password_stdin))
+    tell(text("%(name)s has a new password; browsers are signed out, tokens stay valid", name=found.name))
+
+
+@user.command(
+    "remove", **example(text("Remove a user who owns no repositories, for good."), "refmill user remove bob --yes")
+)
+@click.argument("name")
+@click.option("--yes", is_flag=True, help=say(text("Do not ask.")))
+@data_option
+def user_remove(*, name: str, yes: bool, data: Path | None) -> None:
+    """Sessions, tokens and roles go with the account."""
+    records = places.records(load(data))
+    found = find_user(records, name)
+    records.profiles.removable(found.id)
+    agreed(text("Remove %(name)s with all tokens and roles?", name=found.name), text("nobody was removed"), yes=yes)
+    records.profiles.remove(found.id)
+    tell(text("%(name)s is removed; sessions and tokens have ended", name=found.name))

@@ -22,8 +22,9 @@ from refmill.settings import Settings
 from refmill.texts import text
 from refmill_repos.store import BareRepositories
 from refmill_web import archive, places
-from refmill_web.cli.names import find_repository
+from refmill_web.cli.names import find_repository, find_user
 from refmill_web.cli.options import data_option, example, json_option, load
+from refmill_web.cli.questions import agreed
 from refmill_web.cli.speech import print_json, say, table, tell
 from refmill_web.processes import parent
 
@@ -31,6 +32,8 @@ UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
 PATIENCE = 60.0
 """Seconds until a deletion is given up: processes that ignore SIGTERM are killed after five."""
 LOOK_SECONDS = 0.2
+DESCRIPTION = 60
+"""Characters of a description in a table."""
 ROLES = ("read", "write", "admin", "none")
 name_argument = click.argument("repository", metavar="OWNER/NAME")
 
@@ -60,9 +63,12 @@ def repo_list(*, data: Path | None, as_json: bool) -> None:
     words = {True: say(text("public")), False: say(text("private"))}
     archived = say(text("archived"))
     rows = [
-        [item.full_name, words[item.public], item.default_branch, archived if item.archived else ""] for item in found
-    ]
-    table([say(heading) for heading in (text("repository"), text("visible"), text("branch"), text("state"))], rows)
+        [item.full_name, words[item.public], item.default_branch, archived if item.archived else "",
+         item.description[:DESCRIPTION]]
+        for item in found
+    ]  # fmt: skip
+    headings = (text("repository"), text("visible"), text("branch"), text("state"), text("description"))
+    table([say(heading) for heading in headings], rows)
 
 
 @repo.command(
@@ -104,10 +110,11 @@ def repo_change(*, repository: str, data: Path | None, as_json: bool, **wishes: 
 def repo_grant(*, repository: str, user: str, role: str, data: Path | None) -> None:
     """One role a user."""
     records = places.records(load(data))
-    found, member = find_repository(records, repository), records.people.find(user)
-    if member is None:
-        raise errors.NotFound(text("there is no user %(name)s", name=user), text("`refmill user list` shows them."))
+    found, member = find_repository(records, repository), find_user(records, user)
     records.members.grant(found.id, member.id, None if role == "none" else cast(Role, role))
+    if role == "none":
+        tell(text("%(user)s has no role in %(name)s any more", user=member.name, name=found.full_name))
+        return
     tell(text("%(user)s has the role “%(role)s” in %(name)s", user=member.name, role=role, name=found.full_name))
 
 
@@ -120,9 +127,8 @@ def repo_delete(*, repository: str, yes: bool, data: Path | None) -> None:
     settings = load(data)
     records = places.records(settings)
     found = find_repository(records, repository)
-    question = say(text("Delete %(name)s with all its data and runs?", name=found.full_name))
-    if not yes and not click.confirm(question):
-        raise errors.WrongUse(text("nothing was deleted"))
+    question = text("Delete %(name)s with all its data and runs?", name=found.full_name)
+    agreed(question, text("nothing was deleted"), yes=yes)
     records.catalogue.change(replace(found, archived=True))  # no push begins another run meanwhile
     try:
         _remove(settings, records, found)

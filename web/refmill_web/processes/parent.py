@@ -21,7 +21,7 @@ from typing import Any, Self
 from refmill import errors
 from refmill.settings import Settings
 from refmill.texts import text
-from refmill_web import wiring
+from refmill_web import places, wiring
 from refmill_web.processes.child import SETTINGS
 
 LOG = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ class Platform(AbstractContextManager["Platform"]):
         return self
 
     def start(self) -> None:
-        """Start everything; returns when all parts are ready. Raises Conflict, Unavailable."""
-        self._settings.data.mkdir(parents=True, exist_ok=True)
+        """Start everything; returns when all parts are ready. Raises Conflict, Unavailable, WrongUse."""
+        places.make(self._settings)
         self._lock = _take_lock(self._settings)
         try:
             self._socket = _listen(self._settings)

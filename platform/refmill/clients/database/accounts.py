@@ -11,7 +11,7 @@ from sqlalchemy import exc, func, select
 from refmill import errors
 from refmill.clients.database import passwords, rows
 from refmill.clients.database.connection import Database
-from refmill.clients.database.schema import sessions, tokens, users
+from refmill.clients.database.schema import repositories, sessions, tokens, users
 from refmill.model import people
 from refmill.model.people import Scope, Token, User
 from refmill.texts import text
@@ -31,13 +31,7 @@ class Accounts:
         self._passwords = passwords.Passwords()
 
     def add(self, name: str, password: str | None, *, admin: bool = False) -> User:
-        if not people.is_name(name, self._reserved):
-            raise errors.WrongUse(
-                text("“%(name)s” cannot be the name of an account.", name=name),
-                text(
-                    "Take letters and digits, with single - _ . between them, at most 39, and no word in use by a page."
-                ),
-            )
+        check_name(name, self._reserved)
         kept = None if password is None else self._make(password)
         with self._database.writing() as connection:
             admins = select(func.count()).select_from(users).where(users.c.admin.is_(True))
@@ -54,8 +48,13 @@ class Accounts:
             try:
                 result = connection.execute(users.insert().values(**values))
             except exc.IntegrityError as error:
-                raise errors.Conflict(text("The name “%(name)s” is taken.", name=name)) from error
+                raise _taken(name) from error
             return User(id=_inserted(result), name=name, admin=admin, trusted=trusted)
+
+    def vacant(self, name: str) -> None:
+        check_name(name, self._reserved)
+        if self.find(name):
+            raise _taken(name)
 
     def find(self, name: str) -> User | None:
         with self._database.reading() as connection:
@@ -66,7 +65,7 @@ class Accounts:
         with self._database.reading() as connection:
             row = connection.execute(select(*rows.USER).where(users.c.id == user_id)).first()
         if row is None:
-            raise errors.NotFound(text("There is no such account."))
+            raise _nobody()
         return rows.user(row)
 
     def users(self) -> Sequence[User]:
@@ -75,18 +74,21 @@ class Accounts:
 
     def change(self, user: User) -> User:
         with self._database.writing() as connection:
-            others = select(func.count()).select_from(users).where(users.c.admin.is_(True)).where(users.c.id != user.id)
-            was_admin = connection.execute(select(users.c.admin).where(users.c.id == user.id)).scalar()
-            if was_admin is None:
-                raise errors.NotFound(text("There is no such account."))
-            if was_admin and not user.admin and connection.execute(others).scalar_one() == 0:
-                raise errors.Conflict(
-                    text("“%(name)s” is the last administrator.", name=user.name),
-                    text("Make somebody else an administrator first."),
-                )
+            if not user.admin:
+                _check_not_last(connection, user.id)
             values = {"admin": user.admin, "trusted": user.trusted, "language": user.language}
-            connection.execute(users.update().where(users.c.id == user.id).values(**values))
+            if connection.execute(users.update().where(users.c.id == user.id).values(**values)).rowcount == 0:
+                raise _nobody()
         return self.get(user.id)
+
+    def removable(self, user_id: int) -> None:
+        with self._database.reading() as connection:
+            _check_removable(connection, user_id)
+
+    def remove(self, user_id: int) -> None:
+        with self._database.writing() as connection:
+            _check_removable(connection, user_id)
+            connection.execute(users.delete().where(users.c.id == user_id))
 
     def check_password(self, name: str, password: str) -> User | None:
         columns = select(*rows.USER, users.c.password).where(users.c.name_key == name.lower())
@@ -107,7 +109,7 @@ class Accounts:
         with self._database.writing() as connection:
             changed = connection.execute(users.update().where(users.c.id == user_id).values(password=kept))
             if changed.rowcount == 0:
-                raise errors.NotFound(text("There is no such account."))
+                raise _nobody()
             connection.execute(sessions.delete().where(sessions.c.user_id == user_id))
 
     def add_token(
@@ -131,7 +133,7 @@ class Accounts:
             try:
                 result = connection.execute(tokens.insert().values(**values))
             except exc.IntegrityError as error:
-                raise errors.NotFound(text("There is no such account.")) from error
+                raise _nobody() from error
             row = connection.execute(select(tokens).where(tokens.c.id == _inserted(result))).one()
         return rows.token(row), secret
 
@@ -162,17 +164,66 @@ class Accounts:
         mine = (tokens.c.id == token_id) & (tokens.c.user_id == user_id)
         with self._database.writing() as connection:
             if connection.execute(tokens.delete().where(mine)).rowcount == 0:
-                raise errors.NotFound(text("There is no such token."))
+                raise errors.NotFound(
+                    text("There is no such token."), text("`refmill token list USER` shows them with their ids.")
+                )
 
     def _make(self, password: str) -> str:
         if not password:
             raise errors.WrongUse(text("The password is empty."))
+        if len(password) < people.LEAST_PASSWORD:
+            raise errors.WrongUse(text("A password has at least %(least)s characters.", least=people.LEAST_PASSWORD))
         if len(password.encode("utf-8", "surrogatepass")) > passwords.MAX_PASSWORD:
             raise errors.WrongUse(text("The password is longer than %(limit)s bytes.", limit=passwords.MAX_PASSWORD))
         try:
             return self._passwords.make(password)
         except UnicodeEncodeError as error:
             raise errors.WrongUse(text("The password is not valid UTF-8.")) from error
+
+
+def check_name(name: str, reserved: frozenset[str] = frozenset()) -> None:
+    """Raises WrongUse if no account can be called `name`."""
+    if not people.is_name(name, reserved):
+        raise errors.WrongUse(
+            text("“%(name)s” cannot be the name of an account.", name=name),
+            text("Take letters and digits, with single - _ . between them, at most 39, and no word in use by a page."),
+        )
+
+
+def _check_removable(connection: sqlalchemy.Connection, user_id: int) -> None:
+    """Raises NotFound, Conflict."""
+    name = _check_not_last(connection, user_id)
+    owned = select(repositories.c.name).where(repositories.c.owner_id == user_id).order_by(repositories.c.name_key)
+    names = [f"{name}/{row.name}" for row in connection.execute(owned)]
+    if names:
+        raise errors.Conflict(
+            text("“%(name)s” owns repositories: %(repositories)s", name=name, repositories=", ".join(names)),
+            text("Delete them first: `refmill repo delete OWNER/NAME`."),
+        )
+
+
+def _check_not_last(connection: sqlalchemy.Connection, user_id: int) -> str:
+    """The account's name. Raises NotFound, and Conflict if it is the last administrator's."""
+    row = connection.execute(select(users.c.name, users.c.admin).where(users.c.id == user_id)).first()
+    if row is None:
+        raise _nobody()
+    others = select(func.count()).select_from(users).where(users.c.admin.is_(True)).where(users.c.id != user_id)
+    if row.admin and connection.execute(others).scalar_one() == 0:
+        raise errors.Conflict(
+            text("“%(name)s” is the last administrator.", name=row.name),
+            text("Make somebody else an administrator first."),
+        )
+    return str(row.name)
+
+
+def _taken(name: str) -> errors.Conflict:
+    return errors.Conflict(
+        text("The name “%(name)s” is taken.", name=name), text("Take another; `refmill user list` shows them.")
+    )
+
+
+def _nobody() -> errors.NotFound:
+    return errors.NotFound(text("There is no such account."), text("`refmill user list` shows them."))
 
 
 def _inserted(result: sqlalchemy.CursorResult[object]) -> int:
