@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from refmill.model.pushes import RefUpdate
+from refmill.texts import Text
 
 Service: TypeAlias = Literal["read", "write"]
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Leave to enter: the repository's id, the user's name ("" for somebody not signed in), and where it lies."""
+    """Leave to enter: the repository's id, the user's name ("" for somebody not signed in), and where it lies. `moved`
+    is told to a pusher who came by a former address; who only reads may go on using it."""
 
     repository_id: str
     user: str
     path: Path
+    moved: Text | None = None
 
 
 class Gate(Protocol):

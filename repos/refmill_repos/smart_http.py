@@ -102,6 +102,8 @@ class GitHTTP:
         request = _understood(environ, address["rest"])
         authorization = environ.get("HTTP_AUTHORIZATION")
         admission = self._gate.admit(address["owner"], address["name"], _SERVICES[request.service], authorization)
+        if admission.moved and _SERVICES[request.service] == "write":
+            raise errors.Conflict(admission.moved)
         if (socket := environ.get("gunicorn.socket")) is not None:
             socket.settimeout(_SILENCE)
         exchange = self._started(environ, request, admission)

@@ -6,8 +6,9 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from urllib.parse import quote
 
-from flask import Flask, g, request
+from flask import Flask, abort, g, redirect, request
 from werkzeug.wrappers import Response
 
 from refmill import errors
@@ -67,7 +68,8 @@ def access(owner: str, name: str, role: Role = "read") -> Access:
     """The repository at an address if the asker is at least `role` in it.
 
     Raises NotFound where it does not exist *or may not be read*, so that names do not leak; SignInNeeded in place of
-    that for somebody not signed in; Forbidden where it may be read, but `role` is more than that.
+    that for somebody not signed in; Forbidden where it may be read, but `role` is more than that. A name that it had
+    before ends the request with a redirect to today's.
     """
     repository = services().catalogue.find(owner, name)
     held = services().catalogue.role(user(), repository) if repository else None
@@ -77,6 +79,8 @@ def access(owner: str, name: str, role: Role = "read") -> Access:
             text("There is no repository %(name)s, or it may not be seen by you.", name=f"{owner}/{name}"),
             text("Look at the spelling, or ask its owner to add you as a member."),
         )
+    if not repository.is_called(name) and request.method in ("GET", "HEAD"):
+        abort(_moved(owner, name, repository))
     found = Access(repository, held)
     if not found.may(role):
         signed_in()
@@ -90,6 +94,13 @@ def access(owner: str, name: str, role: Role = "read") -> Access:
             text("Ask an administrator of the repository for that role."),
         )
     return found
+
+
+def _moved(owner: str, name: str, repository: Repository) -> Response:
+    """From an address below a former name to the same one below today's."""
+    rest = request.path[len(f"/{owner}/{name}") :]
+    query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
+    return redirect(f"/{quote(repository.full_name + rest)}{query}", 301)
 
 
 def begin(response: Response, user: User) -> None:

@@ -9,7 +9,7 @@ from refmill import errors
 from refmill.model.people import RANK, Repository, Role, Scope, User, is_name
 from refmill.ports.records import Catalogue, People
 from refmill.ports.repositories import Repositories
-from refmill.texts import text
+from refmill.texts import Text, text
 from refmill_repos.gate import Admission, Service
 from refmill_web.auth import Attempts
 
@@ -19,10 +19,10 @@ class Gate:
 
     def __init__(
         self, people: People, catalogue: Catalogue, repositories: Repositories, *, push_to_create: bool,
-        reserved: frozenset[str] = frozenset(),
+        address: str, reserved: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         self._people, self._catalogue, self._repositories = people, catalogue, repositories
-        self._push_to_create, self._reserved = push_to_create, reserved
+        self._push_to_create, self._address, self._reserved = push_to_create, address, reserved
         self._attempts = Attempts()
 
     def admit(self, owner: str, name: str, service: Service, authorization: str | None) -> Admission:
@@ -35,7 +35,13 @@ class Gate:
         if RANK[role] < RANK[service]:
             raise self._refusal(user, role, repository)
         self._repositories.create(repository.id, repository.default_branch)
-        return Admission(repository.id, user.name if user else "", self._repositories.path(repository.id))
+        moved = None if repository.is_called(name) else self._moved(repository)
+        return Admission(repository.id, user.name if user else "", self._repositories.path(repository.id), moved)
+
+    def _moved(self, repository: Repository) -> Text:
+        """What git tells a pusher: a push must not go on to an address that another repository may take."""
+        url = f"{self._address}/{repository.full_name}.git"
+        return text("renamed to %(name)s: git remote set-url origin %(url)s", name=repository.full_name, url=url)
 
     def may_read(self, user_name: str, owner: str, name: str) -> Repository | None:
         """The repository, if that user may read it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -57,6 +58,18 @@ RESERVED = frozenset(
     ]
 )
 """First words of the platform's own addresses: no user is called so."""
+
+
+ADDRESS = ("run", "address.json")
+"""Where a platform says how it is reached; what stands there outlives it."""
+
+
+def address(settings: Settings) -> str:
+    """Where people reach the platform, as it was at its last start; "" if it has never been started."""
+    try:
+        return str(json.loads(settings.path(*ADDRESS).read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def make(settings: Settings) -> bool:

@@ -106,7 +106,7 @@ def prepare(settings: Settings, address: str) -> None:
     clean(settings.path("repos"))
     uploads.clean(settings.path("objects", "r"))
     places.records(settings).close()
-    settings.path("run", "address.json").write_text(json.dumps({"address": address, "pid": os.getpid()}))
+    settings.path(*places.ADDRESS).write_text(json.dumps({"address": address, "pid": os.getpid()}))
 
 
 def parts(settings: Settings, address: str) -> Parts:
@@ -114,8 +114,9 @@ def parts(settings: Settings, address: str) -> Parts:
     kept = places.records(settings)
     repositories = BareRepositories(settings.path("repos"))
     gate = Gate(
-        kept.people, kept.catalogue, repositories, push_to_create=settings.push_to_create, reserved=places.RESERVED
-    )
+        kept.people, kept.catalogue, repositories, push_to_create=settings.push_to_create, address=address,
+        reserved=places.RESERVED,
+    )  # fmt: skip
     return Parts(
         settings, address, kept, repositories, BareRefs(settings.path("repos")),
         SocketResolver(settings.path("run", "resolver.sock")), places.storage(settings), places.bell(settings), gate,

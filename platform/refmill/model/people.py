@@ -71,3 +71,7 @@ class Repository:
     def full_name(self) -> str:
         """`owner/name`, as in addresses."""
         return f"{self.owner}/{self.name}"
+
+    def is_called(self, name: str) -> bool:
+        """Whether that is its name today; else it was found by one that it had before."""
+        return self.name.lower() == name.lower()

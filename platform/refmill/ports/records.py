@@ -49,7 +49,8 @@ class Catalogue(Protocol):
         Raises Conflict if the name is taken, WrongUse if it is none, NotFound if there is no such owner."""
 
     def find(self, owner: str, name: str) -> Repository | None:
-        """By owner and name, without regard to case."""
+        """By owner and name, without regard to case. Also by a name that it had before, as long as no other repository
+        has that name: `Repository.is_called` tells which it was."""
 
     def get(self, repository_id: str) -> Repository:
         """By id. Raises NotFound."""
@@ -61,7 +62,8 @@ class Catalogue(Protocol):
         """What `user` is there: the owner and admins are admin; a public repository can be read by all."""
 
     def change(self, repository: Repository) -> Repository:
-        """Store new values (name, public, archived, default branch, protected, description). Raises Conflict."""
+        """Store new values (name, public, archived, default branch, protected, description); a former name goes on
+        leading to it. Raises Conflict."""
 
 
 class Members(Protocol):
@@ -125,7 +127,7 @@ class Runs(Protocol):
         limit: int = 50,
         before: int | None = None,
     ) -> Sequence[Run]:
-        """Newest first; `before` is a `created` time to page on."""
+        """Newest first; `before` is a `created` time to page on. Raises WrongUse for a limit below 1."""
 
     def plan(self, run_id: str) -> Plan:
         """The stored plan. Raises NotFound."""

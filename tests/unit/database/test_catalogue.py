@@ -44,11 +44,33 @@ def test_a_renamed_repository_keeps_its_id(records: Records, repository: Reposit
                       description="a show")  # fmt: skip
     assert records.catalogue.change(changed) == changed
     assert records.catalogue.find("ann", "show") == changed
-    assert records.catalogue.find("ann", "demo") is None
+    found = records.catalogue.find("ANN", "DEMO")
+    assert found == changed
+    assert not found.is_called("demo")
     with pytest.raises(errors.Conflict):
         records.catalogue.change(replace(other, name="SHOW"))
     with pytest.raises(errors.NotFound):
         records.catalogue.change(replace(other, id="absent"))
+
+
+def test_a_former_name_leads_to_its_repository_until_another_takes_it(records: Records, repository: Repository) -> None:
+    find = records.catalogue.find
+    second = records.catalogue.change(replace(repository, name="second"))
+    third = records.catalogue.change(replace(second, name="third"))
+    assert [find("ann", name) for name in ("demo", "second", "third")] == [third] * 3
+    records.people.add("bob", None)
+    assert find("bob", "demo") is None
+
+    new = records.catalogue.add("ann", "Demo")
+    assert find("ann", "demo") == new
+    moved = records.catalogue.change(replace(new, name="SECOND"))
+    assert (find("ann", "second"), find("ann", "demo"), find("ann", "third")) == (moved, moved, third)
+    back = records.catalogue.change(replace(moved, name="demo"))
+    assert (find("ann", "demo"), find("ann", "second")) == (back, back)
+    records.catalogue.change(replace(back, name="DEMO", description="the case alone"))
+    assert find("ann", "demo").is_called("demo")
+    records.members.remove(back.id)
+    assert (find("ann", "demo"), find("ann", "second"), find("ann", "third")) == (None, None, third)
 
 
 @pytest.mark.parametrize("public", [False, True])

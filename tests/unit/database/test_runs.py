@@ -94,7 +94,9 @@ def test_a_list_is_newest_first_filtered_and_paged(records: Records, repository:
     assert ids(limit=2) == ["r5", "r4"]
     assert ids(before=104, limit=2) == ["r3", "r2"]
     assert ids(statuses=["running", "failed"]) == ["r2"]
-    assert ids(limit=-1) == []
+    for limit in (0, -1):
+        with pytest.raises(errors.WrongUse):
+            ids(limit=limit)
     assert [run.id for run in records.runs.list([other.id])] == ["r4"]
     assert records.runs.list([]) == []
 

@@ -1,5 +1,7 @@
 """Who sees which page, and what every answer tells the browser."""
 
+from dataclasses import replace
+
 import pytest
 
 from fakes.web_world import World, post
@@ -22,6 +24,18 @@ def test_a_private_repository_is_nothing_for_strangers(world: World, churn: Repo
         assert anonymous.status_code == 401
     else:
         assert anonymous.status_code in {302, 401}
+
+
+def test_a_former_address_leads_to_todays_for_those_who_may_see_it(world: World, churn: Repository) -> None:
+    world.finish(world.run(churn), {"auc": 0.9})
+    moved = world.records.catalogue.change(replace(churn, name=f"{churn.name}-moved"))
+    for page in PAGES:
+        old = f"/{churn.full_name}{page}"
+        answer = world.browser("alice").get(f"{old}?a=b%20c&d=%2F")
+        assert (answer.status_code, answer.location) == (301, f"/{moved.full_name}{page}?a=b%20c&d=%2F")
+        assert world.browser("bob").get(old).status_code == 404
+        assert world.browser(None).get(old).status_code in {302, 401}
+    assert world.browser("alice").get(f"/{churn.full_name}/runs", follow_redirects=True).status_code == 200
 
 
 def test_what_does_not_exist_and_what_may_not_be_seen_look_alike(world: World, churn: Repository) -> None:

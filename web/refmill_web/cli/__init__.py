@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "pause": ("control", text("Let a run start nothing new.")),
     "resume": ("control", text("Let a paused run go on.")),
     "retry": ("control", text("Run again what failed, taking over what is done.")),
-    "repo": ("repo", text("Look at, rename, archive, share and delete repositories.")),
+    "repo": ("repo", text("Make, look at, rename, archive, share and delete repositories.")),
     "user": ("people", text("Add, list and remove users, and give new passwords.")),
     "token": ("tokens", text("Make, list and revoke tokens for git, DVC and scripts.")),
     "completion": ("completion", text("Print the shell completion script.")),

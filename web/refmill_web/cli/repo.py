@@ -1,4 +1,4 @@
-"""`refmill repo`: look at, rename, open, archive, share and delete hosted repositories."""
+"""`refmill repo`: make, look at, rename, open, archive, share and delete hosted repositories."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from refmill.model.people import Repository, Role
 from refmill.model.runs import RunStatus
 from refmill.settings import Settings
 from refmill.texts import text
+from refmill_repos.refs import BareRefs
 from refmill_repos.store import BareRepositories
 from refmill_web import archive, places
-from refmill_web.cli.names import find_repository, find_user
+from refmill_web.cli.names import find_repository, find_user, parts_of
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.questions import agreed
 from refmill_web.cli.speech import print_json, say, table, tell
@@ -32,8 +33,15 @@ UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
 PATIENCE = 60.0
 """Seconds until a deletion is given up: processes that ignore SIGTERM are killed after five."""
 LOOK_SECONDS = 0.2
+BRANCHES = 20
+"""How many branches a refusal lists."""
 DESCRIPTION = 60
 """Characters of a description in a table."""
+LABELS = {
+    "name": text("name"), "public": text("public"), "archived": text("archived"), "protected": text("protected"),
+    "default_branch": text("default branch"), "description": text("description"),
+}  # fmt: skip
+"""What `repo change` may change, by the keys of `_json`."""
 ROLES = ("read", "write", "admin", "none")
 name_argument = click.argument("repository", metavar="OWNER/NAME")
 
@@ -46,7 +54,7 @@ def _json(repository: Repository) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@click.group(**example(text("Look at, rename, archive, share and delete repositories."), "refmill repo list"))
+@click.group(**example(text("Make, look at, rename, archive, share and delete repositories."), "refmill repo list"))
 def repo() -> None:
     """The group."""
 
@@ -93,13 +101,82 @@ def repo_change(*, repository: str, data: Path | None, as_json: bool, **wishes: 
         raise errors.WrongUse(
             text("nothing to change was named"), text("`refmill repo change --help` lists what can be.")
         )
-    if "default_branch" in given:
-        BareRepositories(settings.path("repos")).set_default_branch(found.id, given["default_branch"])
-    changed = records.catalogue.change(replace(found, **given))
+    store = BareRepositories(settings.path("repos"))
+    store.create(found.id, found.default_branch)
+    if branch := given.get("default_branch"):
+        _check_branch(settings, found, branch)
+    changed = records.catalogue.change(replace(found, **given))  # before HEAD: it may be refused, as a name is taken
+    if branch:
+        store.set_default_branch(found.id, branch)
+    address = places.address(settings)
     if as_json:
-        print_json(_json(changed))
+        print_json(_json(changed) | _addresses(address, changed))
     else:
-        tell(text("%(name)s is changed", name=changed.full_name))
+        _tell_changes(found, changed, address)
+
+
+def _check_branch(settings: Settings, repository: Repository, branch: str) -> None:
+    """A default branch is there, or it is the first one of an empty repository. Raises WrongUse."""
+    known = [ref.removeprefix("refs/heads/") for ref in BareRefs(settings.path("repos")).list(repository.id)]
+    if known and branch not in known:
+        raise errors.WrongUse(
+            text("there is no branch “%(branch)s” in %(name)s", branch=branch, name=repository.full_name),
+            text("It has: %(branches)s", branches=", ".join(known[:BRANCHES]) + (" …" if known[BRANCHES:] else "")),
+        )
+
+
+def _tell_changes(old: Repository, new: Repository, address: str) -> None:
+    """What is different now, and where it is found if its name is."""
+    before, after = _json(old), _json(new)
+    changes = [(label, before[key], after[key]) for key, label in LABELS.items() if before[key] != after[key]]
+    if not changes:
+        tell(text("%(name)s was so already", name=new.full_name))
+    for label, was, now in changes:
+        click.echo(f"{say(label)}: {_plain(was)} → {_plain(now)}")
+    if old.name == new.name:
+        return
+    if addresses := _addresses(address, new):
+        click.echo(f"git: {addresses['git']}")
+        click.echo(f"DVC: {addresses['dvc']}")
+    tell(text("The old address leads there until another repository takes its name; pushes need the new one."))
+
+
+def _addresses(address: str, repository: Repository) -> dict[str, str]:
+    """Where git and DVC find it; nothing while the platform's address is not known."""
+    if not address:
+        return {}
+    return {"git": f"{address}/{repository.full_name}.git", "dvc": f"{address}/{repository.full_name}.dvc"}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return say(text("yes") if value else text("no"))
+    return str(value) or "–"
+
+
+@repo.command("add", **example(text("Make an empty repository."), "refmill repo add ada/churn --public"))
+@name_argument
+@click.option("--public", is_flag=True, help=say(text("Whether everybody may read it.")))
+@click.option("--description", default="", help=say(text("A few words about it.")))
+@data_option
+@json_option
+def repo_add(*, repository: str, public: bool, description: str, data: Path | None, as_json: bool) -> None:
+    """Also where a push makes none, and under a name that another repository had before."""
+    settings = load(data)
+    records = places.records(settings)
+    owner, name = parts_of(repository)
+    added = records.catalogue.add(find_user(records, owner).name, name, public=public)
+    BareRepositories(settings.path("repos")).create(added.id, added.default_branch)
+    if description:
+        added = records.catalogue.change(replace(added, description=description))
+    addresses = _addresses(places.address(settings), added)
+    if as_json:
+        print_json(_json(added) | addresses)
+        return
+    tell(text("%(name)s is made", name=added.full_name))
+    if addresses:
+        click.echo(f"git: {addresses['git']}")
+        click.echo(f"DVC: {addresses['dvc']}")
 
 
 @repo.command("grant", **example(text("Give a user a role in a repository; “none” takes it back."), "refmill repo grant ada/churn bob write"))  # fmt: skip  # noqa: E501
@@ -126,7 +203,7 @@ def repo_delete(*, repository: str, yes: bool, data: Path | None) -> None:
     """First its runs end, then nobody finds it any more, then its files go: a crash leaves only unreachable files."""
     settings = load(data)
     records = places.records(settings)
-    found = find_repository(records, repository)
+    found = find_repository(records, repository, today=True)
     question = text("Delete %(name)s with all its data and runs?", name=found.full_name)
     agreed(question, text("nothing was deleted"), yes=yes)
     records.catalogue.change(replace(found, archived=True))  # no push begins another run meanwhile

@@ -12,7 +12,7 @@ from sqlalchemy import exc, or_, select
 from refmill import errors
 from refmill.clients.database import rows
 from refmill.clients.database.connection import Database
-from refmill.clients.database.schema import members, repositories, runs, users
+from refmill.clients.database.schema import former_names, members, repositories, runs, users
 from refmill.model import people
 from refmill.model.people import Repository, Role, User
 from refmill.model.runs import RUN_ENDED
@@ -48,12 +48,19 @@ class RepositoryCatalogue:
             }
             with _taken(name):
                 connection.execute(repositories.insert().values(**values))
+            _forget(connection, owner_id, name)
             return _get(connection, repository_id)
 
     def find(self, owner: str, name: str) -> Repository | None:
-        found = rows.repositories().where(users.c.name_key == owner.lower(), repositories.c.name_key == name.lower())
+        owned = rows.repositories().where(users.c.name_key == owner.lower())
+        former = select(former_names.c.repository_id).where(
+            former_names.c.owner_id == users.c.id, former_names.c.name_key == name.lower()
+        )
         with self._database.reading() as connection:
-            row = connection.execute(found).first()
+            row = (
+                connection.execute(owned.where(repositories.c.name_key == name.lower())).first()
+                or connection.execute(owned.where(repositories.c.id == former.scalar_subquery())).first()
+            )
         return None if row is None else rows.repository(row)
 
     def get(self, repository_id: str) -> Repository:
@@ -102,8 +109,13 @@ class RepositoryCatalogue:
         }
         this = repositories.c.id == repository.id
         with self._database.writing() as connection:
+            before = connection.execute(select(repositories.c.owner_id, repositories.c.name_key).where(this)).first()
             with _taken(repository.name):
                 connection.execute(repositories.update().where(this).values(**values))
+            if before is not None and before.name_key != repository.name.lower():
+                _forget(connection, before.owner_id, repository.name)
+                former = {"owner_id": before.owner_id, "name_key": before.name_key, "repository_id": repository.id}
+                connection.execute(former_names.insert().values(**former))
             return _get(connection, repository.id)
 
     def grant(self, repository_id: str, user_id: int, role: Role | None) -> None:
@@ -155,6 +167,12 @@ def _taken(name: str) -> Iterator[None]:
         yield
     except exc.IntegrityError as error:
         raise errors.Conflict(text("There is a repository “%(name)s” already.", name=name)) from error
+
+
+def _forget(connection: sqlalchemy.Connection, owner_id: int, name: str) -> None:
+    """A name in use leads to its bearer alone, no more to a repository that had it before."""
+    this = (former_names.c.owner_id == owner_id) & (former_names.c.name_key == name.lower())
+    connection.execute(former_names.delete().where(this))
 
 
 def _get(connection: sqlalchemy.Connection, repository_id: str) -> Repository:

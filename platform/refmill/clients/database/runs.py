@@ -84,13 +84,15 @@ class RunIndex:
         limit: int = 50,
         before: int | None = None,
     ) -> Sequence[Run]:
+        if limit < 1:
+            raise errors.WrongUse(text("a list has a limit of at least 1, not %(limit)s", limit=limit))
         found = rows.runs().where(runs.c.repository_id.in_(tuple(repository_ids)))
         wanted = tuple(statuses)
         if wanted:
             found = found.where(runs.c.status.in_(wanted))
         if before is not None:
             found = found.where(runs.c.created < before)
-        found = found.order_by(runs.c.created.desc(), runs.c.number.desc()).limit(max(0, min(limit, _LONGEST_LIST)))
+        found = found.order_by(runs.c.created.desc(), runs.c.number.desc()).limit(min(limit, _LONGEST_LIST))
         with self._database.reading() as connection:
             return [rows.run(row) for row in connection.execute(found)]
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; revisions are four digits and count up."""
 
 metadata = MetaData(
@@ -97,6 +97,15 @@ repositories = Table(
     Column("last_number", Integer, nullable=False),
     UniqueConstraint("owner_id", "name_key"),
 )
+
+former_names = Table(
+    "former_names",
+    metadata,
+    Column("owner_id", ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("name_key", String(64), primary_key=True),
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+"""Names that repositories had before. A name is never both here and in `repositories`."""
 
 members = Table(
     "members",
