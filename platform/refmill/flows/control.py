@@ -39,12 +39,14 @@ class Control:
         The wish for an end stays open until the run has ended: a crash in between must not lose it.
         """
         for run_id, wish in self.states.wishes():
+            name = run_id
             try:
                 run = self.runs.get(run_id)
+                name = run.name
                 self._grant(run, wish)
                 lasting = wish in ENDS and run.status not in RUN_ENDED
             except errors.RefmillError as error:
-                LOG.warning("run %s: %s is not possible: %s", run_id, wish, error)
+                LOG.warning("%s: %s is not possible: %s", name, wish, error)
                 lasting = False
             if not lasting:
                 self.states.grant(run_id, wish)

@@ -157,7 +157,7 @@ class Planner:
         if checked.pipeline is None or checked.errors:
             raise errors.Invalid(checked.problems)
         identity = run_id(repository.id, commit.sha, "", wish.parameters, wish.attempt)
-        plan = self._make(wish, checked, identity)
+        plan = self._make(wish, checked)
         missing = {item.md5 for stage in plan.stages for item in stage.missing}
         nothing = plan.nothing and not wish.force
         spec = checked.documents.pipeline
@@ -173,6 +173,7 @@ class Planner:
                       entry=item.entry if item.verdict == "cached" else None,
                       explanation=item.reasons[0].message if item.reasons else None) for item in plan.stages],
         )  # fmt: skip
+        LOG.info("planned %s at %s: %d stages", run.name, commit.sha, len(plan.stages))
         if missing:
             self._wait(run, missing)
         elif run.status == "queued":
@@ -199,7 +200,7 @@ class Planner:
                 run.attempt,
                 forced(plan),
             )
-            plan = self._make(wish, checked, run.id)
+            plan = self._make(wish, checked)
             missing = {item.md5 for stage in plan.stages for item in stage.missing}
             if missing:
                 self._wait(run, missing)
@@ -215,7 +216,7 @@ class Planner:
                 self._states.set_stage(run.id, state, expected=("blocked", "pending"))
         self._submit(run, plan, checked)
 
-    def _make(self, wish: Wish, checked: Checked, identity: str) -> Plan:
+    def _make(self, wish: Wish, checked: Checked) -> Plan:
         pipeline, repository = checked.pipeline, wish.repository
         if pipeline is None:
             raise errors.Invalid(checked.problems)
@@ -233,7 +234,6 @@ class Planner:
             pipeline, memory, force=wish.force, earlier=self._earlier(repository), environments=today if counts else {}
         )
         plan = plan if counts else self._noted(repository, plan, today)
-        LOG.info("planned %s of %s at %s: %d stages", identity, repository.full_name, wish.commit.sha, len(plan.stages))
         return replace(plan, warnings=tuple(problem.message for problem in checked.problems if problem.warning))
 
     def _noted(self, repository: Repository, plan: Plan, today: Mapping[str, str]) -> Plan:

@@ -99,3 +99,8 @@ class Run:
     explanation: Text | None = None
     experiment: str | None = None
     engine: str = "local"
+
+    @property
+    def name(self) -> str:
+        """`owner/name#7`, as people and commands call it."""
+        return f"{self.repository}#{self.number}"

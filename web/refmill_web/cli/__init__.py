@@ -73,7 +73,10 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help=speech.say(text("Refmill: git push is the run button for machine learning.")),
     epilog=speech.say(
-        text("Exit codes: 0 done, 1 the work failed, 2 wrong use, 3 invalid files. Example: refmill demo")
+        text(
+            "Exit codes: 0 done, 1 the work failed or was declined, 2 wrong use or something that does not exist, "
+            "3 invalid files. Example: refmill demo"
+        )
     ),
 )
 @click.version_option(refmill.__version__, prog_name="refmill")

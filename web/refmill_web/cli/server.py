@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 from typing import Any
 
 import click
 
 from refmill import settings
+from refmill.flows.planning import EVERYWHERE
+from refmill.settings import Settings
 from refmill.texts import text
+from refmill_web import places
 from refmill_web.cli.options import example, json_option, setting_options
 from refmill_web.cli.speech import print_json, tell
 from refmill_web.processes.parent import Platform
@@ -38,9 +42,37 @@ def up(*, as_json: bool, **flags: Any) -> None:
                     data=str(chosen.data),
                 )
             )
+            _welcome(chosen)
         try:
             platform.watch()
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not as_json:
+    if as_json:
+        return
+    if _goes_on(chosen):
         tell(text("Refmill has stopped; running stages go on and are taken up at the next start"), err=True)
+    else:
+        tell(text("Refmill has stopped"), err=True)
+
+
+def _welcome(chosen: Settings) -> None:
+    """Where nobody can sign in yet, say how."""
+    records = places.records(chosen)
+    if not records.people.users():
+        command = f"refmill user add NAME --admin --data {shlex.quote(str(chosen.data))}"
+        tell(text("Nobody has an account yet. In another terminal: %(command)s", command=command))
+    records.close()
+
+
+def _goes_on(chosen: Settings) -> bool:
+    """Whether stages run without the platform now."""
+    records = places.records(chosen)
+    everywhere = [item.id for item in records.catalogue.visible(EVERYWHERE)]
+    runs = records.runs.list(everywhere, statuses=("running", "paused"), limit=1000)
+    found = any(
+        stage.status == "running"
+        for stages in records.history.stages_of(run.id for run in runs).values()
+        for stage in stages
+    )
+    records.close()
+    return found

@@ -71,7 +71,7 @@ class Loop:
         try:
             self._works.planner.resume(run)
         except errors.RefmillError as error:
-            LOG.error("run %s cannot go on: %s", run.id, error)  # noqa: TRY400 - the message says it all
+            LOG.error("%s cannot go on: %s", run.name, error)  # noqa: TRY400 - the message says it all
             why = trouble(error.message)
             self._works.parts.records.states.move(run.id, "failed", expected=UNFINISHED, explanation=why)
             self._works.parts.records.waiting.done(run.id)

@@ -31,6 +31,7 @@ class Server(BaseApplication):
             "accesslog": None,
             "errorlog": "-",
             "loglevel": "warning",
+            "control_socket_disable": True,  # it would lie in ~/.gunicorn, one for all platforms of a person
             "worker_tmp_dir": str(self._settings.path("run")),
             "post_worker_init": self._working,
         }
