@@ -3,7 +3,8 @@
     python tools/messages.py           rewrite platform/refmill/locale/*/LC_MESSAGES/refmill.po
     python tools/messages.py --check   say what is new, stale or untranslated; 1 if there is any
 
-Sentences are found in `text("…")` and gettext calls of Python, `_("…")` of the pages, `text("…")` of TypeScript.
+Sentences are found in `text("…")`, `counted("…", "…")` and gettext calls of Python, `_("…")` of the pages, `text("…")`
+of TypeScript.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from babel.messages.pofile import read_po, write_po
 ROOT = Path(__file__).resolve().parent.parent
 LOCALE = ROOT / "platform" / "refmill" / "locale"
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
-    "_": None, "text": None, "gettext": None, "ngettext": (1, 2),
+    "_": None, "text": None, "counted": (1, 2), "gettext": None, "ngettext": (1, 2),
 }  # fmt: skip
 SOURCES = (
     ("platform/refmill", [("**.py", "python")]),
@@ -56,7 +57,8 @@ def merged(path: Path, fresh: Catalog) -> Catalog:
     for message in sorted((message for message in fresh if message.id), key=lambda message: str(message.id)):
         old = kept.get(message.id, context=message.context)
         locations = sorted(set(message.locations))
-        result.add(message.id, old.string if old else None, locations=locations, context=message.context)
+        known = old.string if old and old.pluralizable == message.pluralizable else None
+        result.add(message.id, known, locations=locations, context=message.context)
     return result
 
 

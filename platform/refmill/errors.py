@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from refmill.texts import Text, text
+from refmill.texts import Text, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,9 @@ class Invalid(RefmillError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__(text("%(count)s problems in the files", count=len(self.problems)))
+        super().__init__(
+            counted("%(count)s problem in the files", "%(count)s problems in the files", len(self.problems))
+        )
 
 
 class Unauthorized(RefmillError):

@@ -47,10 +47,10 @@ def sentences() -> list[re.Pattern[str]]:
     found = []
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "text" and node.args:
-                (english,) = [item.value for item in node.args if isinstance(item, ast.Constant)]
-                parts = re.split(r"%\(\w+\)s", str(english))
-                found.append(re.compile(".+".join(map(re.escape, parts))))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("text", "counted") and node.args:
+                for english in [item.value for item in node.args if isinstance(item, ast.Constant)]:
+                    parts = re.split(r"%\(\w+\)s", str(english))
+                    found.append(re.compile(".+".join(map(re.escape, parts))))
     return [sentence for sentence in found if sentence.pattern not in (".+", ".*")]
 
 

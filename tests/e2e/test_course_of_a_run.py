@@ -28,7 +28,7 @@ def test_a_run_waits_for_its_data_and_starts_when_it_is_there(
     copy.dvc("add", "--quiet", "data/in.csv")
     copy.commit("tracked")
     pushed = copy.git("push", platform.url(f"alice/{name}", "alice"), "main").stderr
-    assert "missing data: 1 objects" in pushed
+    assert "missing data: 1 object," in pushed
     assert f"dvc remote add --force --default refmill {platform.address}/alice/{name}.dvc" in pushed
     (run,) = platform.runs(f"alice/{name}")
     assert (run["status"], run["stages"][0]["status"]) == ("queued", "blocked")
@@ -152,7 +152,7 @@ def test_an_import_is_brought_from_the_repository_beside(
     # Somebody who may not read the source gets nothing of it.
     platform.user("bob")
     refused = user.git("push", platform.url(f"bob/{name}", "bob"), "main").stderr
-    assert "missing data: 1 objects" in refused
+    assert "missing data: 1 object," in refused
 
 
 def test_login_sets_up_git_and_dvc(

@@ -10,7 +10,7 @@ from refmill import errors
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import DataPlan, Plan, Reason, StagePlan, Verdict
 from refmill.model.runs import CONSENT, RUN_ENDED, STAGE_ENDED, Run, StageRun, StageStatus
-from refmill.texts import Text, text
+from refmill.texts import Text, counted, text
 from refmill_web.display import duration, now, size
 from refmill_web.i18n import say
 from refmill_web.services import services
@@ -150,7 +150,7 @@ def _data_node(item: DataPlan, upstream: Mapping[str, tuple[str, ...]]) -> Node:
     total = sum(out.size or 0 for out in item.data.outs)
     note = say(text("data, %(size)s", size=size(total))) if total else say(text("data"))
     if item.verdict == "blocked":
-        note = say(text("%(count)s objects missing", count=len(item.missing)))
+        note = say(counted("%(count)s object missing", "%(count)s objects missing", len(item.missing)))
     return Node(item.data.address, "data", item.verdict, upstream[item.data.address], note)
 
 
@@ -185,7 +185,7 @@ def _note(item: StagePlan, course: StageRun, typical: float | None, waits_for: i
     if course.asks:
         return say(CONSENT)
     if status == "blocked" and item.missing:
-        return say(text("%(count)s objects missing", count=len(item.missing)))
+        return say(counted("%(count)s object missing", "%(count)s objects missing", len(item.missing)))
     if status in {"pending", "queued"}:
         return say(text("waits for %(count)s", count=waits_for) if waits_for else text("waits for its turn"))
     return ""

@@ -21,7 +21,7 @@ from refmill.clients import files
 from refmill.clients.objects import DirectoryObjects
 from refmill.formats import directories
 from refmill.formats.hashing import OLD, OldDigest
-from refmill.texts import text
+from refmill.texts import counted, text
 
 Read = Callable[[int], bytes]
 
@@ -125,6 +125,10 @@ def _check_listing(store: Path, temporary: Path, name: str) -> None:
     missing = [entry for entry in listing.entries if not place(store, entry.md5).exists()]
     if missing:
         raise errors.Conflict(
-            text("%(count)s files of this directory are not here yet: push all of it", count=len(missing)),
+            counted(
+                "%(count)s file of this directory is not here yet: push all of it",
+                "%(count)s files of this directory are not here yet: push all of it",
+                len(missing),
+            ),
             text("Its files come first, its listing last; a part alone would look complete to DVC for ever."),
         )

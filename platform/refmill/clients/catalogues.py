@@ -9,6 +9,7 @@ import functools
 import gettext
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from babel.messages import mofile, pofile
@@ -43,9 +44,24 @@ def translations(language: str) -> gettext.NullTranslations:
     return gettext.GNUTranslations(compiled)
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """`texts.Translate` with `texts.Plurals`: an English sentence's form in a language, as `Text.to` takes it."""
+
+    found: gettext.NullTranslations
+
+    def __call__(self, english: str) -> str:
+        """The sentence."""
+        return self.found.gettext(english)
+
+    def plural(self, one: str, many: str, count: int) -> str:
+        """The sentence for that many."""
+        return self.found.ngettext(one, many, count)
+
+
 def translate(language: str) -> Translate:
-    """A function that gives an English sentence's form in `language`, as `Text.to` takes it."""
-    return translations(language).gettext
+    """The lookups of `language`."""
+    return Lookup(translations(language))
 
 
 @functools.cache

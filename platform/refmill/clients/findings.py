@@ -8,7 +8,7 @@ from refmill import errors
 from refmill.formats.yamlfile import MAX_BYTES, Marks, excerpt
 from refmill.ports.trees import Tree
 from refmill.problems import Place, Problem
-from refmill.texts import Text, text
+from refmill.texts import Text, counted, text
 
 MAX_PROBLEMS = 200
 """More than anybody mends in one sitting; the rest is only counted."""
@@ -86,7 +86,7 @@ class Findings:
         more = Problem(
             "too-many-problems",
             Place(hidden[0].place.file),
-            text("%(count)s more problems are not shown", count=len(hidden)),
+            counted("%(count)s more problem is not shown", "%(count)s more problems are not shown", len(hidden)),
             text("Mend the ones above first."),
             warning=all(problem.warning for problem in hidden),
         )

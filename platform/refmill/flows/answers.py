@@ -11,7 +11,7 @@ from refmill.model.pushes import RefUpdate
 from refmill.model.runs import Run
 from refmill.plans import environments
 from refmill.problems import Problem
-from refmill.texts import Translate, text
+from refmill.texts import Text, Translate, counted, text
 
 DEFAULT_REMOTE = re.compile(rb"^[ \t]*remote[ \t]*=[ \t]*\S", re.MULTILINE)
 """In `.dvc/config`; the section [core] alone has such a key."""
@@ -53,7 +53,7 @@ def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
     if run.status == "nothing":
         return [
             *lines,
-            "  " + text("nothing to run: all %(count)s stages are up to date", count=len(plan.stages)).to(say),
+            "  " + nothing_to_run(plan).to(say),
             *_stale_lines(plan, say),
         ]
     counts = [
@@ -68,6 +68,15 @@ def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
     if len(moving) > STAGE_LINES:
         lines.append("  " + text("… and %(count)s more", count=len(moving) - STAGE_LINES).to(say))
     return [*lines, *_stale_lines(plan, say), *(warning.to(say) for warning in plan.warnings)]
+
+
+def nothing_to_run(plan: Plan) -> Text:
+    """What is told of a run whose stages are all cached."""
+    return counted(
+        "nothing to run: the %(count)s stage is up to date",
+        "nothing to run: all %(count)s stages are up to date",
+        len(plan.stages),
+    )
 
 
 def _stale_lines(plan: Plan, say: Translate) -> list[str]:
@@ -110,7 +119,11 @@ def _imported_lines(plan: Plan, say: Translate) -> list[str]:
 
 def _bringing_lines(missing: Mapping[str, MissingObject], remote: str, config: bytes, say: Translate) -> list[str]:
     size = size_words(sum(item.size or 0 for item in missing.values()))
-    told = text("missing data: %(count)s objects, %(size)s. The run starts when they are here; bring them with", count=len(missing), size=size)  # fmt: skip  # noqa: E501 - one sentence for the catalogue
+    told = counted(
+        "missing data: %(count)s object, %(size)s. The run starts when it is here; bring it with",
+        "missing data: %(count)s objects, %(size)s. The run starts when they are here; bring them with",
+        len(missing), size=size,
+    )  # fmt: skip
     if remote.encode() in config:
         return [told.to(say), "  dvc push"]
     if DEFAULT_REMOTE.search(config):
@@ -125,7 +138,10 @@ def idle_lines(update: RefUpdate, pipeline: Pipeline, address: str, say: Transla
     if pipeline.stages:
         why = text("nothing started: `on:` in refmill.yaml leaves this push out")
     elif pipeline.data:
-        why = text("no stages, so nothing to run; data tracked by DVC: %(count)s files", count=len(pipeline.data))
+        why = counted(
+            "no stages, so nothing to run; data tracked by DVC: %(count)s file",
+            "no stages, so nothing to run; data tracked by DVC: %(count)s files", len(pipeline.data),
+        )  # fmt: skip
     else:
         why = text("no dvc.yaml with stages, so nothing to run")
     return [f"{why.to(say)}: {address}"]

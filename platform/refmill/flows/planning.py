@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refmill import errors, specs
-from refmill.flows.answers import blocked_lines, idle_lines, invalid_lines, plan_lines
+from refmill.flows.answers import blocked_lines, idle_lines, invalid_lines, nothing_to_run, plan_lines
 from refmill.model.people import Repository, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
@@ -29,7 +29,7 @@ from refmill.ports.repositories import Commit, Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.trees import Tree
 from refmill.ports.waking import Bell
-from refmill.texts import Text, Translate, text
+from refmill.texts import Text, Translate, counted, text
 
 LOG = logging.getLogger(__name__)
 SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip refmill]")
@@ -332,7 +332,9 @@ def _silenced(commit: Commit, event: Event) -> list[Text] | None:
 
 def _explain(plan: Plan, *, nothing: bool, missing: int) -> Text | None:
     if nothing:
-        return text("nothing to run: all %(count)s stages are up to date", count=len(plan.stages))
+        return nothing_to_run(plan)
     if missing:
-        return text("waits for data: %(count)s objects are missing", count=missing)
+        return counted(
+            "waits for data: %(count)s object is missing", "waits for data: %(count)s objects are missing", missing
+        )
     return None

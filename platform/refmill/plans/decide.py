@@ -22,7 +22,7 @@ from refmill.plans.gitfiles import GitFiles
 from refmill.plans.inputs import Inputs
 from refmill.ports.objects import Objects, RunCache
 from refmill.ports.trees import Tree
-from refmill.texts import text
+from refmill.texts import counted, text
 
 
 def _nothing(_entry: LockEntry) -> Sequence[Made]:
@@ -230,6 +230,9 @@ def _altered(path: str) -> Reason:
 
 def _missing_data(missing: tuple[MissingObject, ...]) -> Reason:
     size = sum(item.size or 0 for item in missing)
-    message = text("missing data: %(count)s objects, %(size)s bytes: %(paths)s", count=len(missing), size=size,
-                   paths=", ".join(sorted({item.path for item in missing})[:5]))  # fmt: skip
+    message = counted(
+        "missing data: %(count)s object, %(size)s bytes: %(paths)s",
+        "missing data: %(count)s objects, %(size)s bytes: %(paths)s", len(missing), size=size,
+        paths=", ".join(sorted({item.path for item in missing})[:5]),
+    )  # fmt: skip
     return Reason("missing-data", message, missing[0].path)

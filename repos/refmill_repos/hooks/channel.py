@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from refmill import errors
 from refmill.model.pushes import RefUpdate
-from refmill.texts import Text, Translate, text
+from refmill.texts import Text, Translate, counted, text
 from refmill_repos import names
 from refmill_repos.gate import Admission, Push, PushListener, Verdict
 
@@ -124,7 +124,9 @@ class HookChannel:
             if count <= MAX_LINES:
                 _write(answers, b"m" + names.shown(line).encode() + b"\n")
         if count > MAX_LINES:
-            more = text("… and %(count)s more lines", count=count - MAX_LINES).to(self._translate)
+            more = counted("… and %(count)s more line", "… and %(count)s more lines", count - MAX_LINES).to(
+                self._translate
+            )
             _write(answers, b"m" + more.encode() + b"\n")
         _write(answers, end)
 
