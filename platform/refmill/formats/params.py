@@ -124,6 +124,9 @@ def _json(data: bytes, file: str) -> Any:
     except RecursionError as error:
         message = text("The values are nested too deep")
         raise _invalid("params-syntax", Place(file), data, message) from error
+    except ValueError as error:  # a number of more digits than Python reads
+        message = text("This is not valid JSON: %(detail)s", detail=str(error))
+        raise _invalid("params-syntax", Place(file), data, message) from error
 
 
 def _toml(data: bytes, file: str) -> Any:
@@ -138,6 +141,9 @@ def _toml(data: bytes, file: str) -> Any:
         ) from error
     except RecursionError as error:
         message_ = text("The values are nested too deep")
+        raise _invalid("params-syntax", Place(file), data, message_) from error
+    except ValueError as error:
+        message_ = text("This is not valid TOML: %(detail)s", detail=str(error))
         raise _invalid("params-syntax", Place(file), data, message_) from error
 
 
