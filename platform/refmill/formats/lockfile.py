@@ -9,7 +9,7 @@ call the result changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,6 +61,25 @@ def parse(data: bytes, file: str) -> Lock:
         return Lock(source=data, edited=bool(data.strip()))
     _check(data, file, value)
     return Lock(value.get("stages") or {}, value.get("datasets"), data, edited=True)
+
+
+def groups(data: bytes, file: str, wanted: Collection[str], *, max_bytes: int) -> Mapping[str, LockEntry]:
+    """The entries of the stages whose name before any `@` is `wanted`, without reading the rest where DVC wrote the
+    file. Raises Invalid, also for a file above `max_bytes` that is in another form."""
+    found: dict[str, LockEntry] = {}
+    source = data.decode("utf-8", "replace")
+    for block in _blocks(source[len(_HEAD) :]) if source.startswith(_HEAD) else ("",):
+        name = block.partition("\n")[0].strip().removesuffix(":").strip("'\"")
+        if name and name.partition("@")[0] not in wanted:
+            continue
+        entries = blockyaml.parse(block, 2)
+        if entries is None or not all(isinstance(item, dict) for item in entries.values()):
+            whole = yamlfile.load(data, file, max_bytes=max_bytes)
+            _check(data, file, whole or {"schema": "2.0"})
+            stages = whole.get("stages") or {}
+            return {name: item for name, item in stages.items() if name.partition("@")[0] in wanted}
+        found |= entries
+    return found
 
 
 def merge(lock: Lock, entries: Mapping[str, LockEntry]) -> Lock:
