@@ -114,7 +114,7 @@ class Reception:
             return text("%(name)s is archived: nothing can be pushed to it", name=repository.full_name)
         if not update.ref.startswith(OPEN_PREFIXES):
             return text("%(ref)s: only branches, tags, notes and DVC experiments can be pushed", ref=update.ref)
-        if RUN_EXPERIMENT.fullmatch(update.ref):
+        if RUN_EXPERIMENT.fullmatch(update.ref) and not update.deletes:
             return text("%(ref)s: names of the form run-N belong to Refmill's own experiments", ref=update.ref)
         if not repository.protected or update.branch != repository.default_branch or update.old == ZERO:
             return None
