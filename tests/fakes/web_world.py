@@ -21,6 +21,7 @@ from refmill.model.runs import Run, StageRun, run_id
 from refmill.ports.logs import LogLine, LogPage
 from refmill.settings import Settings
 from refmill.texts import text
+from refmill_repos.experiments import BareExperiments
 from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
 from refmill_repos.store import BareRepositories
@@ -201,12 +202,16 @@ def make_world(root: Path, settings: Settings | None = None) -> World:
     records = open_records(sqlite_url(root / "refmill.db"))
     records.people.add("alice", PASSWORDS["alice"], admin=True)
     records.people.add("bob", PASSWORDS["bob"])
+
+    def objects(repository_id: str) -> DirectoryObjects:
+        return DirectoryObjects(root / "objects" / repository_id, durable=False)
+
     repositories, logs, bell = BareRepositories(root / "repos"), MemoryLogs(), LocalBell()
     services = Services(
         settings=replace(settings or Settings(), data=root), people=records.people, profiles=records.profiles,
         sessions=records.sessions, journal=records.journal, catalogue=records.catalogue, runs=records.runs,
         states=records.states, history=records.history, repositories=repositories, refs=BareRefs(root / "repos"),
-        past=History(root / "repos"), bell=bell, logs=logs,
-        objects=lambda name: DirectoryObjects(root / "objects" / name, durable=False), ready=list,
+        past=History(root / "repos"), experiments=BareExperiments(root / "repos", objects), bell=bell, logs=logs,
+        objects=objects, ready=list,
     )  # fmt: skip
     return World(root, records, repositories, logs, bell, create_app(services))

@@ -7,7 +7,19 @@ from jinja2 import StrictUndefined
 
 from refmill_web import auth, csrf, display, failures, i18n, security, shell
 from refmill_web.services import KEY, Services
-from refmill_web.views import accounts, api, commits, files, health, live, repositories, results, runs, start
+from refmill_web.views import (
+    accounts,
+    api,
+    commits,
+    experiments,
+    files,
+    health,
+    live,
+    repositories,
+    results,
+    runs,
+    start,
+)
 
 BODY_LIMIT = 1 << 20
 """Bytes of a form: no page takes files."""
@@ -23,7 +35,7 @@ def create_app(services: Services) -> Flask:
     app.url_map.strict_slashes = False
     for part in (i18n, display, shell, security, auth, csrf, failures, live):
         part.install(app)
-    for views in (health, api, accounts, start, runs, results, live, files, commits, repositories):
+    for views in (health, api, accounts, start, runs, results, live, experiments, files, commits, repositories):
         app.register_blueprint(views.blueprint)
     return app
 

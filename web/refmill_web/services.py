@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from flask import Flask, current_app
 
+from refmill.ports.experiments import Experiments
 from refmill.ports.logs import Logs
 from refmill.ports.objects import Objects
 from refmill.ports.records import Catalogue, Journal, People, Profiles, RunHistory, Runs, RunStates, Sessions
@@ -24,6 +25,9 @@ class Past(Protocol):
 
     def folder(self, repository_id: str, revision: str, path: str = "") -> Sequence[Row]:
         """A folder's entries, directories first, each with its last commit. Raises NotFound."""
+
+    def diff(self, repository_id: str, old: str | None, new: str) -> Comparison:
+        """What changed from `old` (None: from nothing) to `new`. Raises NotFound."""
 
     def diff_of(self, repository_id: str, revision: str) -> Comparison:
         """What a commit changed against its first parent. Raises NotFound."""
@@ -46,6 +50,7 @@ class Services:
     repositories: Repositories
     refs: Refs
     past: Past
+    experiments: Experiments
     bell: Bell
     logs: Logs
     objects: Callable[[str], Objects]

@@ -54,6 +54,7 @@ def frame(access: Access, here: str) -> Frame:
         (
             Tab("files", text("Files"), url_for("repositories.home", **names)),
             Tab("commits", text("Commits"), url_for("commits.log", **names)),
+            Tab("experiments", text("Experiments"), url_for("experiments.of_repository", **names)),
             Tab("runs", text("Runs"), url_for("runs.of_repository", **names)),
         ),
     )
@@ -67,6 +68,11 @@ def render(template: str, page: object) -> str:
 def base_url() -> str:
     """Under which address people reach the platform, without a slash at the end."""
     return (services().settings.url or request.url_root).rstrip("/")
+
+
+def git_address(repository: Repository) -> str:
+    """What `git clone` and `dvc exp pull` take."""
+    return f"{base_url()}/{repository.full_name}.git"
 
 
 def install(app: Flask) -> None:

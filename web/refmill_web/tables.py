@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from refmill import errors
 from refmill.model.runs import Run
+from refmill_web.experimenttable import commands
 from refmill_web.reports import RunReport
 from refmill_web.services import services
+from refmill_web.shell import git_address
 from refmill_web.values import Block, Change, blocks, compare, metrics, outputs, parameters
 
 LOCK_LIMIT = 512 << 10
@@ -31,13 +33,15 @@ class Output:
 @dataclass(frozen=True, slots=True)
 class Tables:
     """What came out of a run by now. `lock` is the dvc.lock of its experiment, "" while there is none. `gone` is what
-    git had once and has no longer: the run's experiment, or its commit."""
+    git had once and has no longer: the run's experiment, or its commit. `commands` bring the experiment
+    into a clone."""
 
     metrics: tuple[Block, ...]
     parameters: tuple[Change, ...]
     outputs: tuple[Output, ...]
     lock: str
     gone: Literal["", "experiment", "commit"]
+    commands: str
 
 
 def experiment_ref(run: Run) -> str | None:
@@ -67,7 +71,15 @@ def tables(whole: RunReport, previous: Run | None) -> Tables:
         for path, item in outputs(whole.plan, course).items()
     ]
     measured = compare(metrics(whole.run, whole.plan, course), before[0])
-    return Tables(blocks(measured), tuple(params), tuple(found), _lock(whole), _gone(whole.run))
+    gone = _gone(whole.run)
+    lines = "" if gone else _commands(whole.run)
+    return Tables(blocks(measured), tuple(params), tuple(found), _lock(whole), gone, lines)
+
+
+def _commands(run: Run) -> str:
+    if not run.experiment:
+        return ""
+    return commands(run.experiment, git_address(services().catalogue.get(run.repository_id)))
 
 
 def _gone(run: Run) -> Literal["", "experiment", "commit"]:

@@ -6,13 +6,14 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from refmill import errors
 from refmill.formats import yamlfile
 from refmill.formats.hashing import FileHash
+from refmill.formats.measures import leaves
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.runs import Run, StageRun
@@ -22,7 +23,6 @@ from refmill_web.services import services
 
 FILE_LIMIT = 256 << 10
 VALUES_LIMIT = 500
-DEPTH = 8
 MATRIX_COLUMNS = 6
 LESS_IS_BETTER = ("loss", "error", "rmse", "mse", "mae", "mape", "perplexity", "latency", "seconds", "time", "logloss")
 
@@ -62,15 +62,6 @@ def parse(path: str, data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
-
-
-def leaves(value: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Each leaf of nested mappings under its dotted name; lists stay whole."""
-    if isinstance(value, Mapping) and depth < DEPTH:
-        for key, inner in value.items():
-            yield from leaves(inner, f"{prefix}.{key}" if prefix else str(key), depth + 1)
-    else:
-        yield prefix, value
 
 
 def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str, str], Any]:

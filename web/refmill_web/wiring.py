@@ -37,6 +37,7 @@ from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
 from refmill.texts import Translate
+from refmill_repos.experiments import BareExperiments
 from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
@@ -259,6 +260,7 @@ def services(parts: Parts) -> Services:
         repositories=parts.repositories,
         refs=parts.refs,
         past=History(parts.settings.path("repos")),
+        experiments=BareExperiments(parts.settings.path("repos"), parts.storage.objects),
         bell=parts.bell,
         logs=places.logs(parts.settings),
         objects=parts.storage.objects,

@@ -26,10 +26,10 @@ def test_every_sentence_of_the_pages_is_translated_and_none_is_stale() -> None:
 def test_a_new_sentence_and_a_stale_one_are_found() -> None:
     catalogue = messages.template()
     catalogue.add("A sentence nobody translated", locations=[("web/refmill_web/pages/x.html", 0)])
-    catalogue.delete("Metrics")
+    catalogue.delete("Outputs")
     bad = messages.faults(CATALOGUE, catalogue)
     assert any("A sentence nobody translated" in fault for fault in bad)
-    assert "stale: 'Metrics' of web/refmill_web/pages/run_results.html" in bad
+    assert "stale: 'Outputs' of web/refmill_web/pages/run_results.html" in bad
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 import pytest
 
+from refmill.formats.measures import leaves
 from refmill_web.display import duration, island, number, size
-from refmill_web.values import blocks, compare, leaves, parse
+from refmill_web.values import blocks, compare, parse
 
 
 def test_better_is_told_only_where_the_name_says_which_way_is_up() -> None:

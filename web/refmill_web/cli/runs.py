@@ -100,6 +100,9 @@ def show(*, run: str, data: Path | None, as_json: bool) -> None:
     )
     if found.explanation:
         click.echo(say(found.explanation))
+    if found.experiment:
+        lines = f"dvc exp pull refmill {found.experiment} && dvc exp apply {found.experiment}"
+        click.echo(f"{say(text('experiment %(name)s', name=found.experiment))}: {lines}")
     click.echo()
     rows = [
         [stage.address, stage.status, duration(stage.seconds),
