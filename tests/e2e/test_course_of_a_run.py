@@ -68,6 +68,15 @@ def test_a_retry_takes_over_what_is_done(
     again = platform.ended(f"alice/{name}", 2)
     assert again["status"] == "succeeded"
     assert {stage["name"]: stage["status"] for stage in again["stages"]} == {"good": "cached", "bad": "succeeded"}
+    shown = platform.refmill("show", f"alice/{name}#2")
+    assert f"{platform.address}/alice/{name}/runs/2" in shown
+    assert "dvc exp apply run-2" in shown
+    quiet = [REFMILL, "logs", f"alice/{name}#2", "good", "--data", str(platform.data)]
+    assert "from the cache" in subprocess.run(quiet, capture_output=True, text=True, check=True).stderr
+    quiet[3] = "nobody"
+    unknown = subprocess.run(quiet, capture_output=True, text=True, check=False)
+    assert unknown.returncode == 2
+    assert "There are: good, bad" in unknown.stderr
 
 
 def test_a_log_is_followed_to_its_end(platform: Platform, project: Callable[[dict[str, str]], Copy], name: str) -> None:

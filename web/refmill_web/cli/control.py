@@ -147,6 +147,8 @@ def retry(*, run: str, force: bool, data: Path | None, as_json: bool) -> None:
         print_json(run_json(records, made))
     else:
         tell(text("retried as %(repository)s#%(number)s", repository=made.repository, number=made.number))
+        if address := places.address(settings):
+            tell(text("page: %(url)s", url=f"{address}/{made.repository}/runs/{made.number}"))
 
 
 def _newer(records: Records, old: Run, newest: int) -> Run | None:

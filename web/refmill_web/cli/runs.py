@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from refmill import errors
 from refmill.clients.database import Records
 from refmill.flows.planning import EVERYWHERE
 from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, StageRun
@@ -83,7 +85,8 @@ def runs(*, repository: str | None, limit: int, data: Path | None, as_json: bool
 @json_option
 def show(*, run: str, data: Path | None, as_json: bool) -> None:
     """One run."""
-    records = places.records(load(data))
+    settings = load(data)
+    records = places.records(settings)
     found = find_run(records, run)
     plan = records.runs.plan(found.id)
     reasons = {item.stage.address: [say(reason.message) for reason in item.reasons] for item in plan.stages}
@@ -100,6 +103,8 @@ def show(*, run: str, data: Path | None, as_json: bool) -> None:
     )
     if found.explanation:
         click.echo(say(found.explanation))
+    if address := places.address(settings):
+        click.echo(say(text("page: %(url)s", url=f"{address}/{found.repository}/runs/{found.number}")))
     if found.experiment:
         lines = f"dvc exp pull refmill {found.experiment} && dvc exp apply {found.experiment}"
         click.echo(f"{say(text('experiment %(name)s', name=found.experiment))}: {lines}")
@@ -126,6 +131,7 @@ def logs(*, run: str, stage: str | None, follow: bool, data: Path | None, as_jso
     settings = load(data)
     records, reader = places.records(settings), places.logs(settings)
     found = find_run(records, run)
+    _refuse_unknown(stage, records.runs.stages(found.id))
     at: dict[tuple[str, int], int] = {}
     while True:
         found = records.runs.get(found.id)
@@ -136,8 +142,27 @@ def logs(*, run: str, stage: str | None, follow: bool, data: Path | None, as_jso
         over = found.status in RUN_ENDED or (stage and all(
             item.status in STAGE_ENDED for item in records.runs.stages(found.id) if item.address == stage))  # fmt: skip
         if not follow or over:
+            if not any(start > 1 for start in at.values()) and not as_json:
+                _tell_silence(records.runs.stages(found.id), stage)
             return
         time.sleep(FOLLOW_SECONDS)
+
+
+def _refuse_unknown(stage: str | None, stages: Sequence[StageRun]) -> None:
+    """Raise WrongUse if the run has no such stage."""
+    names = [item.address for item in stages]
+    if stage is not None and stage not in names:
+        known = text("There are: %(known)s", known=", ".join(names[:20]))
+        raise errors.WrongUse(text("this run has no stage “%(name)s”", name=stage), known)
+
+
+def _tell_silence(stages: Sequence[StageRun], stage: str | None) -> None:
+    """Why there is nothing to print: to whom it may be of use, not among the output."""
+    for item in stages:
+        if stage in (None, item.address):
+            why = say(item.explanation) if item.explanation else say(text("it printed nothing"))
+            words = say(text("from the cache")) if item.status == "cached" else why
+            click.echo(f"{click.style(item.address, fg='cyan')}  {item.status}: {words}", err=True)
 
 
 def _print(reader: Any, run: Run, stage: StageRun, start: int, *, named: bool, as_json: bool) -> int:
