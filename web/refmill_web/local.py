@@ -145,7 +145,10 @@ def _at_commit(root: Path, rev: str) -> Project:
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise errors.NotFound(text("there is no commit “%(rev)s” here", rev=rev))
+            raise errors.NotFound(
+                text("there is no commit “%(rev)s” here", rev=rev),
+                text("`git log --oneline --all` shows them; a branch or a tag names one, too."),
+            )
         return done.stdout.strip()
 
     commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")

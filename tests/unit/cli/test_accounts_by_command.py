@@ -1,10 +1,14 @@
 """Accounts and tokens by command: names that are taken, new passwords, removal, tokens one by one."""
 
 import json
+import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from platforms import REFMILL
 from refmill import settings
 from refmill_web import places
 
@@ -18,6 +22,31 @@ def test_a_taken_name_is_told_before_the_password_is_asked_for(alice) -> None:
     assert (done.code, done.out) == (1, "")
     assert "The name “Alice” is taken." in done.err
     assert "user list" in done.err
+
+
+def test_at_a_terminal_a_short_password_is_asked_for_again_and_none_is_shown(here: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [REFMILL, "user", "add", "alice"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, cwd=here
+    ) as process:
+        os.close(theirs)
+        said = b""
+        for prompt, answer in ((b"alice: ", b"seven77"), (b"alice: ", b"correct horse"), (b"more: ", b"correct horse")):
+            part = b""
+            while prompt not in part:
+                part += os.read(ours, 1000)
+            os.write(ours, answer + b"\n")
+            said += part
+        assert process.wait(30) == 0
+    said += os.read(ours, 1000)
+    os.close(ours)
+    assert b"at least 8 characters" in said
+    assert b"user alice added" in said
+    assert b"horse" not in said
+    kept = records(here)
+    assert kept.people.check_password("alice", "correct horse")
+    kept.close()
 
 
 def test_without_a_terminal_the_pipe_is_named(alice) -> None:

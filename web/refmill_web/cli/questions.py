@@ -41,7 +41,8 @@ def new_password(name: str, *, piped: bool) -> str:
             text("Pipe it in and add --password-stdin."),
         )
     question = say(text("Password for %(name)s", name=name))
-    asked: str = click.prompt(question, hide_input=True, confirmation_prompt=True, value_proc=_long_enough)
+    again = say(text("The same once more"))
+    asked: str = click.prompt(question, hide_input=True, confirmation_prompt=again, value_proc=_long_enough)
     return asked
 
 
