@@ -11,10 +11,11 @@ import click
 
 from refmill import errors
 from refmill.engine.inplace_data import DataSources
+from refmill.flows.answers import nothing_to_run
 from refmill.model.plans import Plan, StagePlan
 from refmill.plans import make
 from refmill.problems import Problem
-from refmill.texts import text
+from refmill.texts import counted, text
 from refmill_web import local
 from refmill_web.cli.options import example, json_option
 from refmill_web.cli.speech import print_json, say, show_problems, table, tell
@@ -40,13 +41,9 @@ def validate(*, path: Path, as_json: bool) -> None:
     else:
         show_problems(project.problems)
         if not project.errors and project.found is not None:
-            tell(
-                text(
-                    "fine: %(stages)s stages, %(data)s tracked files",
-                    stages=len(project.found.stages),
-                    data=len(project.found.data),
-                )
-            )
+            stages = counted("%(count)s stage", "%(count)s stages", len(project.found.stages))
+            data = counted("%(count)s tracked file", "%(count)s tracked files", len(project.found.data))
+            tell(text("fine: %(stages)s, %(data)s", stages=stages, data=data))
     if project.errors:
         sys.exit(errors.Invalid.exit_code)
 
@@ -85,7 +82,7 @@ def show_plan(made: Plan) -> None:
         rows.append([click.style(mark, fg=colour), item.stage.address, item.verdict, reasons])
     table(["", say(text("stage")), say(text("verdict")), say(text("why"))], rows)
     if made.nothing:
-        tell(text("nothing to run: all %(count)s stages are up to date", count=len(made.stages)))
+        tell(nothing_to_run(made))
 
 
 def stage_json(item: StagePlan) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from refmill import errors
 from refmill.engine import inplace_data
 from refmill.engine.dvclocks import DvcLocks
 from refmill.engine.inplace import InPlace, Place
+from refmill.flows.answers import nothing_to_run
 from refmill.model.pipelines import LockEntry, Pipeline
 from refmill.model.plans import Plan
 from refmill.plans import make
@@ -151,7 +152,7 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
     if as_json:
         print_json({"status": outcome, "stages": board.last})
     elif plan.stages and unchanged:
-        tell(text("nothing to run: all %(count)s stages are up to date", count=len(plan.stages)))
+        tell(nothing_to_run(plan))
     else:
         tell(text("%(status)s in %(took)s", status=outcome, took=duration(time.monotonic() - started)))
     if outcome != "succeeded":

@@ -54,7 +54,7 @@ def _stage_json(stage: StageRun) -> dict[str, Any]:
 
 @click.command(**example(text("List runs, newest first."), "refmill runs alice/churn", "refmill runs --json"))
 @click.argument("repository", required=False, metavar="[OWNER/NAME]")
-@click.option("--limit", default=30, show_default=True, help=say(text("How many.")))
+@click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, help=say(text("How many.")))
 @data_option
 @json_option
 def runs(*, repository: str | None, limit: int, data: Path | None, as_json: bool) -> None:
