@@ -161,7 +161,8 @@ def sentences() -> list[re.Pattern[str]]:
     """What the program can say, places free; sentences that are hardly more than places match anything and are out."""
     file = ROOT / "platform/refmill/locale/zh/LC_MESSAGES/refmill.po"
     with file.open("rb") as opened:
-        english = [str(message.id) for message in pofile.read_po(opened) if message.id]
+        ids = [message.id for message in pofile.read_po(opened) if message.id]
+    english = [form for known in ids for form in (known if isinstance(known, tuple) else (known,))]  # with plurals
     parts = [re.split(r"%\(\w+\)s", sentence) for sentence in english]
     telling = [part for part in parts if "→" in "".join(part) or len(re.sub(r"\W", "", "".join(part))) >= 5]
     return [re.compile(".+".join(map(re.escape, part))) for part in telling]
