@@ -78,7 +78,7 @@ class Sandbox:
             return text("no sandbox works on this machine, and the setting “sandbox” requires one")
         return text(
             "no sandbox works on this machine, so only repositories of trusted people run here, and %(owner)s is not"
-            " one; install bubblewrap, or let an administrator trust %(owner)s",
+            " one; install bubblewrap, or trust them: `refmill user change %(owner)s --trusted`",
             owner=owner,
         )
 

@@ -137,3 +137,19 @@ def test_an_unknown_user_is_wrong_use(alice, command: list[str]) -> None:
     assert done.code == 2
     assert "there is no user nobody" in done.err
     assert "refmill user list" in done.err
+
+
+def test_rights_are_given_and_taken_one_by_one_and_one_administrator_stays(alice, here: Path) -> None:
+    assert alice("user", "add", "bob", "--password-stdin", stdin="correct horse\n").code == 0
+    assert alice("user", "change", "bob", "--trusted").code == 0
+    kept = records(here)
+    bob = kept.people.find("bob")
+    assert bob is not None
+    assert (bob.trusted, bob.admin) == (True, False)
+    kept.close()
+    last = alice("user", "change", "alice", "--no-admin")
+    assert last.code == 1
+    assert "admin" in last.err
+    assert alice("user", "change", "bob", "--admin", "--not-trusted").code == 0
+    assert alice("user", "change", "alice", "--no-admin").code == 0
+    assert alice("user", "change", "bob").code == 2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from refmill import settings
+from refmill import errors, settings
 from refmill.clients.database import Records
 from refmill.clients.database.accounts import check_name
 from refmill.texts import text
@@ -61,7 +62,8 @@ def user_list(*, data: Path | None, as_json: bool) -> None:
         print_json([{"id": item.id, "name": item.name, "admin": item.admin, "trusted": item.trusted} for item in users])
     else:
         yes = say(text("yes"))
-        table([say(text("name")), say(text("admin"))], [[item.name, yes if item.admin else ""] for item in users])
+        rows = [[item.name, yes if item.admin else "", yes if item.trusted else ""] for item in users]
+        table([say(heading) for heading in (text("name"), text("admin"), text("trusted"))], rows)
 
 
 @user.command(
@@ -76,6 +78,35 @@ def user_password(*, name: str, password_stdin: bool, data: Path | None) -> None
     found = find_user(records, name)
     records.profiles.set_password(found.id, new_password(found.name, piped=password_stdin))
     tell(text("%(name)s has a new password; browsers are signed out, tokens stay valid", name=found.name))
+
+
+@user.command(
+    "change",
+    **example(
+        text("Change what a user may do."), "refmill user change bob --trusted", "refmill user change bob --no-admin"
+    ),
+)
+@click.argument("name")
+@click.option("--admin/--no-admin", default=None, help=say(text("May do everything, everywhere.")))
+@click.option(
+    "--trusted/--not-trusted",
+    default=None,
+    help=say(text("Whether their repositories may run where no sandbox works.")),
+)
+@data_option
+def user_change(*, name: str, admin: bool | None, trusted: bool | None, data: Path | None) -> None:
+    """What is not named stays as it is."""
+    records = places.records(load(data))
+    found = find_user(records, name)
+    if admin is None and trusted is None:
+        raise errors.WrongUse(
+            text("nothing to change was named"), text("`refmill user change --help` lists what can be.")
+        )
+    changed = replace(
+        found, admin=found.admin if admin is None else admin, trusted=found.trusted if trusted is None else trusted
+    )
+    records.profiles.change(changed)
+    tell(text("%(name)s is changed", name=found.name))
 
 
 @user.command(
