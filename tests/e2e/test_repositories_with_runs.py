@@ -89,7 +89,7 @@ def test_archiving_lets_a_run_go_on_and_renaming_moves_its_address(
     (tmp_path / "go").touch()
     run = platform.ended(f"alice/new-{name}")
     assert (run["status"], run["repository"]) == ("succeeded", f"alice/new-{name}")
-    assert platform.refmill("show", f"alice/{name}#1", check=False) == ""
+    assert f"alice/new-{name}#1" in platform.refmill("show", f"alice/{name}#1")  # by its former name
     assert f"alice/new-{name}#1" in platform.refmill("show", f"alice/new-{name}#1")
     fetched = copy.git("ls-remote", platform.url(f"alice/new-{name}", "alice"), "refs/exps/*").stdout
     assert fetched.count("run-1") == 1
