@@ -1,6 +1,5 @@
 """DVC and Refmill, each ready to run, and one real platform that every project of a worker is pushed to."""
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,8 @@ from comparing import Refmill
 from oracle import Oracle
 from warm import Warm
 
-from platforms import Platform
+from running import name, platform  # noqa: F401 - fixtures
 
-_COUNT = itertools.count(1)
 _DVC = (
     "dvc.repo.reproduce", "dvc.repo.status", "dvc.repo.metrics.show", "dvc.repo.metrics.diff", "dvc.repo.plots.diff",
     "dvc.repo.params.diff", "dvc.repo.params.show", "dvc.repo.add", "dvc.stage.run", "dvc.render.convert",
@@ -45,20 +43,6 @@ def refmill() -> Iterator[Refmill]:
     ready = Warm("refmill_web.cli", "main", *_REFMILL)
     yield Refmill(ready)
     ready.stop()
-
-
-@pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = Platform(tmp_path_factory.mktemp("platform") / "data")
-    running.start()
-    running.user("alice", "--admin")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def name() -> str:
-    return f"project{next(_COUNT)}"
 
 
 @pytest.fixture

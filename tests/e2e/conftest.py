@@ -1,28 +1,12 @@
 """A running platform, shared by the tests of a folder; each test makes repositories of its own."""
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from platforms import Copy, Platform, new_copy
-
-_COUNT = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    running = Platform(tmp_path_factory.mktemp("platform") / "data")
-    running.start()
-    running.user("alice", "--admin")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def name() -> str:
-    return f"project{next(_COUNT)}"
+from platforms import Copy, new_copy
+from running import name, platform  # noqa: F401 - fixtures
 
 
 @pytest.fixture

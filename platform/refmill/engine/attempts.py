@@ -46,11 +46,11 @@ def latest(work: Path, run_id: str, address: str) -> int:
     return max(found)
 
 
-def write(path: Path, content: str, *, durable: bool = True) -> None:
+def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Put a small file in its place whole; `durable` also through a power cut."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(content)
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         if durable:
             os.fsync(file.fileno())

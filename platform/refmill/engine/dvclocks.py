@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from refmill import errors
+from refmill.engine import attempts
 from refmill.engine.machine import lives
 from refmill.texts import text
 
@@ -117,9 +118,8 @@ class DvcLocks:
             try:
                 lock = _parsed(file)
                 yield lock
-                new = file.with_name(f"rwlock.{os.getpid()}.tmp")
-                new.write_text(json.dumps({key: value for key, value in lock.items() if value}), encoding="utf-8")
-                new.replace(file)
+                body = json.dumps({key: value for key, value in lock.items() if value})
+                attempts.write(file, body, durable=False)
             finally:
                 os.close(descriptor)
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -68,7 +68,7 @@ class _Work:
 
     item: StagePlan
     inputs: Inputs
-    seconds: float | None = field(default=None)
+    seconds: float | None = None
 
 
 class InPlace:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from refmill import errors
+from refmill.engine import attempts
 from refmill.formats import directories, dvcfile, dvcignore
 from refmill.formats.directories import Hasher
 from refmill.formats.hashing import OLD, FileHash, old_md5
@@ -174,9 +175,8 @@ class DataSources:
             if out not in before.outs:
                 store_output(self.root / out.root, self.cache, hasher=self.hasher, root=out.root, ignores=self.ignores)
         file = self.root / before.file
-        new = file.with_name(f".{file.name}.new")
-        new.write_bytes(dvcfile.updated(file.read_bytes(), {out.path: out for out in after.outs}))
-        new.replace(file)
+        changed = dvcfile.updated(file.read_bytes(), {out.path: out for out in after.outs})
+        attempts.write(file, changed, durable=False)
 
 
 def needed(pipeline: Pipeline, stages: Collection[str]) -> list[str]:

@@ -6,14 +6,13 @@ stages, whatever the order in which they ended; and every file is replaced whole
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from refmill import errors
-from refmill.engine import results
+from refmill.engine import attempts, results
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.plans import locks
@@ -63,9 +62,7 @@ class Results:
         for path, data in wanted.items():
             target = self._root / path
             if not target.exists() or target.read_bytes() != data:
-                new = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-                new.write_bytes(data)
-                new.replace(target)
+                attempts.write(target, data, durable=False)
         self._changed = False
         ended = time.monotonic()
         self._next = ended + (ended - began) / _SHARE

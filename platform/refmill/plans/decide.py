@@ -24,6 +24,9 @@ from refmill.ports.objects import Objects, RunCache
 from refmill.ports.trees import Tree
 from refmill.texts import counted, text
 
+UNCHANGED = text("nothing it depends on changed")
+"""Why most stages are cached; who shows many of them may count those."""
+
 
 def _nothing(_entry: LockEntry) -> Sequence[Made]:
     """No run is remembered."""
@@ -200,7 +203,7 @@ def _lies_here(item: MissingObject, memory: Memory) -> bool:
 
 
 def _unchanged() -> Reason:
-    return Reason("unchanged", text("nothing it depends on changed"))
+    return Reason("unchanged", UNCHANGED)
 
 
 def _known_result() -> Reason:

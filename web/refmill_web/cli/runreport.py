@@ -15,6 +15,7 @@ import click
 from refmill.model.plans import Plan
 from refmill.model.runs import StageStatus
 from refmill.plans import estimate
+from refmill.plans.decide import UNCHANGED
 from refmill.texts import Text, text
 from refmill_web.cli.moments import duration
 from refmill_web.cli.speech import say
@@ -120,7 +121,7 @@ class Report:
             if self._quiet:
                 return
             words = duration(seconds) if status == "succeeded" else say(why) if why else ""
-            if status == "cached" and not self._verbose and why is not None and why.english == UNCHANGED:
+            if status == "cached" and not self._verbose and why == UNCHANGED:
                 self._unchanged.append(address)
                 return
             self._print(address, status, words)
@@ -135,7 +136,7 @@ class Report:
         """Tell of the unchanged stages."""
         if len(self._unchanged) <= FEW:
             for address in self._unchanged:
-                self._print(address, "cached", say(text("nothing it depends on changed")))
+                self._print(address, "cached", say(UNCHANGED))
         else:
             mark, colour = MARKS["cached"]
             words = say(text("unchanged: %(count)s stages", count=len(self._unchanged)))
@@ -145,9 +146,6 @@ class Report:
         mark, colour = MARKS[status]
         line = f"{click.style(mark, fg=colour)} {click.style(address, bold=True)}  {words}"
         self._display.print(line.rstrip())
-
-
-UNCHANGED = "nothing it depends on changed"
 
 
 def display(board: Board, *, as_json: bool) -> Display:

@@ -51,7 +51,7 @@ class _Answers:
 
     entries: dict[str, str] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
-    children: dict[str, str] = field(default_factory=dict)
+    children: dict[str, list[list[str]]] = field(default_factory=dict)
     walks: dict[str, str] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ class RecordingTree:
 
     def children(self, path: str) -> dict[str, Entry]:
         found = self._tree.children(path)
-        self.answers.children[path] = json.dumps([[name, _kind(entry)] for name, entry in found.items()])
+        self.answers.children[path] = _listed(found)
         return found
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
@@ -127,7 +127,7 @@ class ResolutionMemory:
             "version": _version(),
             "entries": {path: kind for path, kind in answers.entries.items() if not _is_written(path, outputs)},
             "contents": {path: md5 for path, md5 in answers.contents.items() if posixpath.basename(path) != "dvc.lock"},
-            "children": {path: _trimmed(body, path, outputs) for path, body in answers.children.items()},
+            "children": {path: _trimmed(names, path, outputs) for path, names in answers.children.items()},
             "walks": answers.walks,
             "targets": answers.targets,
             "ignored": dict(asked),
@@ -151,8 +151,7 @@ def _same(kept: Mapping[str, Any], tree: Tree, ignored: Callable[[str], bool]) -
         and all(ignored(path) == answer for path, answer in kept["ignored"].items())
         and all(_md5(tree, path) == md5 for path, md5 in kept["contents"].items())
         and all(
-            _trimmed([[name, _kind(entry)] for name, entry in tree.children(path).items()], path, outputs) == noted
-            for path, noted in kept["children"].items()
+            _trimmed(_listed(tree.children(path)), path, outputs) == noted for path, noted in kept["children"].items()
         )
         and all(_walked(tree.walk(path)) == noted for path, noted in kept["walks"].items())
     )
@@ -164,9 +163,12 @@ def _is_written(path: str, outputs: set[str]) -> bool:
     return name in _WRITTEN or (path in outputs and name != _PARAMS)
 
 
-def _trimmed(listed: str | list[list[str]], folder: str, outputs: set[str]) -> str:
-    """What lies in `folder` without what stages write, as a digest."""
-    names = json.loads(listed) if isinstance(listed, str) else listed
+def _listed(children: Mapping[str, Entry]) -> list[list[str]]:
+    return [[name, _kind(entry)] for name, entry in children.items()]
+
+
+def _trimmed(names: list[list[str]], folder: str, outputs: set[str]) -> str:
+    """What lies in a folder without what stages write, as a digest."""
     return _digest(item for item in names if not _is_written(posixpath.join(folder, item[0]), outputs))
 
 
