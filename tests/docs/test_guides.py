@@ -116,14 +116,16 @@ def validated(folder: Path, files: dict[str, str]) -> list[str]:
 
 
 def test_the_worked_examples_are_valid(tmp_path: Path) -> None:
-    first, spec, second = blocks("user-guide.md", "yaml")
+    first, spec, secrets, second = blocks("user-guide.md", "yaml")
     assert validated(tmp_path / "first", PROGRAM | {"dvc.yaml": first, "refmill.yaml": spec}) == []
+    head = "apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {name: churn}\n"
+    assert validated(tmp_path / "secrets", PROGRAM | {"dvc.yaml": first, "refmill.yaml": head + secrets}) == []
     assert validated(tmp_path / "second", PROGRAM | {"dvc.yaml": second, "clean.csv": "a,1\n"}) == []
 
 
-@pytest.mark.parametrize("given", ["secrets: [TOKEN]", 'on: {schedule: "0 3 * * *"}'])
-def test_what_the_guide_calls_refused_is_refused(given: str, tmp_path: Path) -> None:
-    # When one of them works, the guide has to say what it does.
+def test_what_the_guide_calls_refused_is_refused(tmp_path: Path) -> None:
+    # When it works, the guide has to say what it does.
+    given = 'on: {schedule: "0 3 * * *"}'
     spec = f"apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {{name: churn}}\nspec: {{{given}}}\n"
     dvc = blocks("user-guide.md", "yaml")[0]
     assert validated(tmp_path / "churn", PROGRAM | {"dvc.yaml": dvc, "refmill.yaml": spec}) == ["unsupported"]

@@ -199,7 +199,7 @@ def plan() -> Plan:
 
 def make_world(root: Path, settings: Settings | None = None) -> World:
     """An installation with the users alice (an administrator) and bob."""
-    records = open_records(sqlite_url(root / "refmill.db"))
+    records = open_records(sqlite_url(root / "refmill.db"), key_file=root / "secrets.key")
     records.people.add("alice", PASSWORDS["alice"], admin=True)
     records.people.add("bob", PASSWORDS["bob"])
 
@@ -209,7 +209,7 @@ def make_world(root: Path, settings: Settings | None = None) -> World:
     repositories, logs, bell = BareRepositories(root / "repos"), MemoryLogs(), LocalBell()
     services = Services(
         settings=replace(settings or Settings(), data=root), people=records.people, profiles=records.profiles,
-        sessions=records.sessions, journal=records.journal, catalogue=records.catalogue, runs=records.runs,
+        sessions=records.sessions, journal=records.journal, secrets=records.secrets, catalogue=records.catalogue, runs=records.runs,
         states=records.states, history=records.history, repositories=repositories, refs=BareRefs(root / "repos"),
         past=History(root / "repos"), experiments=BareExperiments(root / "repos", objects), bell=bell, logs=logs,
         objects=objects, ready=list,

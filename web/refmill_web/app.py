@@ -18,6 +18,7 @@ from refmill_web.views import (
     repositories,
     results,
     runs,
+    secrets,
     start,
 )
 
@@ -35,7 +36,20 @@ def create_app(services: Services) -> Flask:
     app.url_map.strict_slashes = False
     for part in (i18n, display, shell, security, auth, csrf, failures, live):
         part.install(app)
-    for views in (health, api, accounts, start, runs, results, live, experiments, files, commits, repositories):
+    for views in (
+        health,
+        api,
+        accounts,
+        start,
+        runs,
+        results,
+        live,
+        experiments,
+        files,
+        commits,
+        secrets,
+        repositories,
+    ):
         app.register_blueprint(views.blueprint)
     return app
 

@@ -20,6 +20,7 @@ from refmill.model.pipelines import LockEntry
 from refmill.model.runs import Made, Run
 from refmill.plans.decide import Memory
 from refmill.ports.engines import Listener
+from refmill.ports.records import Secrets
 from refmill.ports.repositories import Repositories
 from refmill.settings import Settings
 from refmill_web import places
@@ -29,10 +30,10 @@ Results: TypeAlias = Callable[[str, Sequence[LockEntry]], Sequence[Sequence[Made
 
 def make(
     settings: Settings, *, listener: Listener, storage: Storage, made: Results, repositories: Repositories,
-    environments: Environments, sandbox: Sandbox,
+    environments: Environments, sandbox: Sandbox, secrets: Secrets,
 ) -> LocalEngine:  # fmt: skip
     """The engine. It tells `listener` what happens, and keeps finished logs beside the repository's objects. `made`
-    gives the results recorded in a repository (see RunHistory)."""
+    gives the results recorded in a repository (see RunHistory), `secrets` what stages may name."""
 
     def memory(run: Run) -> Memory:
         tree = repositories.tree(run.repository_id, run.commit)
@@ -62,5 +63,6 @@ def make(
             budget=machine.budget(cpus=settings.cpus, memory=memory_limit, gpus=settings.gpus),
             defaults=Defaults(memory=int(specs.quantity(settings.stage_memory)), timeout=settings.stage_timeout),
             keep=keep,
+            secrets=lambda run, names: secrets.values(run.repository_id, names),
         )
     )

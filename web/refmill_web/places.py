@@ -60,6 +60,8 @@ RESERVED = frozenset(
 """First words of the platform's own addresses: no user is called so."""
 
 
+SECRETS_KEY = "secrets.key"
+"""Encrypts repositories' secrets; whoever copies the database elsewhere takes it along by another way."""
 ADDRESS = ("run", "address.json")
 """Where a platform says how it is reached; what stands there outlives it."""
 
@@ -94,7 +96,7 @@ def make(settings: Settings) -> bool:
 def records(settings: Settings) -> Records:
     """The database of a data directory, made if there is none. Raises WrongUse if the directory cannot be made."""
     make(settings)
-    return open_records(sqlite_url(settings.path(DATABASE)), reserved=RESERVED)
+    return open_records(sqlite_url(settings.path(DATABASE)), reserved=RESERVED, key_file=settings.path(SECRETS_KEY))
 
 
 def bell(settings: Settings) -> Bell:

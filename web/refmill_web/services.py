@@ -11,7 +11,7 @@ from flask import Flask, current_app
 from refmill.ports.experiments import Experiments
 from refmill.ports.logs import Logs
 from refmill.ports.objects import Objects
-from refmill.ports.records import Catalogue, Journal, People, Profiles, RunHistory, Runs, RunStates, Sessions
+from refmill.ports.records import Catalogue, Journal, People, Profiles, RunHistory, Runs, RunStates, Secrets, Sessions
 from refmill.ports.repositories import Refs, Repositories
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
@@ -43,6 +43,7 @@ class Services:
     profiles: Profiles
     sessions: Sessions
     journal: Journal
+    secrets: Secrets
     catalogue: Catalogue
     runs: Runs
     states: RunStates

@@ -47,17 +47,15 @@ def frame(access: Access, here: str) -> Frame:
     tip = default_spot(access.repository)
     kind = kind_of(services().repositories.tree(access.repository.id, tip.commit.sha)) if tip else None
     names: dict[str, Any] = {"owner": access.repository.owner, "name": access.repository.name}
-    return Frame(
-        access,
-        here,
-        kind,
-        (
-            Tab("files", text("Files"), url_for("repositories.home", **names)),
-            Tab("commits", text("Commits"), url_for("commits.log", **names)),
-            Tab("experiments", text("Experiments"), url_for("experiments.of_repository", **names)),
-            Tab("runs", text("Runs"), url_for("runs.of_repository", **names)),
-        ),
-    )
+    tabs = [
+        Tab("files", text("Files"), url_for("repositories.home", **names)),
+        Tab("commits", text("Commits"), url_for("commits.log", **names)),
+        Tab("experiments", text("Experiments"), url_for("experiments.of_repository", **names)),
+        Tab("runs", text("Runs"), url_for("runs.of_repository", **names)),
+    ]
+    if access.may("admin"):
+        tabs.append(Tab("secrets", text("Secrets"), url_for("secrets.of_repository", **names)))
+    return Frame(access, here, kind, tuple(tabs))
 
 
 def render(template: str, page: object) -> str:

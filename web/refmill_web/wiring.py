@@ -149,6 +149,7 @@ def works(parts: Parts) -> Works:
         repositories=parts.repositories,
         environments=environments(parts.settings, sandbox),
         sandbox=sandbox,
+        secrets=kept.secrets,
     )
     planner = Planner(
         inbox=kept.inbox, catalogue=kept.catalogue, runs=kept.runs, states=kept.states, history=kept.history,
@@ -253,6 +254,7 @@ def services(parts: Parts) -> Services:
         profiles=kept.profiles,
         sessions=kept.sessions,
         journal=kept.journal,
+        secrets=kept.secrets,
         catalogue=kept.catalogue,
         runs=kept.runs,
         states=kept.states,

@@ -115,9 +115,6 @@ class _Checker:
 
     def unsupported(self) -> None:
         """What the format has and nothing carries out yet: told by name, never passed over."""
-        for path, said in self._overrides():
-            if said.secrets:
-                self._not_yet("secrets", self._place(*path, "secrets", key=True))
         if self._spec.on.schedule:
             self._not_yet("schedule", self._place("on", "schedule", key=True))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from refmill import errors
@@ -46,6 +46,21 @@ class Hands:
         """The stage's environment, made if need be."""
         project = course.template() / course.order.run.project
         return self.parts.environments.ready(project, stage.settings.requirements, trusted=course.order.trusted)
+
+    def secrets(self, course: Course, stage: StageCourse) -> Mapping[str, str]:
+        """The variables that take their value from secrets. Raises NotFound if one of them is not set."""
+        wanted = stage.settings.secrets
+        if not wanted:
+            return {}
+        found = self.parts.secrets(course.order.run, set(wanted.values()))
+        if missing := next((name for name in wanted.values() if name not in found), None):
+            raise errors.NotFound(
+                text(
+                    "the secret “%(name)s” is not set: `refmill secret set %(repository)s %(name)s`, then retry",
+                    name=missing, repository=course.order.run.repository,
+                )
+            )  # fmt: skip
+        return {variable: found[name] for variable, name in wanted.items()}
 
     def collect(self, course: Course, stage: StageCourse) -> Ending:
         """What became of the stage's attempt."""

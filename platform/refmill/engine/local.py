@@ -231,7 +231,7 @@ class LocalEngine:
 
         def start() -> None:
             spec = stages.spec(job, self._parts.sandbox, environment, grant.gpus, self._watcher.fifo)
-            self._supervisors.start(job.directory, spec)
+            self._supervisors.start(job.directory, spec, self._worker.secrets(course, stage))
 
         self._hand(course, stage, start, self._launched, self._starter)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,11 @@ from refmill.plans.decide import Memory
 from refmill.ports.engines import Listener
 
 
+def _no_secrets(_run: Run, _names: Iterable[str]) -> Mapping[str, str]:
+    """There are none."""
+    return {}
+
+
 def _forget(_run: Run, _address: str, _attempt: int, _log: Path) -> None:
     """Keep no log."""
 
@@ -24,7 +29,8 @@ class Parts:
     """What the engine works with.
 
     `work` is its folder; `memory` gives what is remembered in a run's repository, `repository` its bare folder by id;
-    `keep(run, address, attempt, log)` copies the finished log of an attempt to where it lasts.
+    `keep(run, address, attempt, log)` copies the finished log of an attempt to where it lasts. `secrets(run, names)`
+    gives the values of a repository's secrets by name; those that are not set are left out.
     """
 
     work: Path
@@ -36,3 +42,4 @@ class Parts:
     budget: Budget
     defaults: Defaults = field(default_factory=Defaults)
     keep: Callable[[Run, str, int, Path], None] = _forget
+    secrets: Callable[[Run, Iterable[str]], Mapping[str, str]] = _no_secrets

@@ -102,9 +102,11 @@ class Supervisors:
         self._guard = threading.Lock()
         self._server: subprocess.Popen[bytes] | None = None
 
-    def start(self, directory: Path, spec: Mapping[str, Any]) -> None:
+    def start(self, directory: Path, spec: Mapping[str, Any], secrets: Mapping[str, str] | None = None) -> None:
         """Begin the attempt in `directory`, which exists and is empty of specs. On return its lock is held or it is
-        over. Raises Unavailable."""
+        over. `secrets` are variables of the environment that stay out of the spec and the log. Raises Unavailable."""
+        if secrets:
+            _hand_over(directory / "secrets.json", secrets)
         path = directory / "spec.json"
         temporary = directory / "spec.json.tmp"
         temporary.write_text(json.dumps({**spec, "boot": machine.boot()}), encoding="utf-8")
@@ -160,6 +162,13 @@ class Supervisors:
                 except BrokenPipeError:
                     pass
         server.wait()
+
+
+def _hand_over(path: Path, secrets: Mapping[str, str]) -> None:
+    """For the supervisor alone, which takes the file away before it starts anything."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(dict(secrets), file)
 
 
 def _same_boot(directory: Path) -> bool:

@@ -12,6 +12,7 @@ class StageSettings:
 
     `cpu` in cores, `memory` in bytes (0 = the engine's default), `gpu` in slots, `timeout` in seconds (None = none).
     `requirements` is the path of a requirements file, "" for none. `pause`: it starts only when somebody consents.
+    `secrets` are variables of the environment, each with the name of the repository's secret that is its value.
     """
 
     cpu: float = 1.0
@@ -23,3 +24,4 @@ class StageSettings:
     requirements: str = ""
     image: str = ""
     pause: bool = False
+    secrets: Mapping[str, str] = field(default_factory=dict)

@@ -250,6 +250,31 @@ class Waiting(Protocol):
         """Store a new plan in place of the run's old one, made when its data had come."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class SecretName:
+    """What may be shown of a secret: its name, who set it, and when (UTC microseconds)."""
+
+    name: str
+    who: str
+    changed: int
+
+
+class Secrets(Protocol):
+    """Values that a repository's stages may have in their environment, and nobody may read again."""
+
+    def set(self, repository_id: str, name: str, value: str, who: str) -> None:
+        """Set or replace a secret. Raises WrongUse for what cannot be a name or a value."""
+
+    def remove(self, repository_id: str, name: str) -> bool:
+        """Take a secret away; False if there was none."""
+
+    def names(self, repository_id: str) -> Sequence[SecretName]:
+        """What is set, by name."""
+
+    def values(self, repository_id: str, names: Iterable[str]) -> Mapping[str, str]:
+        """The values of these secrets, without those that are not set. Raises Damaged if they cannot be decrypted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """One line of the journal: when (UTC microseconds), who (a user name, "" for the platform), what (a stable slug

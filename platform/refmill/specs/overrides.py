@@ -41,6 +41,7 @@ def settings_for(documents: Documents, stage: Stage, default: StageSettings | No
         requirements=default.requirements if said.requirements is None else said.requirements,
         image=default.image if said.image is None else said.image,
         pause=default.pause if said.pause is None else said.pause,
+        secrets={**default.secrets, **said.secrets},
     )
 
 

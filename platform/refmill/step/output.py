@@ -14,6 +14,8 @@ import os
 import re
 import time
 
+from refmill.step.masks import Masks
+
 PIECE = 16 << 10  # bytes; longer lines are cut into pieces, so that no reader must hold 100 MB
 TAIL = 256 << 10  # bytes of the end that are kept when the middle is left out: the end is where the error stands
 SNAPSHOT = 1.0  # seconds between two looks at an unfinished line
@@ -40,7 +42,8 @@ def stamp(now: float) -> str:
 class Log:
     """The file. Above `limit` bytes only the last TAIL bytes are kept, and written when it is closed."""
 
-    def __init__(self, path: str, limit: int) -> None:
+    def __init__(self, path: str, limit: int, masks: Masks | None = None) -> None:
+        self.masks = masks or Masks()
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._left = limit - os.fstat(self._file).st_size
         self._limit = limit
@@ -70,7 +73,7 @@ class Log:
 
     def note(self, remark: str) -> None:
         """Append a remark of the supervisor."""
-        self.write("s", [clean(remark.encode("utf-8", "replace"))])
+        self.write("s", [clean(self.masks.apply(remark.encode("utf-8", "replace")))])
 
     def close(self) -> None:
         """Write the kept end, and make all of it durable."""
@@ -111,11 +114,14 @@ class Stream:
             self._since = time.monotonic()
         parts = (self._rest + data).split(b"\n")
         rest = parts.pop()
-        lines = [piece for part in parts for piece in _pieces(_last_segment(part))]
+        mask = self._log.masks.apply
+        lines = [piece for part in parts for piece in _pieces(mask(_last_segment(part)))]
         rest = _shorten(rest)
         if len(rest) > PIECE:
-            pieces = _pieces(rest)
-            rest = pieces.pop()
+            rest = mask(rest)
+            held = self._log.masks.undecided(rest)  # a secret that is cut here would be none to either piece
+            pieces = _pieces(rest[: len(rest) - held])
+            rest = pieces.pop() + rest[len(rest) - held :]
             lines += pieces
         self._rest = rest
         if lines:
@@ -127,7 +133,8 @@ class Stream:
         now = time.monotonic()
         if self._rest and now - self._since >= SNAPSHOT:
             self._since = now
-            current = _last_segment(self._rest)
+            current = self._log.masks.apply(_last_segment(self._rest))
+            current = current[: len(current) - self._log.masks.undecided(current)]
             if current and current != self._shown:
                 self._shown = current
                 self._log.write(self._letter.upper(), [clean(current)])
@@ -135,7 +142,7 @@ class Stream:
     def close(self) -> None:
         """The end: what has no newline is a line too."""
         if self._rest:
-            self._log.write(self._letter, [clean(_last_segment(self._rest))])
+            self._log.write(self._letter, [clean(self._log.masks.apply(_last_segment(self._rest)))])
             self._rest = b""
 
 

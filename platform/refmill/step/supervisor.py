@@ -5,7 +5,8 @@ its standard input it forks a supervisor into a session of its own, which outliv
 answers one line. `supervisor.py --reap SPEC` ends what a supervisor left behind that died itself, and says "lost".
 
 SPEC is JSON beside which everything else of the attempt lies: `lock` (held for the supervisor's whole life; holds its
-pid and start), `log`, `stop` (put there by whoever wants an end), `exit.json` (the last thing that is written).
+pid and start), `log`, `stop` (put there by whoever wants an end), `exit.json` (the last thing that is written), and
+`secrets.json` (variables that go into the environment and never into the log; taken away as soon as it is read).
     commands  list of {"argv": [...], "shown": "text for the log"}, run in turn until one fails
     cwd, env, nice, marker ("NAME=value" in env by which leftovers are known)
     timeout, grace (seconds), memory (bytes), log_limit (bytes); 0 is none
@@ -30,7 +31,7 @@ from typing import IO, Any, List
 if __name__ == "__main__":  # started by path: the folder above the package is not on the path yet
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from refmill.step import output, processes
+from refmill.step import masks, output, processes
 
 LOG_LIMIT = 64 << 20  # bytes
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -44,12 +45,14 @@ CHUNK = 64 << 10  # bytes; what a pipe holds
 class Supervisor:
     """One attempt of one stage."""
 
-    def __init__(self, spec: dict[str, Any], directory: str) -> None:
+    def __init__(self, spec: dict[str, Any], directory: str, secrets: dict[str, str] | None = None) -> None:
         self.spec = spec
+        self.secrets = secrets or {}
         self.directory = directory
         self.started = time.time()
         self.began = time.monotonic()
-        self.log = output.Log(os.path.join(directory, "log"), spec.get("log_limit") or LOG_LIMIT)
+        known = masks.Masks(self.secrets.values())
+        self.log = output.Log(os.path.join(directory, "log"), spec.get("log_limit") or LOG_LIMIT, known)
         self.selector = selectors.DefaultSelector()
         self.streams: dict[IO[bytes], output.Stream] = {}
         self.main = 0
@@ -103,7 +106,7 @@ class Supervisor:
         try:
             process = subprocess.Popen(
                 command["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                cwd=self.spec["cwd"], env=self.spec["env"], start_new_session=True,
+                cwd=self.spec["cwd"], env={**self.spec["env"], **self.secrets}, start_new_session=True,
                 preexec_fn=lambda: processes.prepare_child(self.spec.get("nice", 0)),  # noqa: PLW1509 - one thread only
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError, ValueError) as error:
@@ -277,13 +280,25 @@ def load(path: str) -> dict[str, Any]:
         return spec
 
 
+def take_secrets(directory: str) -> dict[str, str]:
+    """The attempt's secrets, which from here on are in memory alone."""
+    path = os.path.join(directory, "secrets.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            secrets: dict[str, str] = json.load(file)
+    except OSError:
+        return {}
+    os.unlink(path)
+    return secrets
+
+
 def supervise(path: str, descriptor: int) -> None:
     """One attempt from its lock to its exit.json."""
     directory = os.path.dirname(path)
     spec = load(path)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "started": int(time.time() * 1_000_000)}).encode(), 0)
-    write_exit(directory, Supervisor(spec, directory).run(), spec.get("notify", ""))
+    write_exit(directory, Supervisor(spec, directory, take_secrets(directory)).run(), spec.get("notify", ""))
     os.close(descriptor)
 
 

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "repo": ("repo", text("Make, look at, rename, archive, share and delete repositories.")),
     "user": ("people", text("Add, list and remove users, and give new passwords.")),
     "token": ("tokens", text("Make, list and revoke tokens for git, DVC and scripts.")),
+    "secret": ("secrets", text("Set, list and remove secrets of a repository's stages.")),
     "completion": ("completion", text("Print the shell completion script.")),
 }
 """Each command's module below refmill_web.cli and its one-line help."""

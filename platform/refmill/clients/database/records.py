@@ -16,6 +16,7 @@ from refmill.clients.database.history import RunArchive
 from refmill.clients.database.journal import AuditJournal
 from refmill.clients.database.migrate import migrate
 from refmill.clients.database.runs import RunIndex
+from refmill.clients.database.secrets import RepositorySecrets
 from refmill.clients.database.sessions import WebSessions
 from refmill.clients.database.waiting import WaitingRoom
 from refmill.ports import records as ports
@@ -36,6 +37,7 @@ class Records:
     history: ports.RunHistory
     waiting: ports.Waiting
     journal: ports.Journal
+    secrets: ports.Secrets
     database: Database
 
     def close(self) -> None:
@@ -48,10 +50,13 @@ def sqlite_url(path: Path) -> str:
     return sqlalchemy.URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
-def open_records(url: str, *, reserved: frozenset[str] = frozenset(), clock: Clock = now) -> Records:
+def open_records(
+    url: str, *, reserved: frozenset[str] = frozenset(), clock: Clock = now, key_file: Path | None = None
+) -> Records:
     """Open the database at `url` (SQLAlchemy's form; see `sqlite_url`), made or migrated to this version's schema.
 
-    `reserved` are the words that no account and no repository may be called; `clock` gives UTC microseconds.
+    `reserved` are the words that no account and no repository may be called; `clock` gives UTC microseconds; `key_file`
+    is the file of the key with which secrets are encrypted.
     Raises Unavailable if it does not answer, Conflict if it is of a newer program.
     """
     database = Database(url, clock=clock)
@@ -70,5 +75,6 @@ def open_records(url: str, *, reserved: frozenset[str] = frozenset(), clock: Clo
         history=RunArchive(database),
         waiting=WaitingRoom(database),
         journal=AuditJournal(database),
+        secrets=RepositorySecrets(database, key_file),
         database=database,
     )

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; revisions are four digits and count up."""
 
 metadata = MetaData(
@@ -106,6 +106,18 @@ former_names = Table(
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 """Names that repositories had before. A name is never both here and in `repositories`."""
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("name_key", String(64), primary_key=True),
+    Column("name", ExactText, nullable=False),
+    Column("value", LongBytes, nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+"""Values that stages may have: Fernet tokens, whose key is no part of the database."""
 
 members = Table(
     "members",
