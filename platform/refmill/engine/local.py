@@ -26,6 +26,7 @@ from refmill.engine.parts import Parts
 from refmill.engine.progress import OVER, WELL
 from refmill.engine.scheduler import Scheduler
 from refmill.engine.supervision import Supervisors
+from refmill.engine.telling import Teller
 from refmill.engine.threads import Workers
 from refmill.engine.watching import Watcher
 from refmill.model.plans import StagePlan
@@ -39,7 +40,6 @@ HANDS = 4  # hashing and copying wait for the disk more than for a core
 BUILDERS = 2  # environments at a time; each may take minutes and most of the line
 LOSSES = 3  # times that a vanished attempt is begun again: a command that kills its supervisor must not run for ever
 AHEAD = 2  # workspaces that are made before there is room for their stages
-TELL_AGAIN = (0.1, 0.5, 2.0, 10.0)  # seconds before the listener is told once more, when it could not listen
 T = TypeVar("T")
 
 
@@ -56,7 +56,7 @@ class LocalEngine:
         self._hands = Workers("hands", HANDS)
         self._builders = Workers("builder", BUILDERS)
         self._starter = Workers("starter", 1)
-        self._teller = Workers("teller", 1)
+        self._teller = Teller(parts.listener)
         self._worker = Hands(parts, self._supervisors, self._hands.do)
         self._coming: dict[str, list[Callable[[Course], None]]] = {}
         parts.work.mkdir(parents=True, exist_ok=True)
@@ -73,14 +73,14 @@ class LocalEngine:
 
         def refused(why: Text) -> None:
             self._coming.pop(run_id, None)
-            self._tell(lambda: self._parts.listener.ended(run_id, "failed", {}, {}, why))
+            self._teller.do(lambda: self._parts.listener.ended(run_id, "failed", {}, {}, why))
 
         self._mind.do(lambda: self._expect(run_id))
         self._give(self._hands, read, self._enter, refused)
 
     def stop(self, run_id: str) -> None:
         def unknown() -> None:
-            self._tell(lambda: self._parts.listener.ended(run_id, "stopped", {}, {}))
+            self._teller.do(lambda: self._parts.listener.ended(run_id, "stopped", {}, {}))
 
         self._mind.do(lambda: self._wish(run_id, self._stop, unknown))
 
@@ -322,7 +322,7 @@ class LocalEngine:
             return
         waiting = course.progress.named(["queued"])
         if course.asking.issuperset(waiting):
-            self._tell(lambda: self._parts.listener.waits(course.run_id, waiting))
+            self._teller.do(lambda: self._parts.listener.waits(course.run_id, waiting))
 
     def _hopeless(self, course: Course) -> None:
         """Close the stages that will never start, and the run when nothing is left."""
@@ -347,7 +347,7 @@ class LocalEngine:
             self._parts.listener.ended(course.run_id, outcome, files, dict(course.entries), why)
             self._hands.do(lambda: checkouts.remove(course.folder))
 
-        self._tell(tell)
+        self._teller.do(tell)
         self._runs.pop(course.run_id, None)
 
     def _drop(self, stage: StageCourse) -> None:
@@ -423,21 +423,7 @@ class LocalEngine:
         workers.do(job)
 
     def _tell_stage(self, course: Course, state: StageRun) -> None:
-        self._tell(lambda: self._parts.listener.stage(course.run_id, state))
-
-    def _tell(self, call: Callable[[], None]) -> None:
-        def tell() -> None:
-            for pause in TELL_AGAIN:
-                try:
-                    call()
-                except errors.RefmillError:
-                    LOG.exception("the listener could not be told; once more in %s s", pause)
-                    time.sleep(pause)
-                else:
-                    return
-            call()
-
-        self._teller.do(tell)
+        self._teller.stage(course.run_id, state)
 
 
 def _end(folder: Path) -> None:

@@ -39,14 +39,12 @@ class Recorder:
         self._runs, self._states, self._repositories, self._refs, self._bell = runs, states, repositories, refs, bell
         self._commits_results, self._archive = commits_results, archive
 
-    def stage(self, run_id: str, stage: StageRun) -> None:
-        """A stage changed its state."""
-        if stage.status == "running":
-            self._states.move(run_id, "running", expected=("queued",))
+    def stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
+        """Stages changed their states."""
         try:
-            self._states.set_stage(run_id, stage)
+            self._states.set_stages(run_id, stages)
         except errors.NotFound:
-            LOG.info("run %s is deleted: nobody notes that %s is %s", run_id, stage.address, stage.status)
+            LOG.info("run %s is deleted: nobody notes the states of %s stages", run_id, len(stages))
         self._bell.ring(f"run:{run_id}")
 
     def waits(self, run_id: str, stages: Sequence[str]) -> None:
@@ -86,9 +84,8 @@ class Recorder:
 
     def _stop_stages(self, run_id: str) -> None:
         """The stages of a run that the engine did not hold, as one that waits for data."""
-        for stage in self._runs.stages(run_id):
-            if stage.status not in STAGE_ENDED:
-                self._states.set_stage(run_id, StageRun(stage.address, "stopped", stage.attempt))
+        left = [stage for stage in self._runs.stages(run_id) if stage.status not in STAGE_ENDED]
+        self._states.set_stages(run_id, [StageRun(stage.address, "stopped", stage.attempt) for stage in left])
 
     def _ending(self, run_id: str, status: RunStatus, explanation: Text | None) -> Run:
         """The run as it is about to be."""

@@ -62,8 +62,8 @@ class Engine(Protocol):
 class Listener(Protocol):
     """Whoever keeps the record. Called from the engine's threads; each call is durable on return."""
 
-    def stage(self, run_id: str, stage: StageRun) -> None:
-        """A stage changed its state."""
+    def stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
+        """Stages changed their states, in this order; one may be among them several times."""
 
     def waits(self, run_id: str, stages: Sequence[str]) -> None:
         """Nothing of the run runs or can run until somebody consents to `stages`."""

@@ -147,6 +147,10 @@ class RunStates(Protocol):
     def set_stage(self, run_id: str, stage: StageRun, *, expected: Iterable[StageStatus] = ()) -> bool:
         """Store a stage's state; with `expected`, only if its latest attempt is in one of those."""
 
+    def set_stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
+        """Store states in one transaction; of several of one attempt the last. A queued run is running from the first
+        stage that has been started. Raises NotFound, and stores nothing, without the run."""
+
     def set_experiment(self, run_id: str, name: str) -> None:
         """Note the experiment that holds the run's results."""
 

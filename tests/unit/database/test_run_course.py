@@ -1,6 +1,7 @@
 """Runs and stages as they go along, wishes, and runs that wait for data."""
 
 import pytest
+from sqlalchemy import event
 
 from fakes.record_values import a_plan, a_run, pending
 from refmill import errors
@@ -105,3 +106,36 @@ def test_waiting_again_replaces_what_was_missing(records: Records, repository: R
     assert records.waiting.ready() == [run.id]
     with pytest.raises(errors.NotFound):
         records.waiting.wait_for("absent", ["1" * 32])
+
+
+def test_many_states_are_one_transaction_with_the_same_statements_however_many_they_are(
+    records: Records, run: Run
+) -> None:
+    said: list[str] = []
+    event.listen(records.database.engine, "before_cursor_execute", lambda *seen: said.append(seen[2].split()[0]))
+    records.states.set_stages(run.id, [StageRun("a", "queued"), StageRun("b", "queued")])
+    few = list(said)
+    assert few.count("BEGIN") == 1
+    said.clear()
+    states = [StageRun(name, status, started=1) for name in "ab" for status in ("running", "succeeded")]
+    records.states.set_stages(run.id, states)
+    assert said.count("BEGIN") == 1
+    assert said.count("UPDATE") == 2, "one for the run, which is running now, and one for all stages"
+    assert [stage.status for stage in records.runs.stages(run.id)] == ["succeeded", "succeeded"]
+    assert records.runs.get(run.id).status == "running"
+
+
+def test_states_told_together_may_be_of_new_attempts_and_of_stages_that_no_plan_named(
+    records: Records, run: Run
+) -> None:
+    states = [StageRun("a", "failed"), StageRun("a", "running", 2, started=1), StageRun("0", "queued")]
+    records.states.set_stages(run.id, states)
+    assert [(stage.address, stage.status, stage.attempt) for stage in records.runs.stages(run.id)] == [
+        ("a", "running", 2), ("b", "pending", 1), ("0", "queued", 1),
+    ]  # fmt: skip
+    assert [stage.status for stage in records.history.attempts(run.id)] == ["failed", "running", "pending", "queued"]
+
+
+def test_the_states_of_a_run_that_is_gone_are_refused(records: Records) -> None:
+    with pytest.raises(errors.NotFound):
+        records.states.set_stages("absent", [StageRun("a", "running", started=1)])

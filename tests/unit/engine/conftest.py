@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,14 +41,14 @@ GIT = {
 class Told:
     """A listener that remembers."""
 
-    stages: list[tuple[str, StageRun]] = field(default_factory=list)
+    heard: list[tuple[str, StageRun]] = field(default_factory=list)
     ends: list[tuple[str, str, Mapping[str, bytes], Mapping[str, Any], Any]] = field(default_factory=list)
     waiting: list[tuple[str, list[str]]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def stage(self, run_id: str, stage: StageRun) -> None:
+    def stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
         with self.changed:
-            self.stages.append((run_id, stage))
+            self.heard += [(run_id, stage) for stage in stages]
             self.changed.notify_all()
 
     def waits(self, run_id: str, stages: list[str]) -> None:
@@ -63,13 +63,13 @@ class Told:
 
     def wait(self, met: Callable[[], bool], seconds: float = 20) -> None:
         with self.changed:
-            assert self.changed.wait_for(met, seconds), (self.ends, self.stages)
+            assert self.changed.wait_for(met, seconds), (self.ends, self.heard)
 
     def course(self, address: str) -> list[str]:
-        return [stage.status for _, stage in self.stages if stage.address == address]
+        return [stage.status for _, stage in self.heard if stage.address == address]
 
     def last(self, address: str) -> StageRun:
-        return [stage for _, stage in self.stages if stage.address == address][-1]
+        return [stage for _, stage in self.heard if stage.address == address][-1]
 
 
 class Bench:

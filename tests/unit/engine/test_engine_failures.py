@@ -29,7 +29,7 @@ stages:
 
 
 def states(bench) -> dict[str, str]:
-    return {stage.address: stage.status for _, stage in bench.told.stages}
+    return {stage.address: stage.status for _, stage in bench.told.heard}
 
 
 def test_after_a_failure_running_stages_finish_and_no_new_one_starts(bench):
@@ -72,7 +72,7 @@ def test_a_stage_that_fails_is_tried_again_as_often_as_it_may(bench):
     cmd = f"echo x >> {count}; test $(wc -l < {count}) = 3 && echo 1 > bad.txt"
     order = {"bad": StageSettings(retries=2)}
     assert bench.run({"dvc.yaml": f"stages:\n  bad:\n    cmd: {cmd}\n    outs: [bad.txt]\n"}, order) == "succeeded"
-    course = [(s.attempt, s.status) for _, s in bench.told.stages if s.status in ("running", "failed", "succeeded")]
+    course = [(s.attempt, s.status) for _, s in bench.told.heard if s.status in ("running", "failed", "succeeded")]
     assert course == [(1, "running"), (1, "failed"), (2, "running"), (2, "failed"), (3, "running"), (3, "succeeded")]
     assert {("bad", number) for number in (1, 2, 3)} == set(bench.kept)
 

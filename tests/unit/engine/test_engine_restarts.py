@@ -90,7 +90,7 @@ def test_a_stage_whose_supervisor_died_too_starts_again_after_its_leftovers_are_
     assert bench.end(order) == "succeeded"
     assert starts(bench) == ["started", "started", "below"]
     assert bench.told.last("slow").attempt == 2
-    [lost] = [stage for _, stage in bench.told.stages if stage.attempt == 1 and stage.status == "failed"]
+    [lost] = [stage for _, stage in bench.told.heard if stage.attempt == 1 and stage.status == "failed"]
     assert "disappeared" in str(lost.explanation)
 
 
@@ -121,7 +121,7 @@ def test_stages_that_were_recorded_are_not_done_again(bench):
     bench.run({"dvc.yaml": SLOW.format(root=bench.root, seconds=0)})
     done = {"slow": bench.told.last("slow")}
     order = bench.order({"other": "1"}, done=done)
-    bench.told.stages.clear()
+    bench.told.heard.clear()
     bench.engines[-1].submit(order)
     assert bench.end(order) == "succeeded"
     assert bench.told.course("slow") == []

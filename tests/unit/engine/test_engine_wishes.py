@@ -112,7 +112,7 @@ def test_a_newcomer_does_not_wait_behind_anothers_long_queue(bench):
     crowd = bench.order({"dvc.yaml": many}, owner="ann")
     single = bench.order({"dvc.yaml": "stages:\n  s:\n    cmd: echo 1 > s\n    outs: [s]\n"}, owner="bob")
     engine.submit(crowd)
-    bench.told.wait(lambda: any(stage.status == "running" for _, stage in bench.told.stages))
+    bench.told.wait(lambda: any(stage.status == "running" for _, stage in bench.told.heard))
     engine.submit(single)
     assert bench.end(single) == "succeeded"
     assert sum("succeeded" in bench.told.course(f"m{i}") for i in range(8)) <= 4
@@ -177,7 +177,7 @@ def test_a_run_that_was_paused_before_a_restart_starts_nothing(bench):
     order = bench.order({"dvc.yaml": LONG.format(seconds=0, also="")}, paused=True)
     engine.submit(order)
     time.sleep(0.5)
-    assert bench.told.stages == []
+    assert bench.told.heard == []
     engine.resume(order.run.id)
     assert bench.end(order) == "succeeded"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import case, exc, func, select
+from sqlalchemy import bindparam, case, exc, func, select
 
 from refmill import errors
 from refmill.clients.database import rows, schema
@@ -33,7 +33,7 @@ class RunCourse:
             "finished": now if status in RUN_ENDED else None,
         }
         if status == "running":
-            values["started"] = case((runs.c.started.is_(None), now), else_=runs.c.started)
+            values["started"] = _first(self._database)
         this = (runs.c.id == run_id) & runs.c.status.in_(tuple(expected))
         with self._database.writing() as connection:
             return connection.execute(runs.update().where(this).values(**values)).rowcount > 0
@@ -58,6 +58,24 @@ class RunCourse:
                 _insert(connection, attempt_row(run_id, position, stage))
         return True
 
+    def set_stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
+        last = {(schema.key(stage.address), stage.attempt): stage for stage in stages}
+        with self._database.writing() as connection:
+            if any(stage.started is not None for stage in stages):
+                this = (runs.c.id == run_id) & (runs.c.status == "queued")
+                connection.execute(runs.update().where(this).values(status="running", started=_first(self._database)))
+            known = _known(connection, run_id, {key for key, _ in last})
+            there = {(key, attempt) for key, attempt, _ in known}
+            old = [_old(run_id, *at, stage) for at, stage in last.items() if at in there]
+            if old:
+                connection.execute(_STORE, old)
+            positions = {key: position for key, _, position in known}
+            for at, stage in last.items():
+                if at not in there:
+                    if at[0] not in positions:
+                        positions[at[0]] = _next_position(connection, run_id)
+                    _insert(connection, attempt_row(run_id, positions[at[0]], stage))
+
     def set_experiment(self, run_id: str, name: str) -> None:
         with self._database.writing() as connection:
             connection.execute(runs.update().where(runs.c.id == run_id).values(experiment=name))
@@ -77,6 +95,39 @@ class RunCourse:
         this = (wishes.c.run_id == run_id) & (wishes.c.wish == wish)
         with self._database.writing() as connection:
             connection.execute(wishes.delete().where(this))
+
+
+_STORE = (
+    stage_attempts.update()
+    .where(stage_attempts.c.run_id == bindparam("of_run"))
+    .where(stage_attempts.c.address_key == bindparam("of_key"))
+    .where(stage_attempts.c.attempt == bindparam("of_attempt"))
+    .values({name: bindparam(name) for name in rows.stage_values(StageRun("", "pending"))})
+)
+"""One statement for many rows: preparing it costs more than carrying it out."""
+_KEYS = 500
+"""How many keys stand in one statement: less than the parameters that every database takes."""
+
+
+def _first(database: Database) -> sqlalchemy.ColumnElement[int]:
+    """When a run was started: now, if it was not before."""
+    return case((runs.c.started.is_(None), database.clock()), else_=runs.c.started)
+
+
+def _known(connection: sqlalchemy.Connection, run_id: str, keys: set[str]) -> list[tuple[str, int, int]]:
+    """Key, attempt and position of every attempt of some stages."""
+    columns = (stage_attempts.c.address_key, stage_attempts.c.attempt, stage_attempts.c.position)
+    asked = sorted(keys)
+    found: list[tuple[str, int, int]] = []
+    for start in range(0, len(asked), _KEYS):
+        mine = (stage_attempts.c.run_id == run_id) & stage_attempts.c.address_key.in_(asked[start : start + _KEYS])
+        found += [(row[0], row[1], row[2]) for row in connection.execute(select(*columns).where(mine).with_for_update())]
+    return found
+
+
+def _old(run_id: str, key: str, attempt: int, stage: StageRun) -> dict[str, Any]:
+    """What _STORE asks for."""
+    return {"of_run": run_id, "of_key": key, "of_attempt": attempt, **rows.stage_values(stage)}
 
 
 def _next_position(connection: sqlalchemy.Connection, run_id: str) -> int:
