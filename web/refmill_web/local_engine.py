@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from refmill import specs
+from refmill.clients import files
 from refmill.engine import attempts, machine
 from refmill.engine.courses import Defaults
 from refmill.engine.environments import Environments
@@ -46,10 +45,12 @@ def make(
         target = places.run_archive(settings, run) / "logs" / f"{attempts.name(address, attempt)}.log"
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_name(target.name + ".new")
-        shutil.copyfile(log, new)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
+        new.unlink(missing_ok=True)
+        if not files.link(log, new):
+            files.copy(log, new)
+        files.sync(new)
         new.replace(target)
+        new.unlink(missing_ok=True)  # it stays where both are one file already
 
     memory_limit = int(specs.quantity(settings.memory)) if settings.memory else 0
     return LocalEngine(

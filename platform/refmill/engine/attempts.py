@@ -1,8 +1,8 @@
 """Where attempts lie on disk: `<work>/<run id>/<stage>-<attempt>/`, and the template of the run's checkout beside them.
 
 A stage's part of the name is twelve digits of its address's SHA-256, so that whoever knows the address (a page, the
-command line) finds the log without the plan. An attempt holds `tree` (the checkout), `home`, `tmp`, `known.yaml` (its
-lock entry before it ran), `entry.yaml` and `result.json` (what came of it) and the files of its supervisor.
+command line) finds the log without the plan. An attempt holds `tree` (the checkout), `home`, `tmp`, the files of its
+supervisor (`spec.json` has the lock entry from before it ran), and `result.json` (what came of it).
 """
 
 from __future__ import annotations
@@ -62,19 +62,20 @@ def write(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     os.close(folder)
 
 
-def write_entry(path: Path, entry: LockEntry, *, durable: bool = True) -> None:
-    """Keep a lock entry. As YAML, as in dvc.lock: JSON would make strings of its dates."""
+def entry_text(entry: LockEntry) -> str:
+    """A lock entry to be kept. As YAML, as in dvc.lock: JSON would make strings of its dates."""
     quick = blockyaml.emit(entry)
-    write(path, blockyaml.dump(entry) if quick is None else quick, durable=durable)
+    return blockyaml.dump(entry) if quick is None else quick
 
 
-def read_entry(path: Path) -> LockEntry | None:
-    """What `write_entry` wrote, or None if it is not there or not whole."""
+def read_entry(kept: object) -> LockEntry | None:
+    """What `entry_text` gave, or None if it is not there or not whole."""
+    if not isinstance(kept, str):
+        return None
     try:
-        data = path.read_bytes()
-        quick = blockyaml.parse(data.decode("utf-8"))
-        found = yamlfile.load(data, path.name) if quick is None else quick
-    except (OSError, UnicodeDecodeError, errors.Invalid):
+        quick = blockyaml.parse(kept)
+        found = yamlfile.load(kept.encode(), "entry") if quick is None else quick
+    except (errors.Invalid, UnicodeEncodeError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -15,6 +15,8 @@ import shutil
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from refmill import errors
@@ -22,6 +24,9 @@ from refmill.texts import text
 
 GIT_SECONDS = 600.0  # a checkout of gigabytes from a slow disk
 BUSY = 0.01  # seconds before a folder that fills while it is emptied is emptied again
+SMALL = 64 << 10  # bytes of a file that is kept in memory: below that, opening it costs more than reading it
+MEMORY = 4 << 20  # bytes of a run's small files in memory; of the others the kernel keeps what it can
+SPARE = ("ORIG_HEAD", "objects/pack", "refs/heads", "refs/tags")  # git makes them where it needs them
 CONFIG = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
@@ -52,12 +57,26 @@ def make(repository: Path, commit: str, target: Path) -> None:
             section, _, name = key.partition(".")
             file.write(f"[{section}]\n\t{name} = {value}\n")
     _git(temporary, "reset", "--hard", "--quiet", commit)
+    for name in SPARE:
+        remove(folder / name)
     temporary.rename(target)
 
 
-def copy(source: Path, target: Path) -> None:
-    """A copy of a checkout that may be written to; times and modes are kept, links stay links."""
-    _copy(os.fspath(source), os.fspath(target))
+class Template:
+    """A checkout of which stages get copies that they may write to; it is listed once, and its small files are read
+    once. Times and modes are kept, links stay links. For any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._items: list[_Item] | None = None
+
+    def copy(self, target: Path) -> None:
+        """Make the folder `target`. Raises OSError."""
+        if self._items is None:
+            self._items = list(_listed(os.fspath(self.path), [MEMORY]))
+        os.mkdir(target)
+        for item in self._items:
+            item.copy(os.fspath(self.path), os.fspath(target))
 
 
 def remove(path: Path) -> None:
@@ -108,17 +127,49 @@ def _git(folder: Path, *arguments: str) -> None:
         raise errors.Unavailable(text("git could not make the checkout: %(detail)s", detail=detail))
 
 
-def _copy(source: str, target: str) -> None:
-    os.mkdir(target)
-    with os.scandir(source) as entries:
-        for entry in entries:
-            there = f"{target}/{entry.name}"
-            if entry.is_symlink():
-                os.symlink(os.readlink(entry.path), there)
-            elif entry.is_dir(follow_symlinks=False):
-                _copy(entry.path, there)
-            else:
-                _copy_file(entry.path, there)
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """Something in a checkout. `data` is what a small file holds, or where a link leads."""
+
+    path: str
+    mode: int
+    times: tuple[int, int]
+    data: bytes | None = None
+
+    def copy(self, source: str, target: str) -> None:
+        there = f"{target}/{self.path}"
+        if stat.S_ISDIR(self.mode):
+            os.mkdir(there)
+        elif stat.S_ISLNK(self.mode):
+            os.symlink(os.fsdecode(self.data or b""), there)
+        elif self.data is None:
+            _copy_file(f"{source}/{self.path}", there)
+        else:
+            writer = os.open(there, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, stat.S_IMODE(self.mode))
+            try:
+                if self.data:
+                    os.write(writer, self.data)  # whole: it is small, and a full disk is an error
+                os.utime(writer, ns=self.times)
+            finally:
+                os.close(writer)
+
+
+def _listed(root: str, left: list[int], folder: str = "") -> Iterator[_Item]:
+    """What lies in a checkout, folders before what is in them; `left[0]` bytes of content may still be kept."""
+    with os.scandir(f"{root}/{folder}") as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        facts = entry.stat(follow_symlinks=False)
+        path = f"{folder}{entry.name}"
+        data = None
+        if stat.S_ISLNK(facts.st_mode):
+            data = os.fsencode(os.readlink(entry.path))
+        elif stat.S_ISREG(facts.st_mode) and facts.st_size <= min(SMALL, left[0]):
+            data = Path(entry.path).read_bytes()
+            left[0] -= len(data)
+        yield _Item(path, facts.st_mode, (facts.st_atime_ns, facts.st_mtime_ns), data)
+        if stat.S_ISDIR(facts.st_mode):
+            yield from _listed(root, left, f"{path}/")
 
 
 def _copy_file(source: str, target: str) -> None:

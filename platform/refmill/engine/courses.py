@@ -80,6 +80,7 @@ class Course:
         self._repository = repository
         self._defaults = defaults
         self._guard = threading.Lock()
+        self._template = checkouts.Template(folder / attempts.TEMPLATE)
         self._reading = threading.Lock()
         for data in order.plan.pipeline.data.values():
             for out in data.outs:
@@ -126,12 +127,11 @@ class Course:
                 found = environments.noted(found, self.memory.made(found.entry), today)
             return found, inputs
 
-    def template(self) -> Path:
+    def template(self) -> checkouts.Template:
         """The run's checkout, made when first asked for."""
-        place = self.folder / attempts.TEMPLATE
         with self._guard:
-            checkouts.make(self._repository(), self.order.run.commit, place)
-        return place
+            checkouts.make(self._repository(), self.order.run.commit, self._template.path)
+        return self._template
 
     def job(self, stage: StageCourse, attempt: int, known: LockEntry) -> Job:
         """What attempt number `attempt` needs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from refmill import errors
@@ -10,6 +10,7 @@ from refmill.engine import attempts, endings, logs, results, stages, supervision
 from refmill.engine.courses import Course, StageCourse
 from refmill.engine.environments import Environment
 from refmill.engine.parts import Parts
+from refmill.engine.removing import Remover
 from refmill.engine.supervision import Exit, Supervisors
 from refmill.model.plans import StagePlan
 from refmill.model.runs import Usage
@@ -28,23 +29,23 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """`later` has something done soon, by another hand."""
+    """`remover` takes away what is no longer needed."""
 
     parts: Parts
     supervisors: Supervisors
-    later: Callable[[Callable[[], None]], None]
+    remover: Remover
 
     def look(self, course: Course, stage: StageCourse) -> tuple[StagePlan, Inputs, Environment | None]:
         """The verdict on a stage, its inputs, and its environment if it is there already."""
         item, inputs = course.look(stage)
         if item.verdict != "run":
             return item, inputs, None
-        project = course.template() / course.order.run.project
+        project = course.template().path / course.order.run.project
         return item, inputs, self.parts.environments.known(project, stage.settings.requirements)
 
     def build(self, course: Course, stage: StageCourse) -> Environment:
         """The stage's environment, made if need be."""
-        project = course.template() / course.order.run.project
+        project = course.template().path / course.order.run.project
         return self.parts.environments.ready(project, stage.settings.requirements, trusted=course.order.trusted)
 
     def secrets(self, course: Course, stage: StageCourse) -> Mapping[str, str]:
@@ -67,14 +68,14 @@ class Hands:
         job = stage.job
         if job is None:
             raise errors.WrongUse(text("%(address)s has no attempt", address=stage.address))
-        if stages.collected(job.directory) is None and supervision.signs(job.directory) == "lost":
+        result = stages.collected(job.directory)
+        if result is None and supervision.signs(job.directory) == "lost":
             return self._lost(course, stage, job)
-        end = supervision.exit_of(job.directory)
+        end = result.end if result else supervision.exit_of(job.directory)
         why = endings.explain(end, memory=job.memory, timeout=job.timeout)
-        result = None
-        if why is None:
+        if result is None and why is None:
             try:
-                result = stages.collect(job)
+                result = stages.collect(job, end)
             except errors.RefmillError as error:
                 why = error.message
         if why is not None:
@@ -101,4 +102,4 @@ class Hands:
     def _put_away(self, course: Course, stage: StageCourse, job: stages.Job) -> None:
         (job.directory / "ended").touch()
         self.parts.keep(course.order.run, stage.address, stage.attempt, job.directory / attempts.LOG)
-        self.later(lambda: stages.sweep_up(job.directory))
+        self.remover.remove(*stages.workspace(job.directory))

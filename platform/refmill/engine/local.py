@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from refmill import errors
-from refmill.engine import attempts, checkouts, leftovers, stages, supervision
+from refmill.engine import attempts, leftovers, stages, supervision
 from refmill.engine.courses import Course, StageCourse
 from refmill.engine.environments import Environment
 from refmill.engine.hands import Ending, Hands
 from refmill.engine.parts import Parts
 from refmill.engine.progress import OVER, WELL
+from refmill.engine.removing import Remover
 from refmill.engine.scheduler import Scheduler
 from refmill.engine.supervision import Supervisors
 from refmill.engine.telling import Teller
@@ -57,7 +58,8 @@ class LocalEngine:
         self._builders = Workers("builder", BUILDERS)
         self._starter = Workers("starter", 1)
         self._teller = Teller(parts.listener)
-        self._worker = Hands(parts, self._supervisors, self._hands.do)
+        self._remover = Remover()
+        self._worker = Hands(parts, self._supervisors, self._remover)
         self._coming: dict[str, list[Callable[[Course], None]]] = {}
         parts.work.mkdir(parents=True, exist_ok=True)
         self._watcher = Watcher(parts.work / "ended.fifo", lambda place: self._mind.do(lambda: self._ended(place)))
@@ -92,7 +94,7 @@ class LocalEngine:
         self._mind.do(lambda: self._wish(run_id, lambda course: self._resume(course, allowed)))
 
     def close(self) -> None:
-        for workers in (self._mind, self._starter, self._hands, self._builders, self._teller):
+        for workers in (self._mind, self._starter, self._hands, self._builders, self._teller, self._remover):
             workers.close()
         self._watcher.close()
         self._supervisors.close()
@@ -143,7 +145,7 @@ class LocalEngine:
         for number in range(1, stage.attempt):
             self._count(stage, _reason(self._parts.work, course.run_id, stage.address, number))
         place = attempts.directory(self._parts.work, course.run_id, stage.address, stage.attempt)
-        known = attempts.read_entry(place / stages.KNOWN) or stage.plan.entry
+        known = stages.known(supervision.spec_of(place)) or stage.plan.entry
         stage.job = course.job(stage, stage.attempt, known)
         stage.allowed = True
         self._places[place] = (course, stage)
@@ -214,8 +216,8 @@ class LocalEngine:
         job = stage.job = course.job(stage, stage.attempt, stage.plan.entry)
         self._hand(course, stage, lambda: stages.prepare(job, self._parts.sandbox), self._prepared)
 
-    def _prepared(self, course: Course, stage: StageCourse, _: None) -> None:
-        stage.preparing, stage.prepared = False, True
+    def _prepared(self, course: Course, stage: StageCourse, job: stages.Job) -> None:
+        stage.job, stage.preparing, stage.prepared = job, False, True
         if stage.grant is not None and course.paused:  # its room is for others until the run goes on
             self._drop(stage)
             self._schedule()
@@ -300,7 +302,7 @@ class LocalEngine:
     def _late(self, course: Course) -> None:
         """Work on a stage that is over came to its end, maybe in the folder of a run that was stopped meanwhile."""
         if course.run_id not in self._runs:
-            self._hands.do(lambda: checkouts.remove(course.folder))
+            self._remover.remove(course.folder)
 
     def _over(self, course: Course, stage: StageCourse, state: StageRun) -> None:
         """A stage has ended for good."""
@@ -345,7 +347,7 @@ class LocalEngine:
 
         def tell() -> None:
             self._parts.listener.ended(course.run_id, outcome, files, dict(course.entries), why)
-            self._hands.do(lambda: checkouts.remove(course.folder))
+            self._remover.remove(course.folder)
 
         self._teller.do(tell)
         self._runs.pop(course.run_id, None)

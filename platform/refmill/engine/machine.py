@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -41,6 +42,7 @@ def gpu_count() -> int:
         return 0
 
 
+@functools.cache
 def boot() -> str:
     """A name of the time since the machine started, "" where there is none to be had.
 

@@ -71,6 +71,8 @@ class Progress:
 
     def hopeless(self) -> list[tuple[str, str]]:
         """Pending or queued stages that will never start, each with the stage to blame ("" if the run was stopped)."""
+        if not (self.stopping or self._any(BADLY)):
+            return []  # asked after each stage: nobody looks at thousands for nothing
         waiting = [address for address in self._order if self._status[address] in ("pending", "queued")]
         if self.stopping:
             return [(address, "") for address in waiting]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from refmill import errors
 from refmill.engine import attempts, checkouts, supervision, workspaces
 from refmill.engine.environments import Environment
 from refmill.engine.sandbox import Box, Sandbox
+from refmill.engine.supervision import Exit
 from refmill.formats import dvcignore, lockfile, runcache
 from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Output, Stage
@@ -28,7 +29,7 @@ from refmill.texts import text
 
 NICE = 10  # stages yield to the platform, which must answer
 PATH = "/usr/local/bin:/usr/bin:/bin"
-KNOWN, ENTRY, RESULT = "known.yaml", "entry.yaml", "result.json"
+RESULT = "result.json"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -42,7 +43,7 @@ class Job:
     stage: Stage
     settings: StageSettings
     directory: Path
-    template: Callable[[], Path]
+    template: Callable[[], checkouts.Template]
     objects: Objects
     runcache: RunCache
     inputs: Inputs
@@ -62,20 +63,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a stage made: its whole lock entry, and the bytes of its outputs."""
+    """What a stage made: its whole lock entry, and the bytes of its outputs; and how its command ended."""
 
     entry: LockEntry
     output_bytes: int
+    end: Exit
 
 
-def prepare(job: Job, sandbox: Sandbox) -> None:
-    """Make the workspace: the commit's files, the inputs, no outputs but those that persist. Raises RefmillError."""
+def prepare(job: Job, sandbox: Sandbox) -> Job:
+    """Make the workspace: the commit's files, the inputs, no outputs but those that persist. Gives the job with what
+    is known now. Raises RefmillError."""
     if job.directory.exists():
         checkouts.remove(job.directory)  # a crash left it before anything was started in it
     job.directory.mkdir(parents=True)
     for name in ("home", "tmp"):
         (job.directory / name).mkdir()
-    checkouts.copy(job.template(), job.directory / "tree")
+    job.template().copy(job.directory / "tree")
     for path, item in _wanted(job).items():
         target = workspaces.clear(job.root, path)
         restore_output(item, target, job.objects, link=sandbox.works, inside=job.root)
@@ -85,7 +88,7 @@ def prepare(job: Job, sandbox: Sandbox) -> None:
         if previous is not None:
             restore_output(previous, target, job.objects, inside=job.root)
     workspaces.make_folder(job.root, job.stage.wdir)
-    attempts.write_entry(job.directory / KNOWN, _measured(job), durable=False)
+    return replace(job, known=_measured(job))
 
 
 def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, ...], notify: Path) -> dict[str, Any]:
@@ -108,16 +111,20 @@ def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, 
         "memory": job.memory,
         "notify": os.fspath(notify),
         "gpus": list(gpus),
+        "known": attempts.entry_text(job.known),  # for whoever adopts the attempt
     }
 
 
-def collect(job: Job) -> Result:
-    """Store the outputs of a command that ended well, and give the lock entry.
+def known(spec: Mapping[str, Any]) -> LockEntry | None:
+    """The lock entry without outputs of an attempt that was started with `spec`; None if that is damaged."""
+    return attempts.read_entry(spec.get("known"))
+
+
+def collect(job: Job, end: Exit) -> Result:
+    """Store the outputs of a command that ended well, which is `end`, and give the lock entry.
 
     Raises WrongUse if an output was not made or cannot be taken, Unavailable if it cannot be stored.
     """
-    if (found := collected(job.directory)) is not None:
-        return found
     outs = {}
     total = 0
     ignores = _ignores(job)
@@ -136,33 +143,36 @@ def collect(job: Job) -> Result:
         except OSError as error:
             reason = f"{error.strerror} ({error.filename})" if error.filename else str(error)
             raise errors.Unavailable(text("output %(path)s: %(reason)s", path=out.root, reason=reason)) from error
-    known = attempts.read_entry(job.directory / KNOWN) or job.known
-    entry = dict(known)
+    entry = dict(job.known)
     if outs:
         entry["outs"] = lockfile.entry(job.stage, {}, {}, outs)["outs"]
-    if runcache.eligible(job.stage, known):
+    if runcache.eligible(job.stage, job.known):
         job.runcache.save(runcache.key(entry), runcache.value(entry), entry)
-    attempts.write_entry(job.directory / ENTRY, entry)
-    attempts.write(job.directory / RESULT, json.dumps({"output_bytes": total}))
-    return Result(entry, total)
+    # With the end: exit.json is not forced to disk, and after a power cut this file must stand alone.
+    found = {"output_bytes": total, "entry": attempts.entry_text(entry), "exit": asdict(end)}
+    attempts.write(job.directory / RESULT, json.dumps(found))
+    return Result(entry, total, end)
 
 
 def _ignores(job: Job) -> dvcignore.DvcIgnore:
     """The .dvcignore files of the commit, whatever the stage made of those in its workspace."""
-    pristine = job.template() / job.project
+    pristine = job.template().path / job.project
     return dvcignore.DvcIgnore(lambda path: workspaces.read_inside(pristine, path, dvcignore.MAX_BYTES))
 
 
 def collected(directory: Path) -> Result | None:
     """What was collected from an attempt before, or None."""
-    found, entry = attempts.read_json(directory / RESULT), attempts.read_entry(directory / ENTRY)
-    return Result(entry, found["output_bytes"]) if found and entry else None
+    found = attempts.read_json(directory / RESULT) or {}
+    entry = attempts.read_entry(found.get("entry"))
+    try:
+        return None if entry is None else Result(entry, found["output_bytes"], supervision.exit_from(found["exit"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
-def sweep_up(directory: Path) -> None:
-    """Take the workspace of an attempt away; its log and its papers stay until the run's folder goes."""
-    for name in ("tree", "home", "tmp"):
-        checkouts.remove(directory / name)
+def workspace(directory: Path) -> list[Path]:
+    """What goes of an attempt that is over; its log and its papers stay until the run's folder goes."""
+    return [directory / name for name in ("tree", "home", "tmp")]
 
 
 def _wanted(job: Job) -> dict[str, Mapping[str, Any]]:

@@ -212,7 +212,7 @@ def test_a_pause_gives_back_the_room_of_what_is_only_being_made_ready(bench, mon
     def slowly(job, sandbox):
         begun.set()
         go_on.wait(20)
-        prepare(job, sandbox)
+        return prepare(job, sandbox)
 
     monkeypatch.setattr(stages, "prepare", slowly)
     engine.submit(order)
@@ -237,8 +237,9 @@ def test_nothing_of_a_stopped_run_stays_on_disk(bench, monkeypatch):
     def slowly(job, sandbox):
         begun.set()
         go_on.wait(20)
-        prepare(job, sandbox)
+        found = prepare(job, sandbox)
         made.set()
+        return found
 
     monkeypatch.setattr(stages, "prepare", slowly)
     engine.submit(order)

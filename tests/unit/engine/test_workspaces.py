@@ -27,7 +27,7 @@ def made(bench, tmp_path):
         {".gitattributes": "*.dos text eol=crlf\n", "a.dos": "one\ntwo\n", "plain.txt": "x\n", "sp ace/ü": "y"}
     )
     checkouts.make(bench.bare, sha, tmp_path / "template")
-    checkouts.copy(tmp_path / "template", tmp_path / "copy")
+    checkouts.Template(tmp_path / "template").copy(tmp_path / "copy")
     return tmp_path / "copy", sha
 
 
@@ -137,3 +137,27 @@ def test_nothing_is_read_through_links(tmp_path):
     (tree / "d").symlink_to(tmp_path / "secret")
     assert live.read(work, run, stage, 1) == {}
     assert workspaces.read_inside(tree, "d/m", 10) is None
+
+
+def test_a_template_is_listed_once_and_its_small_files_are_read_once(bench, tmp_path):
+    large = "y" * (checkouts.SMALL + 1)
+    sha = bench.commit({"small": "x", "folder/large": large, "folder/empty": ""})
+    checkouts.make(bench.bare, sha, tmp_path / "template")
+    template = checkouts.Template(tmp_path / "template")
+    template.copy(tmp_path / "one")
+    (tmp_path / "template" / "small").write_text("read again")
+    template.copy(tmp_path / "two")
+    for copy in (tmp_path / "one", tmp_path / "two"):
+        assert (copy / "small").read_text() == "x"
+        assert (copy / "folder" / "large").read_text() == large
+        assert (copy / "folder" / "empty").read_text() == ""
+
+
+def test_a_command_may_commit_in_its_copy(made):
+    copy, sha = made
+    (copy / "plain.txt").write_text("changed\n")
+    name = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    subprocess.run(["git", *name, "commit", "--quiet", "-am", "x"], cwd=copy, check=True)
+    subprocess.run(["git", "branch", "other"], cwd=copy, check=True)
+    told = subprocess.run(["git", "log", "--format=%H"], cwd=copy, capture_output=True, text=True, check=True)
+    assert told.stdout.split()[1] == sha

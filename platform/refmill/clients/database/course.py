@@ -121,7 +121,8 @@ def _known(connection: sqlalchemy.Connection, run_id: str, keys: set[str]) -> li
     found: list[tuple[str, int, int]] = []
     for start in range(0, len(asked), _KEYS):
         mine = (stage_attempts.c.run_id == run_id) & stage_attempts.c.address_key.in_(asked[start : start + _KEYS])
-        found += [(row[0], row[1], row[2]) for row in connection.execute(select(*columns).where(mine).with_for_update())]
+        rows_of_these = connection.execute(select(*columns).where(mine).with_for_update())
+        found += [(row[0], row[1], row[2]) for row in rows_of_these]
     return found
 
 
