@@ -62,14 +62,18 @@ def signs(directory: Path) -> LIVE_SIGNS:
 def exit_of(directory: Path) -> Exit:
     """What exit.json says. Raises Damaged if it is none."""
     try:
-        found = json.loads((directory / "exit.json").read_bytes())
-        usage = Usage(float(found["usage"]["cpu_seconds"]), int(found["usage"]["peak_memory"]))
-        return Exit(
-            found["reason"], found["detail"], found["code"], found["signal"], found["started"], found["seconds"], usage
-        )
+        return exit_from(json.loads((directory / "exit.json").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = text("%(path)s cannot be read: %(detail)s", path=str(directory / "exit.json"), detail=str(error))
         raise errors.Damaged(message) from error
+
+
+def exit_from(found: Any) -> Exit:
+    """What the supervisor wrote, or `dataclasses.asdict` made of it. Raises ValueError, KeyError, TypeError."""
+    usage = Usage(float(found["usage"]["cpu_seconds"]), int(found["usage"]["peak_memory"]))
+    return Exit(
+        found["reason"], found["detail"], found["code"], found["signal"], found["started"], found["seconds"], usage
+    )
 
 
 def started(directory: Path) -> int | None:

@@ -76,17 +76,13 @@ class Log:
         self.write("s", [clean(self.masks.apply(remark.encode("utf-8", "replace")))])
 
     def close(self) -> None:
-        """Write the kept end, and make all of it durable."""
+        """Write the kept end. The engine makes all of it durable where it keeps it."""
         if self._tail:
             if self._dropped:
                 size = self._limit >> 20
                 remark = "the output is longer than %d MiB: %d lines are left out here" % (size, self._dropped)
                 self._out(("%s s %s\n" % (stamp(time.time()), remark)).encode())
             self._out(b"".join(self._tail))
-        try:
-            os.fsync(self._file)
-        except OSError as error:
-            self.broken = self.broken or str(error)
         os.close(self._file)
 
     def _out(self, block: bytes) -> None:

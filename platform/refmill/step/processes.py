@@ -15,7 +15,6 @@ import time
 
 LINUX = sys.platform.startswith("linux")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 OOM_SCORE = b"500"  # of 1000: when the machine runs out of memory, stages go before the platform
 
@@ -29,18 +28,21 @@ def become_subreaper() -> None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def prepare_child(nice: int) -> None:
-    """Run between fork and exec of a command: politeness, and no outliving the supervisor."""
-    if nice:
-        os.nice(nice)
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        try:
-            descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+def make_modest(pid: int, nice: int) -> None:
+    """Let a command that has just been started, and all that it will start, yield to others.
+
+    From outside: code between fork and exec would need a real fork, which copies the page tables of a Python, and every
+    page that is touched afterwards; for a command that takes no time that is most of what its supervisor does.
+    """
+    try:
+        if nice:
+            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
+        if LINUX:
+            descriptor = os.open("/proc/%d/oom_score_adj" % pid, os.O_WRONLY)
             os.write(descriptor, OOM_SCORE)
             os.close(descriptor)
-        except OSError:
-            pass
+    except OSError:
+        pass  # it has ended already, or this machine does not allow it
 
 
 def descendants(root: int) -> list[int]:

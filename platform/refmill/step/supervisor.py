@@ -18,6 +18,7 @@ The rule to keep: exit.json is written once, whole, when nothing of the command'
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -60,7 +61,7 @@ class Supervisor:
         self.reason = ""
         self.detail = ""
         self.kill_at: float | None = None
-        self.tick_at = 0.0
+        self.tick_at = time.monotonic() + TICK_NEAR
         self.peak = 0
         self.asked = False
 
@@ -107,13 +108,13 @@ class Supervisor:
             process = subprocess.Popen(
                 command["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 cwd=self.spec["cwd"], env={**self.spec["env"], **self.secrets}, start_new_session=True,
-                preexec_fn=lambda: processes.prepare_child(self.spec.get("nice", 0)),  # noqa: PLW1509 - one thread only
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             self.reason, self.detail = "start-failed", str(error)
             self.log.note(self.detail)
             return False
         self.main, self.status = process.pid, None
+        processes.make_modest(process.pid, self.spec.get("nice", 0))
         for pipe, letter in ((process.stdout, "o"), (process.stderr, "e")):
             if pipe is None:  # never: both were asked for
                 continue
@@ -254,16 +255,15 @@ def take_lock(directory: str) -> int | None:
 
 
 def write_exit(directory: str, result: dict[str, Any], notify: str) -> None:
-    """Put exit.json in its place, durably, and tell the engine."""
+    """Put exit.json in its place and tell the engine.
+
+    It outlives any process. That it outlives a power cut is not needed: the outputs beside it need not do so either,
+    so that the engine takes what another boot left for lost until it has collected it.
+    """
     temporary = os.path.join(directory, "exit.json.tmp")
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(result, file)
-        file.flush()
-        os.fsync(file.fileno())
     os.rename(temporary, os.path.join(directory, "exit.json"))
-    folder = os.open(directory, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
     if notify:
         try:
             bell = os.open(notify, os.O_WRONLY | os.O_NONBLOCK)
@@ -319,34 +319,41 @@ def reap(path: str) -> int:
 
 
 def serve() -> None:
-    """The fork server. Its answer comes when the attempt's lock is held, so that whoever asked may look at it."""
+    """The fork server. Its answer comes when the attempt's lock is held, so that whoever asked may look at it.
+
+    The lock is that of the open file, so that the child has it from its first moment, and keeps it when the server
+    lets go of its own descriptor.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries supervisors that have ended
+    gc.collect()
+    gc.freeze()  # else the first collection in a child copies every page of ours
     for line in sys.stdin:
         path = line.rstrip("\n")
-        child = os.fork()
-        if child == 0:
-            _detach(path)
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(("started " if status == 0 else "refused ") + path + "\n")
+        try:
+            descriptor = take_lock(os.path.dirname(path))
+        except OSError:
+            descriptor = None
+        if descriptor is not None:
+            if os.fork() == 0:
+                _detached(path, descriptor)
+            os.close(descriptor)
+        sys.stdout.write(("refused " if descriptor is None else "started ") + path + "\n")
         sys.stdout.flush()
 
 
-def _detach(path: str) -> None:
-    """In the child of the server: take the lock, leave the session, go on in a grandchild. Never returns."""
-    code = 1
+def _detached(path: str, descriptor: int) -> None:
+    """In the child of the server: leave its session, and carry out the attempt. Never returns."""
     try:
-        descriptor = take_lock(os.path.dirname(path))
-        if descriptor is not None:
-            os.setsid()
-            if os.fork() == 0:
-                _own_streams(os.path.dirname(path))
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                supervise(path, descriptor)
-            code = 0
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _own_streams(os.path.dirname(path))
+        supervise(path, descriptor)
     except BaseException as error:  # noqa: BLE001 - the outermost frame of a process: nobody else can tell
         os.write(2, ("%s: %r\n" % (path, error)).encode("utf-8", "replace"))
     finally:
-        os._exit(code)
+        os._exit(0)
 
 
 def _own_streams(directory: str) -> None:

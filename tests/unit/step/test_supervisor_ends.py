@@ -178,3 +178,30 @@ def test_a_supervisor_survives_its_fork_server(attempt):
         time.sleep(0.01)
     assert attempt.exit()["code"] == 0
     assert attempt.log()[-1] == "late"
+
+
+def test_a_command_and_what_it_starts_yield_to_others(attempt):
+    line = "sleep 0.2; nice; cat /proc/self/oom_score_adj"
+    assert attempt.run(line, nice=7)["code"] == 0
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert attempt.log()[-2:] == [str(own + 7), "500"]
+
+
+def test_a_fork_server_leaves_no_dead_supervisors_behind(attempt):
+    server = subprocess.Popen(
+        [sys.executable, "-I", "-S", SCRIPT, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    spec = attempt.write("true")
+    for answer in ("started", "refused"):
+        server.stdin.write(f"{spec}\n".encode())
+        server.stdin.flush()
+        assert server.stdout.readline() == f"{answer} {spec}\n".encode()
+        until = time.monotonic() + 10
+        while not (attempt.directory / "exit.json").exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    until = time.monotonic() + 10
+    while Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    server.communicate()
