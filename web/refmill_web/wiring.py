@@ -19,6 +19,8 @@ from refmill import errors, specs
 from refmill.clients.catalogues import translate
 from refmill.clients.database import Records
 from refmill.clients.resolver.client import SocketResolver
+from refmill.clients.resolver.memory import RememberingResolver
+from refmill.clients.worktree import WorkTree
 from refmill.engine.environments import Environments
 from refmill.engine.local import LocalEngine
 from refmill.engine.sandbox import Mode, Sandbox
@@ -42,6 +44,7 @@ from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
+from refmill_repos.trees import tree_factory
 from refmill_web import archive, local_engine, places, uploads
 from refmill_web.app import create_app
 from refmill_web.cli.speech import language
@@ -120,7 +123,10 @@ def parts(settings: Settings, address: str) -> Parts:
     )  # fmt: skip
     return Parts(
         settings, address, kept, repositories, BareRefs(settings.path("repos")),
-        SocketResolver(settings.path("run", "resolver.sock")), places.storage(settings), places.bell(settings), gate,
+        RememberingResolver(
+            SocketResolver(settings.path("run", "resolver.sock")), tree_factory(lambda source: WorkTree(source.path))
+        ),
+        places.storage(settings), places.bell(settings), gate,
     )  # fmt: skip
 
 

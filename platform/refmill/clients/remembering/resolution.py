@@ -30,8 +30,10 @@ from refmill.model.pipelines import LockEntry, Pipeline
 from refmill.ports.trees import Entry, Tree
 from refmill.problems import Problem
 
-_FORMAT = 2
+_FORMAT = 3
 _WRITTEN = frozenset({"dvc.lock", ".gitignore"})
+POINTER = 1024
+"""Bytes of the largest pointer of Git LFS (its specification)."""
 _PARAMS = "params.yaml"
 """DVC reads it where it is there: an output of this name counts, although stages write it."""
 
@@ -71,7 +73,7 @@ class RecordingTree:
     def read(self, path: str, limit: int = 64 << 20) -> bytes:
         self.answers.contents[path] = ""
         data = self._tree.read(path, limit)
-        self.answers.contents[path] = md5_bytes(data)
+        self.answers.contents[path] = _oid(self._tree, path) or md5_bytes(data)
         return data
 
     def children(self, path: str) -> dict[str, Entry]:
@@ -80,11 +82,15 @@ class RecordingTree:
         return found
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
+        if oid := _oid(self._tree, path):
+            self.answers.walks[path] = oid
+            return self._tree.walk(path)
         found = list(self._tree.walk(path))
         self.answers.walks[path] = _walked(found)
         return iter(found)
 
     def target(self, path: str) -> str:
+        self.answers.targets[path] = ""
         found = self._tree.target(path)
         self.answers.targets[path] = found
         return found
@@ -93,6 +99,15 @@ class RecordingTree:
         found = self._tree.md5(path)
         self.answers.contents[path] = found[0]
         return found
+
+    def noted(self) -> dict[str, Any]:
+        """All questions with their answers, nothing left out; for `same`."""
+        answers = self.answers
+        children = {path: _trimmed(names, path, set()) for path, names in answers.children.items()}
+        return {
+            "entries": answers.entries, "contents": answers.contents, "children": children, "walks": answers.walks,
+            "targets": answers.targets, "ignored": {}, "outputs": [],
+        }  # fmt: skip
 
 
 class ResolutionMemory:
@@ -105,7 +120,7 @@ class ResolutionMemory:
         """What was kept, with today's dvc.lock in it, if `tree` still gives the same answers; else None."""
         try:
             kept = json.loads(self._file.read_bytes())
-            if kept["version"] != _version() or not _same(kept, tree, ignored):
+            if kept["version"] != _version() or not same(kept, tree, ignored):
                 return None
             body = tagged.loads(kept["resolution"])
             found = shapes.build(Resolution, body)
@@ -142,18 +157,19 @@ class ResolutionMemory:
             return  # a copy that may only be read is resolved each time
 
 
-def _same(kept: Mapping[str, Any], tree: Tree, ignored: Callable[[str], bool]) -> bool:
-    """Whether every question has the answer that was noted; the cheap ones first."""
+def same(kept: Mapping[str, Any], tree: Tree, ignored: Callable[[str], bool]) -> bool:
+    """Whether every question has the answer that was noted; the cheap ones first. Raises what `tree` raises, and
+    KeyError, TypeError and AttributeError for what nobody noted."""
     outputs = set(kept["outputs"])
     return (
         all(_kind(tree.entry(path)) == kind for path, kind in kept["entries"].items())
         and all(tree.target(path) == target for path, target in kept["targets"].items())
         and all(ignored(path) == answer for path, answer in kept["ignored"].items())
-        and all(_md5(tree, path) == md5 for path, md5 in kept["contents"].items())
+        and all(_content(tree, path, noted) == noted for path, noted in kept["contents"].items())
         and all(
             _trimmed(_listed(tree.children(path)), path, outputs) == noted for path, noted in kept["children"].items()
         )
-        and all(_walked(tree.walk(path)) == noted for path, noted in kept["walks"].items())
+        and all((_oid(tree, path) or _walked(tree.walk(path))) == noted for path, noted in kept["walks"].items())
     )
 
 
@@ -164,7 +180,7 @@ def _is_written(path: str, outputs: set[str]) -> bool:
 
 
 def _listed(children: Mapping[str, Entry]) -> list[list[str]]:
-    return [[name, _kind(entry)] for name, entry in children.items()]
+    return [[name, entry.kind] for name, entry in children.items()]
 
 
 def _trimmed(names: list[list[str]], folder: str, outputs: set[str]) -> str:
@@ -181,10 +197,23 @@ def _digest(items: Iterable[list[str]]) -> str:
 
 
 def _kind(entry: Entry | None) -> str:
-    return "" if entry is None else entry.kind
+    """What the resolver asks of an entry. Of a commit's files that is also whether one may be a pointer of Git LFS."""
+    if entry is None or not entry.oid:
+        return "" if entry is None else entry.kind
+    size = entry.size if entry.size <= POINTER else "large"
+    return f"{entry.kind} {size} {entry.executable}"
 
 
-def _md5(tree: Tree, path: str) -> str:
+def _oid(tree: Tree, path: str) -> str:
+    """What git calls what stands at `path`, all below it included; "" where that is not known."""
+    entry = tree.entry(path)
+    return f"git:{entry.oid}" if entry is not None and entry.oid else ""
+
+
+def _content(tree: Tree, path: str, noted: str) -> str:
+    """What a file holds now, in the way in which it was noted."""
+    if noted.startswith("git:"):
+        return _oid(tree, path)
     try:
         return tree.md5(path)[0]
     except errors.RefmillError:

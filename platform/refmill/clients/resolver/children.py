@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from typing import NoReturn
 
 from refmill import errors
 from refmill.clients import codec, dvc_parsing
+from refmill.clients.remembering.resolution import RecordingTree
 from refmill.clients.resolver import frames
 from refmill.clients.resolver.warming import SAMPLE, MemoryTree
 from refmill.ports.resolver import Source
@@ -110,12 +112,13 @@ def _answer(connection: socket.socket, task: Task) -> int:
     if kind != b"S":
         return FAILED
     try:
-        tree = task.open_tree(codec.from_json(Source, body))
+        tree = RecordingTree(task.open_tree(codec.from_json(Source, body)))
     except errors.RefmillError as error:
         frames.send(connection, b"E", str(error.message).encode())
         return 0
     checked = dvc_parsing.check(tree, max_stages=task.max_stages, containers=task.containers)
     connection.settimeout(_REQUEST_SECONDS)
     with contextlib.suppress(OSError):
+        frames.send(connection, b"Q", json.dumps(tree.noted()).encode())
         frames.send(connection, b"A", codec.to_json(checked).encode("utf-8", "surrogatepass"))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from refmill import errors
@@ -22,6 +23,16 @@ _LIMITS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the files say; the questions that led to it as JSON (b"" where it would not be the same again: a limit was
+    met), and the bytes of the answer."""
+
+    checked: Checked
+    questions: bytes = b""
+    size: int = 0
+
+
 class SocketResolver:
     """The `Resolver` port over the unix socket at `path`. One connection a request; safe to use from many threads."""
 
@@ -31,17 +42,25 @@ class SocketResolver:
 
     def check(self, source: Source) -> Checked:
         """All problems at once. Raises Unavailable if the server is silent, NotFound for an unknown source."""
+        return self.ask(source).checked
+
+    def ask(self, source: Source) -> Answer:
+        """The same, with what it was made of."""
         deadline = time.monotonic() + self._timeout
         try:
             with self._connect(deadline) as connection:
                 frames.send(connection, b"S", codec.to_json(source).encode())
                 kind, body = frames.receive(connection, deadline)
+                questions = b""
+                if kind == b"Q":
+                    questions = body
+                    kind, body = frames.receive(connection, deadline)
         except (OSError, EOFError) as error:
             raise _unavailable(str(error) or type(error).__name__) from error
         if kind == b"A":
-            return codec.from_json(Checked, body)
+            return Answer(codec.from_json(Checked, body), questions, len(body))
         if kind == b"L":
-            return Checked(None, problems=(_too_much(body.decode("ascii", "replace")),))
+            return Answer(Checked(None, problems=(_too_much(body.decode("ascii", "replace")),)))
         raise errors.NotFound(text("%(detail)s", detail=body.decode("utf-8", "replace")))
 
     def _connect(self, deadline: float) -> socket.socket:

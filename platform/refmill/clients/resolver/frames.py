@@ -10,8 +10,9 @@ import struct
 import time
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal[b"S", b"A", b"L", b"E"]
-"""S = a source to check; A = the answer; L = a limit ended the child (the body says which); E = it failed."""
+Kind: TypeAlias = Literal[b"S", b"Q", b"A", b"L", b"E"]
+"""S = a source to check; Q = what was asked of its files, before A = the answer; L = a limit ended the child (the body
+says which); E = it failed."""
 MAX_BODY = 256 << 20
 _HEAD = struct.Struct(">cI")
 
