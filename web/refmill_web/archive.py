@@ -44,8 +44,16 @@ def keep(settings: Settings, records: Records, run: Run) -> None:
     """Write the archive of a run that has ended or is about to be called so; again is no error."""
     target = places.run_archive(settings, run)
     target.mkdir(parents=True, exist_ok=True)
-    stages, attempts = tuple(records.runs.stages(run.id)), tuple(records.history.attempts(run.id))
-    _write(target / "run.json", codec.to_json(Archive(run, records.runs.plan(run.id), stages, attempts)))
+    attempts = tuple(records.history.attempts(run.id))
+    latest = tuple({stage.address: stage for stage in attempts}.values())
+    told = codec.to_json(attempts)
+    # An `Archive` in JSON. The plan stands as it is stored: reading and writing it takes most of the time of a push
+    # that has nothing to run.
+    parts = {
+        "run": codec.to_json(run), "plan": records.runs.plan_json(run.id), "attempts": told,
+        "stages": told if latest == attempts else codec.to_json(latest),
+    }  # fmt: skip
+    _write(target / "run.json", "{" + ",".join(f'"{name}":{body}' for name, body in parts.items()) + "}")
 
 
 def restore(settings: Settings, records: Records, repository: Repository) -> Iterator[Restored]:

@@ -37,21 +37,34 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Any:
+    """`value` as json.dumps takes it. Scalars are seen to where they stand: a plan has thousands, and a call costs more
+    than all else."""
     kind = type(value)
     if kind in _SCALARS:
         return value
     if kind is tuple or kind is list:
-        return [_plain(item) for item in value]
+        return [item if item.__class__ in _SCALARS else _plain(item) for item in value]
     if kind is dict:
         return _mapping(value)
     if is_dataclass(kind):
-        return {name: _plain(getattr(value, name)) for name in _names(kind)}
+        found = {}
+        for name in _names(kind):
+            item = getattr(value, name)
+            found[name] = item if item.__class__ in _SCALARS else _plain(item)
+        return found
     return _rare(value)
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
-    if all(isinstance(key, str) and key[:1] != "$" for key in value):
-        return {str(key): _plain(item) for key, item in value.items()}
+    found = {}
+    for key, item in value.items():
+        if key.__class__ is not str and not isinstance(key, str):
+            break
+        if key[:1] == "$":
+            break
+        found[str(key)] = item if item.__class__ in _SCALARS else _plain(item)
+    else:
+        return found
     return {"$map": [[_plain(key), _plain(item)] for key, item in value.items()]}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -66,6 +67,8 @@ class Sources:
         for stage in pipeline.stages.values():
             for stage_out in stage.outs:
                 self._produced[stage_out.root] = Produced(stage_out.root, None, stage.address, stage_out.cache)
+        self._place = {path: number for number, path in enumerate(self._produced)}
+        self._sorted = sorted(self._produced)
 
     def learn(self, stage: Stage, entry: LockEntry) -> None:
         """A stage's result is known: those below it can be looked at."""
@@ -141,8 +144,15 @@ class Sources:
         if maker := self._above(root):
             yield maker
             return
-        inside = "" if root in ("", ".") else root + "/"
-        yield from (maker for path, maker in self._produced.items() if path.startswith(inside))
+        if root in ("", "."):
+            yield from self._produced.values()
+            return
+        inside = root + "/"
+        first = last = bisect.bisect_left(self._sorted, inside)
+        while last < len(self._sorted) and self._sorted[last].startswith(inside):
+            last += 1
+        for path in sorted(self._sorted[first:last], key=self._place.__getitem__):
+            yield self._produced[path]
 
     def _above(self, root: str) -> Produced | None:
         """The output that `root` is or lies in."""

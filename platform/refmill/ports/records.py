@@ -132,6 +132,9 @@ class Runs(Protocol):
     def plan(self, run_id: str) -> Plan:
         """The stored plan. Raises NotFound."""
 
+    def plan_json(self, run_id: str) -> str:
+        """The stored plan as it is stored: JSON of refmill.clients.codec. Raises NotFound, Damaged."""
+
     def stages(self, run_id: str) -> Sequence[StageRun]:
         """Each stage's latest attempt, in the plan's order."""
 

@@ -97,11 +97,14 @@ class RunIndex:
             return [rows.run(row) for row in connection.execute(found)]
 
     def plan(self, run_id: str) -> Plan:
+        return codec.from_json(Plan, self.plan_json(run_id))
+
+    def plan_json(self, run_id: str) -> str:
         with self._database.reading() as connection:
             body = connection.execute(select(plans.c.body).where(plans.c.run_id == run_id)).scalar()
         if body is None:
             raise errors.NotFound(text("There is no such run."))
-        return rows.plan(body)
+        return rows.plan_json(body)
 
     def stages(self, run_id: str) -> Sequence[StageRun]:
         with self._database.reading() as connection:
