@@ -10,20 +10,20 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
-import functools
 import json
+import operator
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def dumps(value: object) -> str:
     """`value` (dataclasses of the model, plain containers, scalars) as JSON. Raises TypeError for anything else."""
-    return json.dumps(_plain(value), separators=(",", ":"))  # in ASCII, so that lone surrogates survive
+    return json.dumps(_plain(value, {}), separators=(",", ":"))  # in ASCII, so that lone surrogates survive
 
 
 def loads(body: str | bytes) -> Any:
@@ -31,51 +31,67 @@ def loads(body: str | bytes) -> Any:
     return json.loads(body, object_hook=_untagged)
 
 
-@functools.lru_cache(maxsize=256)
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind))
+_Memo: TypeAlias = dict[int, dict[str, Any]]
+"""Dataclasses by `id` that have been made plain: a plan holds each of its stages several times. All of them live as
+long as the value that is written."""
 
 
-def _plain(value: Any) -> Any:
+def _shape(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """The names of a dataclass's fields, and what gives their values."""
+    names = tuple(item.name for item in fields(kind))
+    if len(names) < 2:  # attrgetter gives a tuple for two and more only
+        return names, lambda value: tuple(getattr(value, name) for name in names)
+    return names, operator.attrgetter(*names)
+
+
+_SHAPES: dict[type, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]] | None] = {}
+
+
+def _plain(value: Any, memo: _Memo) -> Any:
     """`value` as json.dumps takes it. Scalars are seen to where they stand: a plan has thousands, and a call costs more
     than all else."""
     kind = type(value)
     if kind in _SCALARS:
         return value
     if kind is tuple or kind is list:
-        return [item if item.__class__ in _SCALARS else _plain(item) for item in value]
+        return [item if type(item) in _SCALARS else _plain(item, memo) for item in value]
     if kind is dict:
-        return _mapping(value)
-    if is_dataclass(kind):
-        found = {}
-        for name in _names(kind):
-            item = getattr(value, name)
-            found[name] = item if item.__class__ in _SCALARS else _plain(item)
-        return found
-    return _rare(value)
+        return _mapping(value, memo)
+    if kind not in _SHAPES:
+        _SHAPES[kind] = _shape(kind) if is_dataclass(kind) else None
+    shape = _SHAPES[kind]
+    if shape is None:
+        return _rare(value, memo)
+    if (known := memo.get(id(value))) is not None:
+        return known
+    names, values = shape
+    found = {
+        name: item if type(item) in _SCALARS else _plain(item, memo)
+        for name, item in zip(names, values(value), strict=True)
+    }
+    memo[id(value)] = found
+    return found
 
 
-def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+def _mapping(value: Mapping[Any, Any], memo: _Memo) -> dict[str, Any]:
     found = {}
     for key, item in value.items():
-        if key.__class__ is not str and not isinstance(key, str):
+        if not isinstance(key, str) or key[:1] == "$":
             break
-        if key[:1] == "$":
-            break
-        found[str(key)] = item if item.__class__ in _SCALARS else _plain(item)
+        found[str(key)] = item if type(item) in _SCALARS else _plain(item, memo)
     else:
         return found
-    return {"$map": [[_plain(key), _plain(item)] for key, item in value.items()]}
+    return {"$map": [[_plain(key, memo), _plain(item, memo)] for key, item in value.items()]}
 
 
-def _rare(value: Any) -> Any:
+def _rare(value: Any, memo: _Memo) -> Any:
     """What is not of an everyday type itself: subclasses of those (a YAML parser's) and what JSON does not know."""
     if isinstance(value, Mapping):
-        return _mapping(value)
+        return _mapping(value, memo)
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, memo) for item in value]
     if isinstance(value, AbstractSet):
-        return {"$set": [_plain(item) for item in value]}
+        return {"$set": [_plain(item, memo) for item in value]}
     for base in (str, int, float):
         if isinstance(value, base):
             return base(value)

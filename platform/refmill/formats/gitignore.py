@@ -72,9 +72,11 @@ def ignored(path: str, read: Read, *, is_directory: bool = False) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One line: `tokens` match the whole path from the .gitignore's directory if `anchored`, else the name alone."""
+    """One line: `tokens` match the whole path from the .gitignore's directory if `anchored`, else the name alone.
+    `literal` is what they match where that is one name."""
 
     tokens: tuple[Token, ...]
+    literal: str | None
     negated: bool
     directories: bool
     anchored: bool
@@ -87,7 +89,9 @@ def _decided(parts: list[str], rules: list[tuple[int, tuple[_Rule, ...]]], *, is
             continue
         whole = "/".join(parts[depth:])
         for rule in reversed(found):
-            if (is_directory or not rule.directories) and _matches(rule.tokens, whole if rule.anchored else parts[-1]):
+            name = whole if rule.anchored else parts[-1]
+            fits = rule.literal == name if rule.literal is not None else _matches(rule.tokens, name)
+            if fits and (is_directory or not rule.directories):
                 return rule
     return None
 
@@ -98,6 +102,7 @@ def _rules(data: bytes) -> tuple[_Rule, ...]:
     return tuple(rule for rule in map(_rule, lines) if rule is not None)
 
 
+@lru_cache(maxsize=4096)
 def _rule(line: str) -> _Rule | None:
     line = line.removesuffix("\r")
     while line.endswith(" ") and not line.endswith("\\ "):
@@ -110,7 +115,8 @@ def _rule(line: str) -> _Rule | None:
     pattern = pattern.removesuffix("/")
     anchored = "/" in pattern
     tokens = _tokens(pattern.removeprefix("/"))
-    return _Rule(tokens, negated, directories, anchored) if tokens else None
+    literal = "".join(map(str, tokens)) if all(isinstance(token, str) for token in tokens) else None
+    return _Rule(tokens, literal, negated, directories, anchored) if tokens else None
 
 
 @dataclass(frozen=True, slots=True)
