@@ -96,4 +96,4 @@ def show(title: str, took: Mapping[str, Sequence[float]], against: str) -> None:
     for name, values in took.items():
         median = statistics.median(values)
         ratio = median / floor if floor else float("inf")
-        print(f"| {name} | {median:.2f} | {ratio:.3g} |")
+        print(f"| {name} | {median:.{2 if median >= 0.1 else 3}f} | {ratio:.3g} |")
