@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import networkx
 from pygtrie import Trie
 
 from refmill.clients.dvc_sites import Sites
@@ -94,29 +93,58 @@ def collect(nodes: Iterable[Stage | DataFile], sites: Sites, findings: Findings)
 
 def build(nodes: Mapping[str, Stage | DataFile], outputs: Outputs, sites: Sites, findings: Findings) -> Graph | None:
     """The graph of `nodes` (in the order of DVC's walk), or None with every cycle told."""
-    graph = networkx.DiGraph()
-    graph.add_nodes_from(nodes)
+    needs: dict[str, dict[str, None]] = {address: {} for address in nodes}
     for address, node in nodes.items():
         reads: list[Dependency | ParamsDependency] = [*node.deps, *node.params] if isinstance(node, Stage) else []
         for item in reads:
-            graph.add_edges_from((address, outputs.owner(root)) for root in outputs.overlapping(item.root))
-    if _tell_cycles(graph, nodes, sites, findings):
+            needs[address].update(dict.fromkeys(outputs.owner(root) for root in outputs.overlapping(item.root)))
+    if postorder(needs) is None:
+        _tell_cycles(needs, nodes, sites, findings)
         return None
-    upstream = {address: tuple(graph.successors(address)) for address in nodes}
-    for address, node in nodes.items():
-        if node.frozen:
-            graph.remove_edges_from(list(graph.out_edges(address)))
-    return Graph(upstream, tuple(networkx.dfs_postorder_nodes(graph)))
+    upstream = {address: tuple(above) for address, above in needs.items()}
+    order = postorder({address: () if nodes[address].frozen else above for address, above in needs.items()})
+    return Graph(upstream, tuple(order or ()))
+
+
+def postorder(needs: Mapping[str, Iterable[str]]) -> list[str] | None:
+    """Every node behind all that it needs, as networkx.dfs_postorder_nodes gives them; None where there is a cycle.
+
+    By hand: networkx takes a quarter of the time in which all of DVC's parser is imported, and every first command in
+    a working copy waits for that.
+    """
+    ended: dict[str, bool] = {}  # False: entered, and somewhere above the node that is looked at
+    order: list[str] = []
+    for start in needs:
+        if start in ended:
+            continue
+        ended[start] = False
+        stack = [(start, iter(needs[start]))]
+        while stack:
+            node, rest = stack[-1]
+            below = next(rest, None)
+            if below is None:
+                stack.pop()
+                ended[node] = True
+                order.append(node)
+            elif below not in ended:
+                ended[below] = False
+                stack.append((below, iter(needs[below])))
+            elif not ended[below]:
+                return None
+    return order
 
 
 def _tell_cycles(
-    graph: networkx.DiGraph, nodes: Mapping[str, Stage | DataFile], sites: Sites, findings: Findings
-) -> bool:
-    found = False
+    needs: Mapping[str, Iterable[str]], nodes: Mapping[str, Stage | DataFile], sites: Sites, findings: Findings
+) -> None:
+    import networkx  # noqa: PLC0415 - see `postorder`; few projects have a cycle
+
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(nodes)
+    graph.add_edges_from((address, above) for address, found in needs.items() for above in found)
     for members in networkx.strongly_connected_components(graph):
         if len(members) == 1 and not any(graph.has_edge(member, member) for member in members):
             continue
-        found = True
         cycle = [edge[0] for edge in networkx.find_cycle(graph.subgraph(members))]
         first = min(cycle, key=list(nodes).index)
         turn = cycle.index(first)
@@ -126,4 +154,3 @@ def _tell_cycles(
             text("These need each other, so that none can start: %(cycle)s", cycle=" → ".join(names[:20])),
             text("Take one of the dependencies away, or split a stage in two."),
         )  # fmt: skip
-    return found
