@@ -1,7 +1,8 @@
 """The engine of one machine: takes runs, starts their stages as room allows, and tells what becomes of them.
 
-One thread, the mind, decides; it never waits. Hands look at stages, make workspaces and collect outputs; one starter
-talks to the fork server; builders make environments; a teller tells the listener, in order.
+One thread, the mind, decides; it never waits. Lookers look at stages; hands make workspaces and collect outputs; one
+starter talks to the fork server; builders make environments; a teller tells the listener, in order; a remover takes
+away what is over.
 
 The rule to keep: nothing is told before it stands on disk. A successor is given the same orders, finds the attempts,
 adopts those that live, collects those that ended, and starts again those that vanished.
@@ -38,6 +39,7 @@ from refmill.texts import Text, text
 
 LOG = logging.getLogger(__name__)
 HANDS = 4  # hashing and copying wait for the disk more than for a core
+LOOKERS = 2  # with a queue of their own: the first of a thousand stages starts before the last has been looked at
 BUILDERS = 2  # environments at a time; each may take minutes and most of the line
 LOSSES = 3  # times that a vanished attempt is begun again: a command that kills its supervisor must not run for ever
 AHEAD = 2  # workspaces that are made before there is room for their stages
@@ -55,6 +57,7 @@ class LocalEngine:
         self._supervisors = Supervisors()
         self._mind = Workers("mind", 1)
         self._hands = Workers("hands", HANDS)
+        self._lookers = Workers("looker", LOOKERS)
         self._builders = Workers("builder", BUILDERS)
         self._starter = Workers("starter", 1)
         self._teller = Teller(parts.listener)
@@ -94,7 +97,15 @@ class LocalEngine:
         self._mind.do(lambda: self._wish(run_id, lambda course: self._resume(course, allowed)))
 
     def close(self) -> None:
-        for workers in (self._mind, self._starter, self._hands, self._builders, self._teller, self._remover):
+        for workers in (
+            self._mind,
+            self._starter,
+            self._hands,
+            self._lookers,
+            self._builders,
+            self._teller,
+            self._remover,
+        ):
             workers.close()
         self._watcher.close()
         self._supervisors.close()
@@ -164,7 +175,8 @@ class LocalEngine:
         for address in addresses:
             stage = course.stages[address]
             course.progress.set(address, "queued")
-            self._hand(course, stage, lambda stage=stage: self._worker.look(course, stage), self._looked)  # type: ignore[misc]
+            look = functools.partial(self._worker.look, course, stage)
+            self._hand(course, stage, look, self._looked, self._lookers)
 
     def _looked(self, course: Course, stage: StageCourse, found: tuple[StagePlan, Inputs, Environment | None]) -> None:
         stage.plan, stage.inputs, stage.environment = found

@@ -281,3 +281,20 @@ def test_a_run_does_not_rest_while_another_stage_is_still_being_looked_at(bench,
     asked.set()
     bench.told.wait(lambda: bench.told.waiting)
     assert bench.told.course("other")[-1] == "succeeded"
+
+
+def test_the_first_stage_starts_before_the_others_have_been_looked_at(bench, monkeypatch):
+    engine = bench.engine()
+    lines = "".join(f"  s{number}: {{cmd: 'echo {number} > o{number}', outs: [o{number}]}}\n" for number in range(9))
+    order = bench.order({"dvc.yaml": "stages:\n" + lines})
+    first, started, look = order.plan.stages[0].stage.address, threading.Event(), hands.Hands.look
+
+    def slowly(self, course, stage):
+        assert stage.address == first or started.wait(20)
+        return look(self, course, stage)
+
+    monkeypatch.setattr(hands.Hands, "look", slowly)
+    engine.submit(order)
+    bench.told.wait(running(bench, first))
+    started.set()
+    assert bench.end(order) == "succeeded"
