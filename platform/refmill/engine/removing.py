@@ -6,6 +6,7 @@ successor cleans up.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -69,10 +70,11 @@ class Remover:
 
 
 def _remove(paths: Sequence[Path]) -> None:
-    subprocess.run(
-        [*_COMMAND, *map(os.fspath, paths)], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    with contextlib.suppress(OSError):  # a machine without these programs
+        subprocess.run(
+            [*_COMMAND, *map(os.fspath, paths)], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
     for path in paths:
-        if os.path.lexists(path):  # a folder without rights
+        if os.path.lexists(path):  # also a folder without rights
             checkouts.remove(path)

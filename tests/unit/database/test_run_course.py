@@ -115,6 +115,7 @@ def test_many_states_are_one_transaction_with_the_same_statements_however_many_t
     event.listen(records.database.engine, "before_cursor_execute", lambda *seen: said.append(seen[2].split()[0]))
     records.states.set_stages(run.id, [StageRun("a", "queued"), StageRun("b", "queued")])
     few = list(said)
+    assert records.states.move(run.id, "queued", expected=["queued"], explanation=text("waits for data"))
     assert few.count("BEGIN") == 1
     said.clear()
     states = [StageRun(name, status, started=1) for name in "ab" for status in ("running", "succeeded")]
@@ -122,7 +123,8 @@ def test_many_states_are_one_transaction_with_the_same_statements_however_many_t
     assert said.count("BEGIN") == 1
     assert said.count("UPDATE") == 2, "one for the run, which is running now, and one for all stages"
     assert [stage.status for stage in records.runs.stages(run.id)] == ["succeeded", "succeeded"]
-    assert records.runs.get(run.id).status == "running"
+    now = records.runs.get(run.id)
+    assert (now.status, now.explanation, bool(now.started)) == ("running", None, True)
 
 
 def test_states_told_together_may_be_of_new_attempts_and_of_stages_that_no_plan_named(

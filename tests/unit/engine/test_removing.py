@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from refmill.engine import removing
 from refmill.engine.removing import Remover
 
 
@@ -37,3 +38,15 @@ def test_many_folders_go_by_one_process_whatever_their_rights(tmp_path: Path, mo
     remover.close()
     assert len(started) <= 2
     assert (tmp_path / "precious").is_dir(), "a link goes, not what it leads to"
+
+
+def test_folders_go_where_there_is_no_rm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removing, "_COMMAND", ("no-such-program",))
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    remover = Remover()
+    remover.remove(tmp_path / "folder")
+    until = time.monotonic() + 10
+    while (tmp_path / "folder").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    remover.close()

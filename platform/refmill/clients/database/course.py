@@ -63,7 +63,8 @@ class RunCourse:
         with self._database.writing() as connection:
             if any(stage.started is not None for stage in stages):
                 this = (runs.c.id == run_id) & (runs.c.status == "queued")
-                connection.execute(runs.update().where(this).values(status="running", started=_first(self._database)))
+                begun = {"status": "running", "started": _first(self._database), "explanation": None}
+                connection.execute(runs.update().where(this).values(**begun))
             known = _known(connection, run_id, {key for key, _ in last})
             there = {(key, attempt) for key, attempt, _ in known}
             old = [_old(run_id, *at, stage) for at, stage in last.items() if at in there]
