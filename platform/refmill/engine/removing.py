@@ -1,4 +1,4 @@
-"""Takes folders away in the background: many by one `rm`, at the lowest priority, so that all else goes first.
+"""Takes folders away in the background, many by one `rm`, so that the interpreter does something else meanwhile.
 
 The rule to keep: nobody waits for it, and nothing hangs on it. What a killed engine did not come to goes when its
 successor cleans up.
@@ -22,7 +22,9 @@ LOG = logging.getLogger(__name__)
 GATHER = 0.2  # seconds in which further folders may come before a process is started for them
 MOST = 400  # folders of one process: their names must fit into an argument list
 PATIENCE = 10.0  # seconds that close() waits
-_COMMAND = ("nice", "-n", "19", "rm", "-rf", "--")
+_COMMAND = ("rm", "-rf", "--")
+"""Not at a lower priority: whoever waits for a core in the middle of a change to a folder keeps all others from it, and
+from the journal that their files have to get into."""
 
 
 class Remover:
