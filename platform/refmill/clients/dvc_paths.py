@@ -36,7 +36,7 @@ def rooted(path: str, wdir: str) -> str:
             text("“%(path)s” is outside of the repository: this is not supported yet", path=path[:200]),
             text("Bring the data in with `dvc import-url`, `dvc import` or `dvc add`."),
         )
-    if path.startswith(("/", "~")) or _DRIVE.match(path):
+    if path.startswith(("/", "~/")) or path == "~" or _DRIVE.match(path):
         raise BadPath(
             "absolute-path",
             text("“%(path)s” is an absolute path: it means another place on every machine", path=path[:200]),

@@ -163,7 +163,7 @@ class Sources:
     def _hash(self, root: str, makers: list[Produced]) -> FileHash | None:
         if makers and makers[0].root == root:
             found = self._seen(makers[0])
-            return None if found is None else self._today(found)
+            return None if found is None else self._measured(self._today(found))
         if makers and not makers[0].root.startswith(root + "/"):
             return self._inside(root, makers[0])
         if makers:
@@ -192,6 +192,17 @@ class Sources:
             return replace(found, md5=listing.name, old=found.md5) if listing else found
         md5 = self._objects.today(found.md5)
         return replace(found, md5=md5, old=found.md5) if md5 else found
+
+    def _measured(self, found: FileHash) -> FileHash:
+        """With the size that DVC counts where it reads the data: .dvc files of DVC 1 do not tell it."""
+        name = found.old or found.md5
+        if found.size is not None and (found.nfiles is not None or not found.is_directory):
+            return found
+        if not found.is_directory:
+            return replace(found, size=self._objects.sizes([name]).get(name))
+        listing = self._listing(name)
+        whole = self._whole(listing) if listing else found
+        return replace(found, size=whole.size, nfiles=whole.nfiles)
 
     def _sizes(self, md5s: Collection[str]) -> dict[str, int]:
         """Bytes of files of listings; those that only DVC 2's names lead to are looked for under these."""
@@ -259,7 +270,7 @@ class Sources:
             if maker.hash is None:
                 return None
             below = maker.root[len(root) + 1 :]
-            seen = self._seen(maker) or maker.hash
+            seen = self._measured(self._seen(maker) or maker.hash)
             size += seen.size or 0
             if not maker.hash.is_directory:
                 if not self._git.ignores(maker.root):
