@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from refmill.errors import Invalid
 from refmill.formats import lockfile, yamlfile
@@ -55,6 +57,25 @@ def test_a_lock_of_dvcs_own_form() -> None:
     merged = lockfile.merge(lock, NEW)
     assert list(merged.stages) == ["b", "gone", "a", "z", "c"]
     assert lockfile.emit(merged) == dvc_updates(old, NEW)
+
+
+names = st.sampled_from(["a", "b", "b2", "c@1", "c@x y", "true", "12", "1e3", "ü"])
+words = st.sampled_from(["python", "it's", "a: b", "#", "-", "x" * 30, "ü", "10", "no", "|", "{a}", "12:30", " "])
+texts = st.lists(words, min_size=1, max_size=20).map(" ".join)
+scalars = texts | st.integers() | st.booleans() | st.none() | st.integers(-999, 999).map(lambda number: number / 8)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=6
+)
+items = st.builds(lambda cmd, params: item(cmd, **params), texts, st.dictionaries(words, values, max_size=3))
+stages = st.dictionaries(names, items, max_size=5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(stages, stages)
+def test_any_entries_are_merged_to_the_bytes_that_dvc_writes(old: dict[str, Any], new: dict[str, Any]) -> None:
+    first = lockfile.emit(lockfile.merge(Lock(), old))
+    assert first == dvc_updates(b"", old)
+    assert lockfile.emit(lockfile.merge(lockfile.parse(first, "dvc.lock"), new)) == dvc_updates(first, new)
 
 
 def test_a_lock_with_comments_keeps_them() -> None:
