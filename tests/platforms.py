@@ -1,19 +1,28 @@
 """A real `refmill up` for tests: started as a command, reached over HTTP, ended (or killed) as a process."""
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from warm import Warm
+
 REFMILL = str(Path(sys.executable).with_name("refmill"))
 DVC = str(Path(sys.executable).with_name("dvc"))
 SECONDS = 60.0
+OVER = {"succeeded", "failed", "stopped", "superseded", "nothing"}
+"""What a run is that has ended."""
 
 
 def wait(until: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
@@ -24,6 +33,12 @@ def wait(until: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+_STATUS = """
+SELECT runs.status FROM runs JOIN repositories ON repository_id = repositories.id JOIN users ON owner_id = users.id
+WHERE users.name = ? AND repositories.name = ? AND runs.number = ?
+"""
 
 
 @dataclass
@@ -94,18 +109,35 @@ class Platform:
 
     def runs(self, repository: str) -> list[dict[str, Any]]:
         """`refmill runs --json`, newest first."""
-        return json.loads(self.refmill("runs", repository, "--json"))
+        done = _ready().run(["runs", repository, "--json", "--data", str(self.data)], self.data.parent)
+        assert done.code == 0, done.stderr + done.stdout
+        return json.loads(done.stdout)
+
+    def query(self, statement: str, *values: Any) -> list[Any]:
+        """What the database says; to ask by a command takes longer than most of the runs."""
+        database = sqlite3.connect(f"file:{self.data / 'refmill.db'}?mode=ro", uri=True)
+        try:
+            return database.execute(statement, values).fetchall()
+        finally:
+            database.close()
 
     def ended(self, repository: str, number: int = 1, seconds: float = SECONDS) -> dict[str, Any]:
         """The run as soon as it has ended."""
-        over = {"succeeded", "failed", "stopped", "superseded", "nothing"}
 
-        def look() -> dict[str, Any] | None:
-            return next(
-                (run for run in self.runs(repository) if run["number"] == number and run["status"] in over), None
-            )
+        def over() -> bool:
+            rows = self.query(_STATUS, *repository.split("/"), number)
+            return bool(rows) and rows[0][0] in OVER
 
-        return wait(look, f"{repository}#{number} ends; {self.log()[-3000:]}", seconds)
+        wait(over, f"{repository}#{number} ends; {self.log()[-3000:]}", seconds)
+        return next(run for run in self.runs(repository) if run["number"] == number)
+
+
+@functools.cache
+def _ready() -> Warm:
+    """The `refmill` command without the start of an interpreter, for what is asked again and again."""
+    ready = Warm("refmill_web.cli", "main", "refmill_web.cli.runs", "sqlalchemy.dialects.sqlite")
+    atexit.register(ready.stop)
+    return ready
 
 
 @dataclass
@@ -157,10 +189,20 @@ def new_copy(path: Path, files: dict[str, str], *, dvc: bool = True) -> Copy:
     copy = Copy(path)
     copy.git("init", "--quiet", "--initial-branch=main")
     if dvc:
-        copy.dvc("init", "--quiet")
+        shutil.copytree(_initialized(), path, dirs_exist_ok=True)
     copy.write(files)
     copy.commit("start")
     return copy
+
+
+@functools.cache
+def _initialized() -> Path:
+    """What `dvc init` makes, which is always the same."""
+    copy = Copy(Path(tempfile.mkdtemp(dir=os.environ["HOME"])))
+    copy.git("init", "--quiet")
+    copy.dvc("init", "--quiet")
+    shutil.rmtree(copy.path / ".git")
+    return copy.path
 
 
 def alive(platform: Platform, run: str) -> list[int]:

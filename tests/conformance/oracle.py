@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from archive import Project
+
 from warm import Done, Warm
 
 MEMORY = Path(__file__).resolve().parents[2] / ".build" / "oracle"
-_SOURCES = ("oracle.py", "archive.py", "warm.py")
+_SOURCES = ("oracle.py", "archive.py", "../warm.py")
 _VERSIONS = ("dvc", "dvc-data", "dvc-objects", "ruamel.yaml")
 _HIDDEN = {".git", ".dvc/tmp", ".dvc/config.local"}
 _NEWS = re.compile(
@@ -94,7 +95,7 @@ def visible(root: Path) -> dict[str, bytes]:
 @functools.cache
 def _foundation() -> str:
     """The digest of all that every answer depends on."""
-    own = [Path(__file__).with_name(name).read_bytes() for name in _SOURCES]
+    own = [(Path(__file__).parent / name).read_bytes() for name in _SOURCES]
     versions = [importlib.metadata.version(name).encode() for name in _VERSIONS]
     return hashlib.sha256(b"\0".join([*own, *versions])).hexdigest()
 
@@ -150,7 +151,8 @@ class Oracle:
                     name: "run" if running else "restored" if "cached" in rest else "unchanged"
                     for running, name, rest in _NEWS.findall(done.stdout)
                 }
-                self._pack(path, self._place(parts, ".tar"))
+                if parts[0] == "after":
+                    self._pack(path, self._place(parts, ".tar"))
                 return asdict(Outcome(done.code, found, snapshot(path), done.stdout + done.stderr))
 
         return Outcome(**self._remember(parts, ask))
