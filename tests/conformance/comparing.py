@@ -5,19 +5,17 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oracle import Snapshot, content
+from oracle import Snapshot, content, visible
 from warm import Done, Warm
 
-from platforms import Copy, Platform, wait
+from platforms import OVER, Copy, Platform, wait
 from refmill.formats import yamlfile
-
-OVER = {"succeeded", "failed", "stopped", "superseded", "nothing"}
+from refmill.formats.hashing import md5_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +89,21 @@ class Pushed:
     name: str
 
     def ended(self) -> dict[str, str]:
-        """The status of its run as `""`, and of each stage by its address, as soon as the run is over.
-
-        The database is read, because a command to ask takes longer than most of the runs.
-        """
+        """The status of its run as `""`, and of each stage by its address, as soon as the run is over."""
         row = wait(self._over, f"{self.name} ends; {self.platform.log()[-3000:]}")
-        stages = self._query("SELECT address, status FROM stage_attempts WHERE run_id = ? ORDER BY attempt", row[0])
+        stages = self.platform.query(
+            "SELECT address, status FROM stage_attempts WHERE run_id = ? ORDER BY attempt", row[0]
+        )
         return {"": row[1]} | {address.decode(): status for address, status in stages}
+
+    def experiment(self) -> str:
+        """The ref of the run's experiment, "" if there is none."""
+        self.copy.git("fetch", "--quiet", "origin", "refs/exps/*:refs/exps/*")
+        return self.copy.git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.strip()
 
     def recorded(self) -> dict[str, bytes]:
         """What the run's experiment adds to the commit."""
-        self.copy.git("fetch", "--quiet", "origin", "refs/exps/*:refs/exps/*")
-        ref = self.copy.git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.strip()
+        ref = self.experiment()
         if not ref:
             return {}
         listed = self.copy.git("diff", "--no-renames", "--name-only", "-z", "main", ref).stdout
@@ -110,47 +111,69 @@ class Pushed:
 
     def stored(self) -> set[str]:
         """Objects and entries of the run-cache in the platform's store, as paths in DVC's layout."""
-        ((identity,),) = self._query("SELECT id FROM repositories WHERE name = ?", self.name)
+        ((identity,),) = self.platform.query("SELECT id FROM repositories WHERE name = ?", self.name)
         root = self.platform.data / "objects" / "r" / identity
         found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         return {path for path in found if path.startswith(("files/", "runs/"))}
 
     def _over(self) -> tuple[str, str] | None:
-        rows = self._query(
+        rows = self.platform.query(
             "SELECT runs.id, runs.status FROM runs JOIN repositories ON repository_id = repositories.id WHERE name = ?",
             self.name,
         )
         return next((row for row in rows if row[1] in OVER), None)
 
-    def _query(self, statement: str, *values: str) -> list[Any]:
-        database = sqlite3.connect(f"file:{self.platform.data / 'refmill.db'}?mode=ro", uri=True)
-        try:
-            return database.execute(statement, values).fetchall()
-        finally:
-            database.close()
-
 
 def push(platform: Platform, root: Path, name: str, dvc: Warm) -> Pushed:
     """Push the project at `root`; what it has in its cache is there before the commit that needs it."""
-    copy = Copy(root)
-    copy.git("remote", "add", "origin", platform.url(f"alice/{name}", "alice"))
+    pushed = Pushed(platform, Copy(root), name)
+    pushed.copy.git("remote", "add", "origin", platform.url(f"alice/{name}", "alice"))
     if any((root / ".dvc" / "cache" / "files").rglob("*")):
-        nothing = copy.git("hash-object", "-t", "tree", "-w", os.devnull).stdout.strip()
-        first = copy.git("commit-tree", nothing, "-m", "make the repository").stdout.strip()
-        copy.git("push", "--quiet", "-o", "refmill.skip", "origin", f"{first}:refs/heads/empty")
-        section = {"url": platform.url(f"alice/{name}", None, ".dvc"), "auth": "basic", "user": "alice",
-                   "password": platform.user("alice")}  # fmt: skip
-        lines = [
-            "[core]",
-            "remote = refmill",
-            "['remote \"refmill\"']",
-            *(f"{key} = {section[key]}" for key in section),
-        ]
-        (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n")
+        nothing = pushed.copy.git("hash-object", "-t", "tree", "-w", os.devnull).stdout.strip()
+        first = pushed.copy.git("commit-tree", nothing, "-m", "make the repository").stdout.strip()
+        pushed.copy.git("push", "--quiet", "-o", "refmill.skip", "origin", f"{first}:refs/heads/empty")
+        _know_remote(pushed, root)
         done = dvc.run(["push", "--quiet"], root)
         assert done.code == 0, done.stderr
-    copy.git("push", "--quiet", "origin", "main")
-    return Pushed(platform, copy, name)
+    pushed.copy.git("push", "--quiet", "origin", "main")
+    return pushed
+
+
+def pull(pushed: Pushed, root: Path, dvc: Warm) -> Path:
+    """The run's experiment in a clone of its own at `root`, with its data by `dvc pull`."""
+    ref = pushed.experiment()
+    pushed.copy.git("clone", "--quiet", "--no-checkout", str(pushed.copy.path), str(root))
+    clone = Copy(root)
+    clone.git("fetch", "--quiet", "origin", f"{ref}:refs/heads/result")
+    clone.git("checkout", "--quiet", "result")
+    _know_remote(pushed, root)
+    done = dvc.run(["pull", "--quiet"], root)
+    assert done.code == 0, done.stdout + done.stderr
+    return root
+
+
+def _know_remote(pushed: Pushed, root: Path) -> None:
+    """Make the platform DVC's remote in a working copy."""
+    platform = pushed.platform
+    section = {"url": platform.url(f"alice/{pushed.name}", None, ".dvc"), "auth": "basic", "user": "alice",
+               "password": platform.user("alice")}  # fmt: skip
+    lines = ["[core]", "remote = refmill", "['remote \"refmill\"']", *(f"{key} = {section[key]}" for key in section)]
+    (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n")
+
+
+def assert_pushed(pushed: Pushed, reference: Path, before: set[str] | None, told: str = "") -> None:
+    """A push recorded what DVC left in `reference`; the store holds what DVC's cache holds, but for what was there
+    `before`, and beyond it only what lives in git. Without `before` the store is not looked at."""
+    recorded = pushed.recorded()
+    assert recorded == visible(reference), told
+    if before is None:
+        return
+    stored, wanted = pushed.stored(), entries(reference)
+    assert wanted - before - stored == set(), told
+    tracked = Copy(reference).git("ls-files", "-z").stdout.split("\0")
+    kept = [*recorded.values(), *((reference / path).read_bytes() for path in tracked if (reference / path).is_file())]
+    beyond = {path for path in stored - wanted if not path.endswith(".dir")}
+    assert beyond - {f"files/md5/{md5[:2]}/{md5[2:]}" for md5 in map(md5_bytes, kept)} == set(), told
 
 
 def entries(root: Path) -> set[str]:
