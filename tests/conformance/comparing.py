@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from oracle import Snapshot, content, visible
-from warm import Done, Warm
 
 from platforms import OVER, Copy, Platform, wait
 from refmill.formats import yamlfile
 from refmill.formats.hashing import md5_bytes
+from warm import Done, Warm
 
 
 @dataclass(frozen=True, slots=True)

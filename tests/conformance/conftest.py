@@ -7,9 +7,9 @@ import pytest
 from archive import Project
 from comparing import Refmill
 from oracle import Oracle
-from warm import Warm
 
 from running import name, platform  # noqa: F401 - fixtures
+from warm import Warm
 
 _DVC = (
     "dvc.repo.reproduce", "dvc.repo.status", "dvc.repo.metrics.show", "dvc.repo.metrics.diff", "dvc.repo.plots.diff",

@@ -10,9 +10,9 @@ import pytest
 from archive import Project, projects
 from comparing import Refmill, assert_pushed, differences, entries, push
 from oracle import Oracle, ignores, shell, snapshot
-from warm import Warm
 
 from platforms import Platform
+from warm import Warm
 
 ALL = list(projects())
 TAKEN = [project for project in ALL if not project.refused]
