@@ -108,7 +108,8 @@ def serving_data(root: Path) -> Iterator[Remote]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         number = listener.fileno()
-        options = ["--worker-class", "gthread", "--threads", "8", "--log-level", "warning", "--bind", f"fd://{number}"]
+        worker = "refmill_web.processes.worker.LingeringWorker"
+        options = ["--worker-class", worker, "--threads", "8", "--log-level", "warning", "--bind", f"fd://{number}"]
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *options, "--worker-tmp-dir", str(root), "fakes.data_remote:app()"],
             env=os.environ | {_ROOT: str(root), "PYTHONPATH": os.pathsep.join(sys.path)},

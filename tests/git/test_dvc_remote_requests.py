@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 
 import pytest
 
@@ -219,3 +220,32 @@ def test_the_same_object_from_many_at_once_is_stored_once(remote: Remote) -> Non
         assert set(pool.map(upload, range(6))) <= {200, 201}
     assert remote.ask("GET", place(data))[1] == data
     assert not [name for name in remote.objects() if name.startswith("incoming")]
+
+
+def test_connections_that_stay_open_keep_nobody_waiting(remote: Remote) -> None:
+    # More than there are threads, each asking again and again, and one after the other.
+    path = store(remote, b"asked for often")
+    login = {"Authorization": "Basic YW5uOnJpZ2h0"}
+    connections = [HTTPConnection("127.0.0.1", remote.port, timeout=20) for _ in range(20)]
+    try:
+        for _ in range(4):
+            for connection in connections:
+                connection.request("GET", f"/ann/data.dvc/{path}", headers=login)
+                answer = connection.getresponse()
+                assert (answer.status, answer.read()) == (200, b"asked for often")
+                connection.request("GET", f"/ann/data.dvc/{place(b'never stored')}", headers=login)
+                answer = connection.getresponse()
+                assert (answer.status, answer.reason, answer.read()) == (404, "Not Found", b"")
+                assert not answer.will_close
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_questions_that_come_together_are_all_answered(remote: Remote) -> None:
+    path = store(remote, b"two at once")
+    question = f"GET /ann/data.dvc/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YW5uOnJpZ2h0\r\n"
+    with socket.create_connection(("127.0.0.1", remote.port), timeout=10) as sender:
+        sender.sendall(f"{question}\r\n{question}Connection: close\r\n\r\n".encode())
+        answers = b"".join(iter(lambda: sender.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 200 OK") == answers.count(b"two at once") == 2

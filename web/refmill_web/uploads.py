@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from refmill import errors
 from refmill.clients import files
@@ -68,18 +68,17 @@ def take(store: Path, md5: str, read: Read, *, limit: int) -> bool:
     temporary = store / _INCOMING / f"{md5}-{secrets.token_hex(8)}"
     try:
         try:
-            files.make_directory(temporary.parent)
             _receive(temporary, md5, _blocks(read, limit))
             if md5.endswith(".dir"):
                 _check_listing(store, temporary, md5)
             if md5.startswith(OLD):
                 DirectoryObjects(store).put(temporary, md5, move=True)
-                return True
-            files.make_directory(target.parent)
-            temporary.rename(target)
-            files.sync(target.parent)
-        finally:
+                temporary.unlink(missing_ok=True)
+            else:
+                _settle(temporary, target)
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise errors.Unavailable(
@@ -87,6 +86,24 @@ def take(store: Path, md5: str, read: Read, *, limit: int) -> bool:
             ) from error
         raise
     return True
+
+
+def _settle(temporary: Path, target: Path) -> None:
+    """Give a file that is on disk its name, and have that on disk, too."""
+    try:
+        temporary.rename(target)
+    except FileNotFoundError:
+        files.make_directory(target.parent)
+        temporary.rename(target)
+    files.sync(target.parent)
+
+
+def _create(path: Path) -> IO[bytes]:
+    try:
+        return path.open("xb", buffering=0)
+    except FileNotFoundError:
+        files.make_directory(path.parent)
+        return path.open("xb", buffering=0)
 
 
 def _blocks(read: Read, limit: int) -> Iterator[bytes]:
@@ -100,19 +117,25 @@ def _blocks(read: Read, limit: int) -> Iterator[bytes]:
 
 def _receive(temporary: Path, md5: str, blocks: Iterator[bytes]) -> None:
     digest: Any = OldDigest() if md5.startswith(OLD) else hashlib.md5(usedforsecurity=False)
-    with temporary.open("xb") as file:
+    with _create(temporary) as file:
         for block in blocks:
             digest.update(block)
-            file.write(block)
+            _write(file, block)
         found = digest.hexdigest()
         if found != md5.removeprefix(OLD).removesuffix(".dir"):
             raise errors.WrongUse(
                 text("these bytes have another MD5: %(found)s", found=found),
                 text("Push again; if it goes on, look at your cache with `dvc status`."),
             )
-        file.flush()
         os.fchmod(file.fileno(), 0o444)  # as in DVC's own cache: nobody writes into an object
         os.fsync(file.fileno())
+
+
+def _write(file: IO[bytes], block: bytes) -> None:
+    """All of it: one call may write less."""
+    left = memoryview(block)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _check_listing(store: Path, temporary: Path, name: str) -> None:

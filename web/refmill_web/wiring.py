@@ -46,7 +46,9 @@ from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
 from refmill_repos.trees import tree_factory
 from refmill_web import archive, local_engine, places, uploads
+from refmill_web.admissions import RecentAdmissions
 from refmill_web.app import create_app
+from refmill_web.arrivals import Arrivals
 from refmill_web.cli.speech import language
 from refmill_web.gate import Gate
 from refmill_web.git_listener import Listener
@@ -228,14 +230,14 @@ def web_application(parts: Parts) -> WSGIApplication:
         translate=translate(parts.settings.language or language()),
     )
 
-    def arrived(repository_id: str, md5: str) -> None:
-        if parts.records.waiting.arrived(repository_id, md5):
+    def arrived(repository_id: str, md5s: Sequence[str]) -> None:
+        if parts.records.waiting.arrived(repository_id, md5s):
             parts.bell.ring("objects")
 
     data = DataRemote(
-        parts.gate,
+        RecentAdmissions(parts.gate),
         lambda repository_id: places.objects(parts.settings, repository_id),
-        arrived,
+        Arrivals(arrived).note,
         limit=int(specs.quantity(parts.settings.object_limit)),
     )
     pages = create_app(services(parts))

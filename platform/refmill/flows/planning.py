@@ -249,8 +249,7 @@ class Planner:
     def _wait(self, run: Run, missing: set[str]) -> None:
         """Let a run wait for objects, also for one that came while it was planned: nobody else tells of that one."""
         self._waiting.wait_for(run.id, missing)
-        for md5 in self._storage.objects(run.repository_id).present(missing):
-            self._waiting.arrived(run.repository_id, md5)
+        self._waiting.arrived(run.repository_id, self._storage.objects(run.repository_id).present(missing))
 
     def _earlier(self, repository: Repository) -> dict[str, LockEntry]:
         """The results of the newest run that succeeded, by address: what reasons compare with."""

@@ -241,8 +241,8 @@ class Waiting(Protocol):
         """Note what a run lacks, in place of what was noted before. The caller looks for the objects once more
         afterwards: one that came between its first look and this call is told by nobody."""
 
-    def arrived(self, repository_id: str, md5: str) -> Sequence[str]:
-        """An object is there now: ids of the runs of that repository for which it was the last."""
+    def arrived(self, repository_id: str, md5s: Iterable[str]) -> Sequence[str]:
+        """Objects are there now: ids of the runs of that repository that lacked some of them and lack nothing more."""
 
     def missing(self, run_id: str) -> frozenset[str]:
         """What the run still lacks."""

@@ -86,11 +86,11 @@ def test_the_last_missing_object_tells_which_runs_can_start(records: Records, re
     records.waiting.wait_for(run.id, [one, two, one])
     records.waiting.wait_for(second.id, [one])
     assert records.waiting.missing(run.id) == {one, two}
-    assert records.waiting.arrived(repository.id, "9" * 32) == []
-    assert records.waiting.arrived("elsewhere", one) == []
-    assert records.waiting.arrived(repository.id, one) == [second.id]
-    assert records.waiting.arrived(repository.id, one) == []
-    assert records.waiting.arrived(repository.id, two) == [run.id]
+    assert records.waiting.arrived(repository.id, ["9" * 32]) == []
+    assert records.waiting.arrived("elsewhere", [one]) == []
+    assert records.waiting.arrived(repository.id, [one]) == [second.id]
+    assert records.waiting.arrived(repository.id, [one]) == []
+    assert records.waiting.arrived(repository.id, [two]) == [run.id]
     # They stay listed, so that a crash between arrival and start loses none.
     assert records.waiting.ready() == [run.id, second.id]
     records.waiting.done(run.id)
@@ -100,7 +100,7 @@ def test_the_last_missing_object_tells_which_runs_can_start(records: Records, re
 def test_waiting_again_replaces_what_was_missing(records: Records, repository: Repository, run: Run) -> None:
     records.waiting.wait_for(run.id, ["1" * 32])
     records.waiting.wait_for(run.id, ["2" * 32])
-    assert records.waiting.arrived(repository.id, "1" * 32) == []
+    assert records.waiting.arrived(repository.id, ["1" * 32]) == []
     assert records.waiting.missing(run.id) == {"2" * 32}
     records.waiting.wait_for(run.id, [])
     assert records.waiting.ready() == [run.id]

@@ -9,6 +9,7 @@ from gunicorn.app.base import BaseApplication
 from refmill.settings import Settings
 from refmill_web import wiring
 from refmill_web.processes import child
+from refmill_web.processes.worker import LingeringWorker
 
 
 class Server(BaseApplication):
@@ -22,7 +23,7 @@ class Server(BaseApplication):
         values = {
             "bind": [f"fd://{self._handed['socket']}"],
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": LingeringWorker,
             "threads": self._settings.threads,
             "timeout": 0,  # a push of gigabytes over a slow line takes hours; threads, not workers, are what it holds
             "graceful_timeout": 5,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, bindparam, exists, select
 
 from refmill import errors
 from refmill.clients.database import rows
@@ -12,6 +12,13 @@ from refmill.clients.database.connection import Database
 from refmill.clients.database.schema import missing_objects, plans, runs, waiting_runs
 from refmill.model.plans import Plan
 from refmill.texts import text
+
+_KEYS = 500  # values in one query: databases limit how many it may have
+# Put together once: an upload asks this more often than all else is asked.
+_BROUGHT = (missing_objects.c.repository_id == bindparam("repository")) & missing_objects.c.md5.in_(
+    bindparam("brought", expanding=True)
+)
+_WAITERS = select(missing_objects.c.run_id).where(_BROUGHT).distinct()
 
 
 class WaitingRoom:
@@ -32,16 +39,21 @@ class WaitingRoom:
             if lacking:
                 connection.execute(missing_objects.insert(), lacking)
 
-    def arrived(self, repository_id: str, md5: str) -> Sequence[str]:
-        this = (missing_objects.c.repository_id == repository_id) & (missing_objects.c.md5 == md5)
-        waiters = select(missing_objects.c.run_id).where(this)
+    def arrived(self, repository_id: str, md5s: Iterable[str]) -> Sequence[str]:
+        brought, ready = list(md5s), list[str]()
+        for start in range(0, len(brought), _KEYS):
+            ready += self._arrived(repository_id, brought[start : start + _KEYS])
+        return ready
+
+    def _arrived(self, repository_id: str, md5s: Sequence[str]) -> Sequence[str]:
+        these = {"repository": repository_id, "brought": md5s}
         # Of the thousands of objects of an upload hardly one is waited for: look first, without the write lock.
         with self._database.reading() as connection:
-            if connection.execute(waiters.limit(1)).first() is None:
+            if connection.execute(_WAITERS, these).first() is None:
                 return []
         with self._database.writing() as connection:
-            run_ids = list(connection.execute(waiters).scalars())
-            connection.execute(missing_objects.delete().where(this))
+            run_ids = list(connection.execute(_WAITERS, these).scalars())
+            connection.execute(missing_objects.delete().where(_BROUGHT), these)
             return list(connection.execute(_lacking_nothing().where(waiting_runs.c.run_id.in_(run_ids))).scalars())
 
     def missing(self, run_id: str) -> frozenset[str]:
