@@ -86,6 +86,14 @@ class Settings:
     pip_index: str = _setting("", text("Package index for environments; empty takes the machine's own configuration."))
     push_limit: str = _setting("4Gi", text("Largest pack that one push may send."), unit="bytes")
     object_limit: str = _setting("64Gi", text("Largest object that the data remote takes."), unit="bytes")
+    remotes: str = _setting(
+        "public",
+        text(
+            "HTTP remotes in a repository's .dvc/config that lacking data are fetched from: "
+            "public, all (also inside this network), off."
+        ),
+        choices=("public", "all", "off"),
+    )
     language: str = _setting(
         "",
         text("Language of git and command-line answers: en or zh; empty asks the environment."),

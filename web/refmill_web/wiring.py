@@ -18,6 +18,7 @@ import uv
 from refmill import errors, specs
 from refmill.clients.catalogues import translate
 from refmill.clients.database import Records
+from refmill.clients.elsewhere import HttpElsewhere, Reach
 from refmill.clients.resolver.client import SocketResolver
 from refmill.clients.resolver.memory import RememberingResolver
 from refmill.clients.worktree import WorkTree
@@ -95,6 +96,7 @@ class Works:
     planner: Planner
     control: Control
     upkeep: Upkeep
+    elsewhere: HttpElsewhere
     archive: Callable[[Run], None]
 
     def repositories(self) -> Sequence[Repository]:
@@ -159,12 +161,18 @@ def works(parts: Parts) -> Works:
         sandbox=sandbox,
         secrets=kept.secrets,
     )
+    elsewhere = HttpElsewhere(
+        parts.storage.objects, lambda repository_id, md5s: _arrived(parts, repository_id, md5s),
+        parts.settings.path("tmp", "elsewhere"), own=parts.address, reach=cast(Reach, parts.settings.remotes),
+        limit=int(specs.quantity(parts.settings.object_limit)),
+    )  # fmt: skip
     planner = Planner(
         inbox=kept.inbox, catalogue=kept.catalogue, runs=kept.runs, states=kept.states, history=kept.history,
         waiting=kept.waiting, repositories=parts.repositories, refs=parts.refs, resolver=parts.resolver,
         storage=parts.storage,
         imports=HostedImports(parts.gate, parts.storage.objects, parts.address, parts.settings.path("tmp")),
-        bell=parts.bell, submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
+        elsewhere=elsewhere, bell=parts.bell,
+        submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
         archive=lambda run: _keep(parts, run), speak=parts.speak, address=parts.address_of,
     )  # fmt: skip
     control = Control(kept.runs, kept.states, kept.catalogue, parts.refs, engine, planner, parts.bell)
@@ -172,7 +180,7 @@ def works(parts: Parts) -> Works:
         catalogue=kept.catalogue, runs=kept.runs, repositories=parts.repositories, refs=parts.refs,
         keeping=Keeping(parts.settings.experiment_days, parts.settings.experiments),
     )  # fmt: skip
-    return Works(parts, engine, planner, control, upkeep, lambda run: _keep(parts, run))
+    return Works(parts, engine, planner, control, upkeep, elsewhere, lambda run: _keep(parts, run))
 
 
 def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
@@ -230,14 +238,10 @@ def web_application(parts: Parts) -> WSGIApplication:
         translate=translate(parts.settings.language or language()),
     )
 
-    def arrived(repository_id: str, md5s: Sequence[str]) -> None:
-        if parts.records.waiting.arrived(repository_id, md5s):
-            parts.bell.ring("objects")
-
     data = DataRemote(
         RecentAdmissions(parts.gate),
         lambda repository_id: places.objects(parts.settings, repository_id),
-        Arrivals(arrived).note,
+        Arrivals(lambda repository_id, md5s: _arrived(parts, repository_id, md5s)).note,
         limit=int(specs.quantity(parts.settings.object_limit)),
     )
     pages = create_app(services(parts))
@@ -251,6 +255,12 @@ def web_application(parts: Parts) -> WSGIApplication:
         return pages(environ, start_response)
 
     return answer
+
+
+def _arrived(parts: Parts, repository_id: str, md5s: Sequence[str]) -> None:
+    """Objects are in a repository's store now; the engine hears of it if a run waited for them."""
+    if parts.records.waiting.arrived(repository_id, md5s):
+        parts.bell.ring("objects")
 
 
 def services(parts: Parts) -> Services:

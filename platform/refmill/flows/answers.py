@@ -91,13 +91,15 @@ def _stale_lines(plan: Plan, say: Translate) -> list[str]:
     ]  # fmt: skip
 
 
-def blocked_lines(plan: Plan, remote: str, config: bytes, say: Translate) -> list[str]:
+def blocked_lines(plan: Plan, remote: str, config: bytes, asked: Sequence[str], say: Translate) -> list[str]:
     """How to bring data that lack into the data remote at the address `remote`; `config` is the project's
-    `.dvc/config`: it may name that remote already, or one of its own that has the data."""
+    `.dvc/config`: it may name that remote already, or one of its own that has the data. Those at the addresses `asked`
+    are being looked into."""
     missing = {item.md5: item for stage in plan.stages for item in stage.missing}
     if not missing:
         return []
-    return [*_imported_lines(plan, say), *_bringing_lines(missing, remote, config, say)]
+    looking = [text("looked for just now in %(url)s, which .dvc/config names", url=url).to(say) for url in asked]
+    return [*_imported_lines(plan, say), *_bringing_lines(missing, remote, config, say), *looking[:STAGE_LINES]]
 
 
 def _imported_lines(plan: Plan, say: Translate) -> list[str]:

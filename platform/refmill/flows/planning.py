@@ -22,7 +22,7 @@ from refmill.model.pushes import ZERO, Event, RefUpdate
 from refmill.model.runs import RUN_ENDED, Run, StageRun, StageStatus, run_id
 from refmill.plans import digests, environments, make
 from refmill.plans.decide import Memory
-from refmill.ports.imports import Imports
+from refmill.ports.imports import Elsewhere, Imports
 from refmill.ports.objects import Objects, RunCache
 from refmill.ports.records import Catalogue, Inbox, RunHistory, Runs, RunStates, Waiting
 from refmill.ports.repositories import Commit, Refs, Repositories
@@ -74,14 +74,15 @@ class Planner:
     def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
         self, *, inbox: Inbox, catalogue: Catalogue, runs: Runs, states: RunStates, history: RunHistory,
         waiting: Waiting, repositories: Repositories, refs: Refs, resolver: Resolver, storage: Storage,
-        imports: Imports, bell: Bell, submit: Callable[[Run, Plan, Checked], None], archive: Callable[[Run], None],
-        speak: Callable[[str], Translate],
+        imports: Imports, elsewhere: Elsewhere, bell: Bell, submit: Callable[[Run, Plan, Checked], None],
+        archive: Callable[[Run], None], speak: Callable[[str], Translate],
         address: Callable[[Repository], str], now: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:  # fmt: skip
         self._inbox, self._catalogue, self._runs, self._states, self._waiting = inbox, catalogue, runs, states, waiting
         self._history = history
         self._repositories, self._refs, self._resolver, self._storage = repositories, refs, resolver, storage
-        self._imports, self._bell, self._submit, self._speak = imports, bell, submit, speak
+        self._imports, self._elsewhere, self._bell, self._submit = imports, elsewhere, bell, submit
+        self._speak = speak
         self._archive = archive
         self._address, self._now = address, now
 
@@ -137,7 +138,7 @@ class Planner:
         base = self._address(repository)
         lines = plan_lines(run, plan, f"{base}/runs/{run.number}", say)
         config = _dvc_config(self._repositories.tree(repository.id, commit.sha))
-        lines += blocked_lines(plan, f"{base}.dvc", config or b"", say)
+        lines += blocked_lines(plan, f"{base}.dvc", config or b"", self._elsewhere.asks(config or b""), say)
         if config is None:
             lines.append(text("this repository has no .dvc folder: `dvc init` lets people pull its results").to(say))
         return run.id, lines
@@ -250,6 +251,8 @@ class Planner:
         """Let a run wait for objects, also for one that came while it was planned: nobody else tells of that one."""
         self._waiting.wait_for(run.id, missing)
         self._waiting.arrived(run.repository_id, self._storage.objects(run.repository_id).present(missing))
+        config = _dvc_config(self._repositories.tree(run.repository_id, run.commit))
+        self._elsewhere.fetch(run.repository_id, config or b"", missing)
 
     def _earlier(self, repository: Repository) -> dict[str, LockEntry]:
         """The results of the newest run that succeeded, by address: what reasons compare with."""

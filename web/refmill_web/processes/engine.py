@@ -137,6 +137,7 @@ def main() -> None:
     loop.resume()
     child.ready(handed)
     loop.run()
+    works.elsewhere.close()
     works.engine.close()
 
 
