@@ -18,7 +18,7 @@ from typing import Literal
 from refmill import errors
 from refmill.clients import fetching
 from refmill.formats import directories
-from refmill.formats.hashing import OLD
+from refmill.formats.hashing import OLD, md5_file, old_md5
 from refmill.formats.remotes import HttpRemote, http_remotes
 from refmill.ports.objects import Objects
 from refmill.texts import text
@@ -96,6 +96,7 @@ class HttpElsewhere:
                 listing = store.read(md5)
             else:
                 self._download(remotes, md5, found, LISTING_LIMIT)
+                _check(found, md5)  # before thousands of files are fetched for it
                 listing = found.read_bytes()
             files = sorted({entry.md5 for entry in directories.parse(listing, md5).entries})
             there = store.present(files)
@@ -116,7 +117,7 @@ class HttpElsewhere:
         try:
             store.put(found, md5, move=True)
         except errors.Damaged as error:
-            raise errors.Damaged(text("what the remote has as %(md5)s is something else", md5=md5)) from error
+            raise _something_else(md5) from error
 
     def _download(self, remotes: Sequence[HttpRemote], md5: str, target: Path, limit: int) -> None:
         """Out of the first remote that has it. Raises what the last one that failed otherwise than by not having it
@@ -135,6 +136,16 @@ class HttpElsewhere:
             else:
                 return
         raise failure or errors.NotFound(text("no remote that .dvc/config names has %(md5)s", md5=md5))
+
+
+def _check(found: Path, md5: str) -> None:
+    is_old = md5.startswith(OLD)
+    if (old_md5(found) if is_old else md5_file(found)[0]) != md5.removeprefix(OLD)[:32]:
+        raise _something_else(md5)
+
+
+def _something_else(md5: str) -> errors.Damaged:
+    return errors.Damaged(text("what the remote has as %(md5)s is something else", md5=md5))
 
 
 def _place(md5: str) -> str:

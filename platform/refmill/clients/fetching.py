@@ -93,7 +93,8 @@ def _answer(parts: SplitResult, login: str, *, private: bool) -> Iterator[http.c
         headers["Authorization"] = f"Basic {login}"
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
-        yield connection.getresponse()
+        with connection.getresponse() as answer:
+            yield answer
     finally:
         connection.close()
 
