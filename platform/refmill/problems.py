@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from refmill.texts import Text
 
@@ -33,3 +33,9 @@ class Problem:
     remedy: Text
     excerpt: str = ""
     warning: bool = False
+
+    def below(self, folder: str) -> Problem:
+        """The same problem as seen from above the directory `folder`, which its place counts from."""
+        if not folder:
+            return self
+        return replace(self, place=replace(self.place, file=f"{folder}/{self.place.file}"))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from refmill import errors
 from refmill.ports.trees import Tree
 from refmill.texts import text
 from refmill_repos import children, guards, names
+from refmill_repos.objects import found_commit, opened
+from refmill_repos.projects import projects
 from refmill_repos.trees import GitTree
 
 CONFIG = b"""\
@@ -101,6 +103,10 @@ class BareRepositories:
 
     def tree(self, repository_id: str, commit: str, *, project: str = "", quarantine: Path | None = None) -> Tree:
         return GitTree(self.path(repository_id), commit, project=project, quarantine=quarantine)
+
+    def projects(self, repository_id: str, commit: str, *, quarantine: Path | None = None) -> Sequence[str]:
+        repository = opened(self.path(repository_id), quarantine)
+        return sorted(projects(repository, found_commit(repository, commit).tree_id))
 
     def set_default_branch(self, repository_id: str, branch: str) -> None:
         """What a clone checks out: point HEAD at `branch`, which may still have no commit."""

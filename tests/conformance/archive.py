@@ -15,7 +15,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).with_name("projects")
 _HEAD = re.compile(r"^-- (?P<path>.+?)(?: \((?P<marks>[a-z, ]+)\))?(?: -> (?P<target>.+))? --$")
-_DIRECTIVE = re.compile(r"^(do|flags|code|refused|show|change|restless|here): (.*)$")
+_DIRECTIVE = re.compile(r"^(do|flags|code|refused|show|change|restless|here|folders): (.*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ class Project:
     `do`: commands that are run in it before it is committed. `flags`: of `dvc repro` and `refmill run`. `code`: how
     `dvc repro` ends. `refused`: the kinds of problems for which Refmill refuses it, though DVC takes it. `show`:
     commands of DVC that must say the same after a run by Refmill. `change`: commands by a name, each making one change
-    after a run. `restless`: it has stages that run every time. `here`: why it cannot be pushed.
+    after a run. `restless`: it has stages that run every time. `here`: why it cannot be pushed. `folders`: the DVC
+    projects in it, "" for the root; each is run where it lies.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Project:
     change: dict[str, str] = field(default_factory=dict)
     restless: bool = False
     here: str = ""
+    folders: tuple[str, ...] = ("",)
 
     def __str__(self) -> str:
         return self.name
@@ -78,6 +80,7 @@ def parse(name: str, source: str) -> Project:
         do=tuple(all_of("do")), flags=tuple(" ".join(all_of("flags")).split()),
         code=int("".join(all_of("code")) or 0), refused=tuple(" ".join(all_of("refused")).split()),
         show=tuple(all_of("show")), change=changes, restless=bool(all_of("restless")), here=" ".join(all_of("here")),
+        folders=tuple(name.strip(".") for name in " ".join(all_of("folders")).split()) or ("",),
     )  # fmt: skip
 
 

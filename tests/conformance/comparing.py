@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oracle import Snapshot, content, visible
+from archive import Project
+from oracle import Snapshot, content, named, visible
 
 from platforms import OVER, Copy, Platform, wait
 from refmill.formats import yamlfile
@@ -42,6 +43,16 @@ class Refmill:
         done = self._ready.run(["run", "-j3", "--json", *flags], root)
         stages = json.loads(done.stdout)["stages"] if done.stdout.startswith("{") else {}
         return Course(done, stages)
+
+    def run_all(self, root: Path, project: Project) -> Course:
+        """The same in each of the DVC projects that there are."""
+        stages: dict[str, str] = {}
+        ends: list[Done] = []
+        for folder in project.folders:
+            course = self.run(root / folder, *project.flags)
+            stages |= {named(folder, address): what for address, what in course.stages.items()}
+            ends.append(course.done)
+        return Course(next((done for done in ends if done.code), ends[0]), stages)
 
     def plan(self, root: Path) -> dict[str, str]:
         """The verdicts of `refmill plan`: run, cached, later, blocked."""
@@ -82,19 +93,24 @@ def _lines(shown: str | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """A project that has been pushed to `platform` as alice's repository `name`."""
+    """A repository that has been pushed to `platform` as alice's repository `name`, with DVC projects in `folders`."""
 
     platform: Platform
     copy: Copy
     name: str
+    folders: tuple[str, ...] = ("",)
 
     def ended(self) -> dict[str, str]:
-        """The status of its run as `""`, and of each stage by its address, as soon as the run is over."""
-        row = wait(self._over, f"{self.name} ends; {self.platform.log()[-3000:]}")
-        stages = self.platform.query(
-            "SELECT address, status FROM stage_attempts WHERE run_id = ? ORDER BY attempt", row[0]
-        )
-        return {"": row[1]} | {address.decode(): status for address, status in stages}
+        """The status of its runs as `""` (of one that failed, if any did), and of each stage by its address, as soon as
+        the run of each of its DVC projects is over."""
+        runs = wait(self._over, f"{self.name} ends; {self.platform.log()[-3000:]}")
+        found = {"": next((status for _, _, status in runs if status == "failed"), runs[0][2])}
+        for run, folder, _ in runs:
+            stages = self.platform.query(
+                "SELECT address, status FROM stage_attempts WHERE run_id = ? ORDER BY attempt", run
+            )
+            found |= {named(folder.decode(), address.decode()): status for address, status in stages}
+        return found
 
     def experiment(self) -> str:
         """The ref of the run's experiment, "" if there is none."""
@@ -102,12 +118,14 @@ class Pushed:
         return self.copy.git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.strip()
 
     def recorded(self) -> dict[str, bytes]:
-        """What the run's experiment adds to the commit."""
-        ref = self.experiment()
-        if not ref:
-            return {}
-        listed = self.copy.git("diff", "--no-renames", "--name-only", "-z", "main", ref).stdout
-        return {path: self.copy.bytes_of("git", "show", f"{ref}:{path}") for path in listed.split("\0") if path}
+        """What the runs' experiments add to the commit."""
+        found: dict[str, bytes] = {}
+        for ref in self.experiment().split():
+            listed = self.copy.git("diff", "--no-renames", "--name-only", "-z", "main", ref).stdout
+            paths = [path for path in listed.split("\0") if path]
+            assert not found.keys() & paths
+            found |= {path: self.copy.bytes_of("git", "show", f"{ref}:{path}") for path in paths}
+        return found
 
     def stored(self) -> set[str]:
         """Objects and entries of the run-cache in the platform's store, as paths in DVC's layout."""
@@ -116,25 +134,29 @@ class Pushed:
         found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
         return {path for path in found if path.startswith(("files/", "runs/"))}
 
-    def _over(self) -> tuple[str, str] | None:
-        rows = self.platform.query(
-            "SELECT runs.id, runs.status FROM runs JOIN repositories ON repository_id = repositories.id WHERE name = ?",
+    def _over(self) -> list[tuple[str, bytes, str]]:
+        rows: list[tuple[str, bytes, str]] = self.platform.query(
+            "SELECT runs.id, runs.project, runs.status FROM runs JOIN repositories"
+            " ON repository_id = repositories.id WHERE name = ?",
             self.name,
         )
-        return next((row for row in rows if row[1] in OVER), None)
+        over = [row for row in rows if row[2] in OVER]
+        return over if len(over) == len(rows) == len(self.folders) else []
 
 
-def push(platform: Platform, root: Path, name: str, dvc: Warm) -> Pushed:
-    """Push the project at `root`; what it has in its cache is there before the commit that needs it."""
-    pushed = Pushed(platform, Copy(root), name)
+def push(platform: Platform, root: Path, name: str, dvc: Warm, folders: tuple[str, ...] = ("",)) -> Pushed:
+    """Push the repository at `root`; what it has in its caches is there before the commit that needs it."""
+    pushed = Pushed(platform, Copy(root), name, folders)
     pushed.copy.git("remote", "add", "origin", platform.url(f"alice/{name}", "alice"))
-    if any((root / ".dvc" / "cache" / "files").rglob("*")):
+    filled = [root / at for at in folders if any((root / at / ".dvc" / "cache" / "files").rglob("*"))]
+    if filled:
         nothing = pushed.copy.git("hash-object", "-t", "tree", "-w", os.devnull).stdout.strip()
         first = pushed.copy.git("commit-tree", nothing, "-m", "make the repository").stdout.strip()
         pushed.copy.git("push", "--quiet", "-o", "refmill.skip", "origin", f"{first}:refs/heads/empty")
-        _know_remote(pushed, root)
-        done = dvc.run(["push", "--quiet"], root)
-        assert done.code == 0, done.stderr
+        for place in filled:
+            _know_remote(pushed, place)
+            done = dvc.run(["push", "--quiet"], place)
+            assert done.code == 0, done.stderr
     pushed.copy.git("push", "--quiet", "origin", "main")
     return pushed
 
@@ -168,7 +190,7 @@ def assert_pushed(pushed: Pushed, reference: Path, before: set[str] | None, told
     assert recorded == visible(reference), told
     if before is None:
         return
-    stored, wanted = pushed.stored(), entries(reference)
+    stored, wanted = pushed.stored(), entries(reference, pushed.folders)
     assert wanted - before - stored == set(), told
     tracked = Copy(reference).git("ls-files", "-z").stdout.split("\0")
     kept = [*recorded.values(), *((reference / path).read_bytes() for path in tracked if (reference / path).is_file())]
@@ -176,7 +198,7 @@ def assert_pushed(pushed: Pushed, reference: Path, before: set[str] | None, told
     assert beyond - {f"files/md5/{md5[:2]}/{md5[2:]}" for md5 in map(md5_bytes, kept)} == set(), told
 
 
-def entries(root: Path) -> set[str]:
-    """Objects and entries of the run-cache in a working copy's cache, as paths in DVC's layout."""
-    cache = root / ".dvc" / "cache"
-    return {path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file()}
+def entries(root: Path, folders: tuple[str, ...] = ("",)) -> set[str]:
+    """Objects and entries of the run-cache in a working copy's caches, as paths in DVC's layout."""
+    caches = [root / folder / ".dvc" / "cache" for folder in folders]
+    return {path.relative_to(cache).as_posix() for cache in caches for path in cache.rglob("*") if path.is_file()}

@@ -30,7 +30,7 @@ from warm import Done, Warm
 MEMORY = Path(__file__).resolve().parents[2] / ".build" / "oracle"
 _SOURCES = ("oracle.py", "archive.py", "../warm.py")
 _VERSIONS = ("dvc", "dvc-data", "dvc-objects", "ruamel.yaml")
-_HIDDEN = {".git", ".dvc/tmp", ".dvc/config.local"}
+_HIDDEN = (".git", ".dvc/tmp", ".dvc/config.local")
 _NEWS = re.compile(
     r"^(?:(Running) stage|Stage) '([^']+)'(?::$| (is cached - skipping run, checking out outputs| didn't change))",
     re.MULTILINE,
@@ -60,11 +60,11 @@ def snapshot(root: Path) -> Snapshot:
     found: Snapshot = {}
     for folder, names, files in os.walk(root):
         here = Path(folder).relative_to(root)
-        names[:] = sorted(name for name in names if (here / name).as_posix() not in _HIDDEN)
+        names[:] = sorted(name for name in names if not _hidden((here / name).as_posix()))
         links = [name for name in names if (Path(folder) / name).is_symlink()]
         for name in [*files, *links]:
             path = (here / name).as_posix()
-            if path in _HIDDEN:
+            if _hidden(path):
                 continue
             whole = root / path
             mode = whole.lstat().st_mode
@@ -73,6 +73,16 @@ def snapshot(root: Path) -> Snapshot:
             else:
                 found[path] = f"{stat.S_IMODE(mode) & 0o700:o} {whole.read_bytes().decode('latin-1')}"
     return dict(sorted(found.items()))
+
+
+def _hidden(path: str) -> bool:
+    """Whether git or DVC keep it for themselves, in whichever project."""
+    return f"/{path}".endswith(tuple(f"/{name}" for name in _HIDDEN))
+
+
+def named(folder: str, address: str) -> str:
+    """A stage of a project in a directory, as this suite calls it."""
+    return f"{folder}/{address}" if folder else address
 
 
 def ignores(path: str) -> bool:
@@ -130,13 +140,14 @@ class Oracle:
 
         return self._outcome(["changed", project.source, command], project, prepare)
 
-    def says(self, command: str, root: Path) -> Done:
-        """What `dvc COMMAND` says in a working copy. Must change nothing there, or its answer alone may count."""
+    def says(self, command: str, root: Path, folder: str = "") -> Done:
+        """What `dvc COMMAND` says in a directory of a working copy. Must change nothing there, or its answer alone may
+        count."""
         head = subprocess.run(["git", "rev-parse", "HEAD^{tree}"], cwd=root, check=True, capture_output=True, text=True)
-        parts = ["says", command, head.stdout, json.dumps(snapshot(root))]
+        parts = ["says", command, head.stdout, json.dumps(snapshot(root)), folder]
 
         def ask() -> dict[str, Any]:
-            done = self._dvc.run(shlex.split(command), root)
+            done = self._dvc.run(shlex.split(command), root / folder)
             names = str(root), "ROOT"
             return {"code": done.code, "stdout": done.stdout.replace(*names), "stderr": done.stderr.replace(*names)}
 
@@ -146,22 +157,27 @@ class Oracle:
         def ask() -> dict[str, Any]:
             with self._copy() as path:
                 prepare(path)
-                done = self._dvc.run(["repro", "--all-pipelines", *project.flags], path)
-                found = {
-                    name: "run" if running else "restored" if "cached" in rest else "unchanged"
-                    for running, name, rest in _NEWS.findall(done.stdout)
-                }
+                code, said = 0, ""
+                found: dict[str, str] = {}
+                for folder in project.folders:
+                    done = self._dvc.run(["repro", "--all-pipelines", *project.flags], path / folder)
+                    found |= {
+                        named(folder, name): "run" if running else "restored" if "cached" in rest else "unchanged"
+                        for running, name, rest in _NEWS.findall(done.stdout)
+                    }
+                    code, said = code or done.code, said + done.stdout + done.stderr
                 if parts[0] == "after":
                     self._pack(path, self._place(parts, ".tar"))
-                return asdict(Outcome(done.code, found, snapshot(path), done.stdout + done.stderr))
+                return asdict(Outcome(code, found, snapshot(path), said))
 
         return Outcome(**self._remember(parts, ask))
 
     def _build(self, project: Project, root: Path) -> None:
         git = functools.partial(subprocess.run, cwd=root, check=True, capture_output=True)
         git(["git", "init", "--quiet", "--template=", "--initial-branch=main"])
-        done = self._dvc.run(["init", "--quiet"], root)
-        assert done.code == 0, done.stderr
+        if "" in project.folders:
+            done = self._dvc.run(["init", "--quiet"], root)
+            assert done.code == 0, done.stderr
         for name, file in project.files.items():
             file.write(root / name)
         for command in project.do:
@@ -190,7 +206,8 @@ class Oracle:
 
     def _pack(self, root: Path, place: Path) -> None:
         def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-            return None if member.name.removeprefix("./") in _HIDDEN - {".git"} else member
+            name = member.name.removeprefix("./")
+            return None if _hidden(name) and name != ".git" else member
 
         with self._new(place) as new, tarfile.open(new, "w") as archive:
             archive.add(root, ".", filter=wanted)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from archive import Project, projects
 from comparing import Refmill, assert_pushed, differences, entries, push
-from oracle import Oracle, ignores, shell, snapshot
+from oracle import Oracle, ignores, named, shell, snapshot
 
 from platforms import Platform
 from warm import Warm
@@ -24,7 +24,7 @@ def test_a_run_leaves_what_dvc_repro_leaves(project: Project, started: Path, ora
     wanted = oracle.after(project)
     assert wanted.code == project.code, wanted.said
 
-    course = refmill.run(started, *project.flags)
+    course = refmill.run_all(started, project)
     if shown := differences(snapshot(started), wanted.files, but=ignores if project.code else None):
         pytest.fail(f"{shown}\n{course.done}", pytrace=False)
     assert course.ran == wanted.ran, (course.done, wanted.said)
@@ -32,16 +32,17 @@ def test_a_run_leaves_what_dvc_repro_leaves(project: Project, started: Path, ora
     left = snapshot(started)
 
     if project.code == 0 and not project.restless:
-        status = oracle.says("status", started)
-        assert (status.code, status.stdout) == (0, "Data and pipelines are up to date.\n"), status
-        again = oracle.says("repro --all-pipelines", started)
-        assert again.code == 0
-        assert "Running" not in again.stdout, again
-        assert "checking out" not in again.stdout, again
-        assert snapshot(started) == left
-        assert set(refmill.plan(started).values()) <= {"cached"}
-        assert refmill.run(started).ran == set()
-        assert snapshot(started) == left
+        for folder in project.folders:
+            status = oracle.says("status", started, folder)
+            assert (status.code, status.stdout) == (0, "Data and pipelines are up to date.\n"), status
+            again = oracle.says("repro --all-pipelines", started, folder)
+            assert again.code == 0
+            assert "Running" not in again.stdout, again
+            assert "checking out" not in again.stdout, again
+            assert snapshot(started) == left
+            assert set(refmill.plan(started / folder).values()) <= {"cached"}
+            assert refmill.run(started / folder).ran == set()
+            assert snapshot(started) == left
 
 
 @pytest.mark.parametrize("project", [project for project in TAKEN if project.show], ids=str)
@@ -61,8 +62,8 @@ def test_dvc_shows_the_same_after_a_run(
 def test_a_push_records_what_dvc_repro_leaves(
     project: Project, started: Path, oracle: Oracle, platform: Platform, name: str, dvc: Warm, tmp_path: Path
 ) -> None:
-    before = entries(started)
-    pushed = push(platform, started, name, dvc)
+    before = entries(started, project.folders)
+    pushed = push(platform, started, name, dvc, project.folders)
     reference = oracle.done(project, tmp_path / "there")
     wanted = oracle.after(project)
     ended = pushed.ended()
@@ -73,6 +74,8 @@ def test_a_push_records_what_dvc_repro_leaves(
         return
     assert ended[""] in {"succeeded", "nothing"}, platform.log()[-3000:]
     ran = {stage for stage, status in ended.items() if status == "succeeded" and stage}
+    if not before:
+        assert ran == {stage for stage, what in wanted.stages.items() if what == "run"}
     # The run-cache of earlier runs elsewhere does not travel with a push.
     assert_pushed(pushed, reference, {path for path in before if path.startswith("runs/")} if ran else None)
 
@@ -90,10 +93,13 @@ def test_dvc_restores_from_the_run_cache_what_refmill_ran(
     project: Project, started: Path, oracle: Oracle, refmill: Refmill, dvc: Warm
 ) -> None:
     wanted = oracle.changed(project, LOST)
-    refmill.run(started, *project.flags)
+    refmill.run_all(started, project)
     shell(LOST, started)
-    done = dvc.run(["repro", "--all-pipelines", *project.flags], started)
-    assert set(re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE)) == wanted.ran, (done, wanted.said)
+    ran: set[str] = set()
+    for folder in project.folders:
+        done = dvc.run(["repro", "--all-pipelines", *project.flags], started / folder)
+        ran |= {named(folder, stage) for stage in re.findall(r"^Running stage '(.+)':$", done.stdout, re.MULTILINE)}
+    assert ran == wanted.ran, (done, wanted.said)
     if shown := differences(snapshot(started), wanted.files):
         pytest.fail(f"{shown}\n{done}", pytrace=False)
 

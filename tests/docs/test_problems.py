@@ -9,8 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
-    path for part in ("formats", "specs", "clients") for path in (ROOT / "platform/refmill" / part).rglob("*.py")
+    path
+    for part in ("formats", "specs", "clients", "flows")
+    for path in (ROOT / "platform/refmill" / part).rglob("*.py")
 ]
+SPEAKERS = [*SOURCES, *(ROOT / "repos/refmill_repos").rglob("*.py")]
+"""Where the words of a problem may stand."""
 MAKERS = {"Problem", "Fault", "Deviation", "BadPath", "add", "_add", "_invalid"}
 """The functions and classes whose first argument is a problem's kind."""
 SLUG = re.compile(r"[a-z]+(?:-[a-z]+)*")
@@ -45,7 +49,7 @@ def kinds_in(tree: ast.Module) -> Iterator[str]:
 def sentences() -> list[re.Pattern[str]]:
     """Every text of the program as a pattern, its places free."""
     found = []
-    for path in SOURCES:
+    for path in SPEAKERS:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("text", "counted") and node.args:
                 for english in [item.value for item in node.args if isinstance(item, ast.Constant)]:

@@ -125,13 +125,13 @@ class World:
         done = subprocess.run(["git", *arguments], cwd=place, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    def run(self, repository: Repository, *, attempt: int = 1) -> Run:
+    def run(self, repository: Repository, *, attempt: int = 1, project: str = "") -> Run:
         """A running run of two stages: `prepare` from the cache, `train` for a changed parameter."""
         commit = self.commits[repository.id]
         now = time.time_ns() // 1000
         new = Run(
-            run_id(repository.id, commit, "", {}, attempt), repository.id, repository.full_name, 0, commit,
-            "refs/heads/main", "", "queued", "Deeper trees", "alice", now, attempt=attempt,
+            run_id(repository.id, commit, project, {}, attempt), repository.id, repository.full_name, 0, commit,
+            "refs/heads/main", project, "queued", "Deeper trees", "alice", now, attempt=attempt,
         )  # fmt: skip
         stages = [StageRun("prepare", "cached", entry=PREPARED), StageRun("train", "pending")]
         added = self.records.runs.add(new, plan(), stages)

@@ -25,6 +25,18 @@ def test_a_repository_is_made_once(git: Client, tmp_path: Path) -> None:
     git("fsck", cwd=store.path("r1"))
 
 
+def test_every_directory_with_a_dvc_folder_is_a_project(git: Client, tmp_path: Path) -> None:
+    store, copy = BareRepositories(tmp_path / "repos"), tmp_path / "copy"
+    store.create("r1", "main")
+    sha = git.commit(copy, {"a/b/.dvc/config": "", "a/.dvc/config": "", "c/.dvc": "a file", "d/x": "", "é/.dvc/x": ""})
+    git("push", "-q", store.path("r1"), "main", cwd=copy)
+    assert store.projects("r1", sha) == ["a", "a/b", "é"]
+    sha = git.commit(copy, {".dvc/config": ""} | {f"many/{number}/.dvc/config": "" for number in range(100)})
+    git("push", "-q", store.path("r1"), "main", cwd=copy)
+    with pytest.raises(errors.LimitExceeded):
+        store.projects("r1", sha)
+
+
 def test_a_removed_repository_is_gone(tmp_path: Path) -> None:
     store = BareRepositories(tmp_path / "repos")
     store.create("r1", "main")

@@ -171,7 +171,8 @@ def ordered(rows: Iterable[Row], column: Column | None, *, descending: bool) -> 
     return [row for _, row in numbers] + [row for _, row in words] + rest
 
 
-def commands(name: str, address: str) -> str:
-    """What brings an experiment, by its name or its full ref, into a clone. A name is somebody's own, so it is quoted
-    for a shell."""
-    return f"dvc exp pull {address} {shlex.quote(name)}\ndvc exp apply {shlex.quote(name)}"
+def commands(name: str, address: str, project: str = "") -> str:
+    """What brings an experiment, by its name or its full ref, into a clone, where it is one of the DVC project in the
+    directory `project`. A name is somebody's own, so it is quoted for a shell."""
+    there = f"cd {shlex.quote(project)}\n" if project else ""
+    return f"{there}dvc exp pull {address} {shlex.quote(name)}\ndvc exp apply {shlex.quote(name)}"

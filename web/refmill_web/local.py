@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +17,17 @@ from refmill.clients.remembering.resolution import RecordingTree
 from refmill.clients.worktree import WorkTree
 from refmill.formats.directories import Hasher, hash_file
 from refmill.formats.dvcignore import DvcIgnore, reader
+from refmill.formats.gitignore import Surroundings
 from refmill.model.pipelines import Pipeline
 from refmill.plans.decide import Memory
+from refmill.plans.projects import surroundings
 from refmill.ports.trees import Tree
 from refmill.problems import Problem
 from refmill.settings import Settings
 from refmill.texts import text
+
+SHOWN = 20
+"""Projects that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,8 @@ class Project:
         # As durable as DVC's own writes: the sources are here, a power cut costs a run and no data.
         objects = DirectoryObjects(self.cache.cache, durable=False)
         here = isinstance(self.tree, WorkTree)
-        return Memory(objects, DirectoryRunCache(self.cache.cache, durable=False), self.tree, here=here)
+        runcache = DirectoryRunCache(self.cache.cache, durable=False)
+        return Memory(objects, runcache, self.tree, here=here, around=_around(self.root))
 
     @property
     def ignores(self) -> DvcIgnore:
@@ -73,6 +80,47 @@ class Project:
         """Write down what was hashed."""
         if isinstance(self.hashes, HashMemory):
             self.hashes.save()
+
+
+def _around(root: Path) -> Surroundings:
+    """What lies around the project in its git repository."""
+    for folder in (root, *root.parents):
+        if (folder / ".git").exists():
+            project = "" if folder == root else root.relative_to(folder).as_posix()
+            return surroundings(WorkTree(folder), project)
+    return Surroundings()
+
+
+def open_all(path: Path) -> list[tuple[str, Project]]:
+    """The project that `path` lies in and those inside of it, or those below `path` where it lies in none; each with
+    its directory as seen from the first, nothing remembered used. Raises WrongUse where there are none."""
+    try:
+        top = find_root(path)
+    except errors.WrongUse:
+        top = path.absolute()
+        if not (below := projects_below(top)):
+            raise
+    else:
+        below = [top, *projects_below(top)]
+    return [("" if root == top else root.relative_to(top).as_posix(), open_project(root, anew=True)) for root in below]
+
+
+def projects_below(root: Path) -> list[Path]:
+    """The DVC projects inside of the directory `root`, sorted; not in other git repositories, nor where git ignores."""
+    ignored = git_ignored(root)
+    found: list[Path] = []
+    for folder, names, _ in os.walk(root):
+        place = Path(folder)
+        inside = place.relative_to(root)
+        if place != root and (place / ".git").exists():
+            names.clear()
+        elif place != root and ".dvc" in names:
+            found.append(place)
+        names[:] = [
+            name for name in names
+            if name not in (".git", ".dvc") and not ignored((inside / name).as_posix() + "/")
+        ]  # fmt: skip
+    return sorted(found)
 
 
 def find_root(path: Path) -> Path:
@@ -91,9 +139,11 @@ def find_root(path: Path) -> Path:
             candidate = folder if (folder / "dvc.yaml").is_file() or candidate else candidate
             break
     if candidate is None:
+        below = [place.relative_to(start).as_posix() for place in projects_below(start)[:SHOWN]]
+        there = text("Go into one of those below it: %(projects)s", projects=", ".join(below))
         raise errors.WrongUse(
             text("%(path)s is in no DVC project: there is no .dvc folder and no dvc.yaml", path=str(path)),
-            text("Go into one, or start one with `refmill init pipeline`."),
+            there if below else text("Go into one, or start one with `refmill init pipeline`."),
         )
     return candidate
 

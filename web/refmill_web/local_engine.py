@@ -18,6 +18,7 @@ from refmill.flows.planning import Storage
 from refmill.model.pipelines import LockEntry
 from refmill.model.runs import Made, Run
 from refmill.plans.decide import Memory
+from refmill.plans.projects import surroundings
 from refmill.ports.engines import Listener
 from refmill.ports.records import Secrets
 from refmill.ports.repositories import Repositories
@@ -35,10 +36,11 @@ def make(
     gives the results recorded in a repository (see RunHistory), `secrets` what stages may name."""
 
     def memory(run: Run) -> Memory:
-        tree = repositories.tree(run.repository_id, run.commit)
+        tree = repositories.tree(run.repository_id, run.commit, project=run.project)
         return Memory(
             storage.objects(run.repository_id), storage.runcache(run.repository_id), tree,
             lambda entry: made(run.repository_id, [entry])[0],
+            around=surroundings(repositories.tree(run.repository_id, run.commit), run.project),
         )  # fmt: skip
 
     def keep(run: Run, address: str, attempt: int, log: Path) -> None:

@@ -135,7 +135,9 @@ def report(run: Run, plan: Plan | None = None) -> RunReport:
     plan = plan or services().runs.plan(run.id)
     course = {stage.address: stage for stage in services().runs.stages(run.id)}
     addresses = [item.stage.address for item in plan.stages]
-    typical = services().history.typical_seconds(run.repository_id, addresses) if run.status not in RUN_ENDED else {}
+    typical = {}
+    if run.status not in RUN_ENDED:
+        typical = services().history.typical_seconds(run.repository_id, addresses, run.project)
     known = {*addresses, *(item.data.address for item in plan.data)}
     upstream = {
         address: tuple(other for other in plan.pipeline.upstream.get(address, ()) if other in known)

@@ -79,7 +79,7 @@ def tables(whole: RunReport, previous: Run | None) -> Tables:
 def _commands(run: Run) -> str:
     if not run.experiment:
         return ""
-    return commands(run.experiment, git_address(services().catalogue.get(run.repository_id)))
+    return commands(run.experiment, git_address(services().catalogue.get(run.repository_id)), run.project)
 
 
 def _gone(run: Run) -> Literal["", "experiment", "commit"]:

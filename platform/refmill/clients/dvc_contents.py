@@ -10,6 +10,7 @@ from refmill import errors
 from refmill.clients.dvc_graph import Outputs
 from refmill.formats import directories, dvcignore
 from refmill.plans import links
+from refmill.plans.projects import Foreign
 from refmill.ports.trees import Entry, Tree
 from refmill.texts import Text, text
 
@@ -37,6 +38,7 @@ class Contents:
         self._hidden = hidden
         self._seen: dict[str, tuple[str, Fault | None]] = {}
         self._lfs: dict[str, bool] = {}
+        self._foreign = Foreign(tree)
 
     def look(self, root: str) -> tuple[str, Fault | None]:
         """What a stage finds at `root`, links followed: "file", "directory", "output", or "" for nothing in git; and
@@ -89,6 +91,8 @@ class Contents:
         for path, entry in islice(self._tree.walk(root), MAX_FILES):
             if directories.is_ignored(path) or self._hidden(path) or self._outputs.above(path):
                 continue
+            if self._foreign(path.rpartition("/")[0]):
+                continue  # DVC leaves a project inside of the directory out
             if fault := self._fault(path, entry):
                 return fault
         return None

@@ -74,7 +74,7 @@ class Course:
         self.asking: set[str] = set()  # stages that wait for consent
         self.why: dict[str, StageRun] = {}
         self.entries: dict[str, LockEntry] = {}
-        self.sources = Sources(order.plan.pipeline, memory.tree, memory.objects)
+        self.sources = Sources(order.plan.pipeline, memory.tree, memory.objects, around=memory.around)
         self.stages: dict[str, StageCourse] = {}
         self._materials: dict[str, Mapping[str, Any]] = {}
         self._repository = repository

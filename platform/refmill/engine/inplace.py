@@ -83,7 +83,9 @@ class InPlace:
         self._stages = {item.stage.address: item for item in plan.stages}
         self._progress = Progress(plan, {}, on_error="continue" if keep_going else "stop")
         self._results = Results(place.root, plan, place.memory)
-        self._sources = Sources(plan.pipeline, place.memory.tree, place.memory.objects, self._results.before)
+        self._sources = Sources(
+            plan.pipeline, place.memory.tree, place.memory.objects, self._results.before, place.memory.around
+        )
         for address, entry in (known or {}).items():
             self._sources.learn(plan.pipeline.stages[address], entry)
         self._commands = Commands(place.root)

@@ -14,6 +14,7 @@ from pathlib import Path
 from refmill.engine import attempts, workspaces
 from refmill.model.pipelines import Stage
 from refmill.model.runs import Run
+from refmill.plans import projects
 
 LIMIT = 1 << 20  # bytes of one file; a curve of 20,000 points
 FILES = 64  # of one stage
@@ -22,15 +23,15 @@ DEPTH = 4  # folders below an output; DVCLive's plots lie three deep
 
 def read(work: Path, run: Run, stage: Stage, attempt: int) -> dict[str, bytes]:
     """What is there now of the stage's metrics and plots, by path from the project's root."""
-    root = attempts.directory(work, run.id, stage.address, attempt) / "tree"
+    tree = attempts.directory(work, run.id, stage.address, attempt) / "tree"
     found: dict[str, bytes] = {}
     for out in stage.outs:
         if out.kind == "out":
             continue
-        for path in _files(root / run.project, out.root, DEPTH):
+        for path in _files(tree / run.project, out.root, DEPTH):
             if len(found) >= FILES:
                 return found
-            data = workspaces.read_inside(root / run.project, path, LIMIT)
+            data = workspaces.read_inside(tree, projects.full(run.project, path), LIMIT)
             if data is not None:
                 found[path] = data
     return found

@@ -47,7 +47,7 @@ def ignoring(
         for out in stage.outs
         if out.cache
     ]
-    return gitignore.update(outs, read)
+    return gitignore.update(outs, read, memory.around)
 
 
 def _made(plan: Plan, entries: Mapping[str, LockEntry]) -> Iterator[tuple[Stage, dict[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from refmill.model.pipelines import Pipeline
@@ -49,7 +50,10 @@ def problem_lines(problems: Sequence[Problem], say: Translate, *, refused: bool 
 
 def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
     """The run's address and what it will do."""
-    lines = [text("run #%(number)s: %(url)s", number=run.number, url=address).to(say)]
+    told = text("run #%(number)s: %(url)s", number=run.number, url=address)
+    if run.project:
+        told = text("run #%(number)s of %(project)s: %(url)s", number=run.number, project=run.project, url=address)
+    lines = [told.to(say)]
     if run.status == "nothing":
         return [
             *lines,
@@ -91,7 +95,9 @@ def _stale_lines(plan: Plan, say: Translate) -> list[str]:
     ]  # fmt: skip
 
 
-def blocked_lines(plan: Plan, remote: str, config: bytes, asked: Sequence[str], say: Translate) -> list[str]:
+def blocked_lines(
+    plan: Plan, remote: str, config: bytes, asked: Sequence[str], say: Translate, project: str = ""
+) -> list[str]:
     """How to bring data that lack into the data remote at the address `remote`; `config` is the project's
     `.dvc/config`: it may name that remote already, or one of its own that has the data. Those at the addresses `asked`
     are being looked into."""
@@ -99,7 +105,9 @@ def blocked_lines(plan: Plan, remote: str, config: bytes, asked: Sequence[str], 
     if not missing:
         return []
     looking = [text("looked for just now in %(url)s, which .dvc/config names", url=url).to(say) for url in asked]
-    return [*_imported_lines(plan, say), *_bringing_lines(missing, remote, config, say), *looking[:STAGE_LINES]]
+    told, *commands = _bringing_lines(missing, remote, config, say)
+    there = [f"  cd {shlex.quote(project)}"] if project else []
+    return [*_imported_lines(plan, say), told, *there, *commands, *looking[:STAGE_LINES]]
 
 
 def _imported_lines(plan: Plan, say: Translate) -> list[str]:
@@ -133,8 +141,8 @@ def _bringing_lines(missing: Mapping[str, MissingObject], remote: str, config: b
     return [told.to(say), f"  dvc remote add --force --default refmill {remote}", "  dvc push"]
 
 
-def idle_lines(update: RefUpdate, pipeline: Pipeline, address: str, say: Translate) -> list[str]:
-    """Why a branch started nothing, and where it can be looked at."""
+def idle_lines(update: RefUpdate, pipeline: Pipeline, address: str, say: Translate, project: str = "") -> list[str]:
+    """Why a project started nothing on a branch, and where it can be looked at."""
     if update.branch is None:
         return []
     if pipeline.stages:
@@ -146,12 +154,12 @@ def idle_lines(update: RefUpdate, pipeline: Pipeline, address: str, say: Transla
         )  # fmt: skip
     else:
         why = text("no dvc.yaml with stages, so nothing to run")
-    return [f"{why.to(say)}: {address}"]
+    return [f"{project}: {why.to(say)}: {address}" if project else f"{why.to(say)}: {address}"]
 
 
-def invalid_lines(problems: Iterable[Problem], say: Translate) -> list[str]:
-    """A landed commit whose files cannot work: it started nothing."""
-    found = [problem for problem in problems if not problem.warning]
+def invalid_lines(problems: Iterable[Problem], say: Translate, project: str = "") -> list[str]:
+    """A landed project whose files cannot work: it started nothing."""
+    found = [problem.below(project) for problem in problems if not problem.warning]
     return [
         text("no run, problems in its files: %(count)s", count=len(found)).to(say),
         *problem_lines(found, say)[1:-1],

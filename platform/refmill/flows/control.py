@@ -83,8 +83,10 @@ class Control:
         repository = self.catalogue.get(run.repository_id)
         commit = self.refs.commit(repository.id, run.commit)
         attempt = 1 + max(
-            other.attempt for other in self.runs.list([repository.id], limit=1000)
+            other.attempt for other in self.runs.list([repository.id], limit=1000, project=run.project)
             if other.commit == run.commit and other.parameters == run.parameters
         )  # fmt: skip
         force = frozenset(self.runs.plan(run.id).pipeline.stages) if everything else frozenset[str]()
-        self.planner.begin(Wish(repository, commit, run.ref, run.created_by, run.parameters, attempt, force))
+        self.planner.begin(
+            Wish(repository, commit, run.ref, run.created_by, run.parameters, attempt, force, run.project)
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import ZERO, Event, RefUpdate
 from refmill.model.runs import RUN_ENDED, Run, StageRun, StageStatus, run_id
-from refmill.plans import digests, environments, make
+from refmill.plans import digests, environments, make, projects
 from refmill.plans.decide import Memory
 from refmill.ports.imports import Elsewhere, Imports
 from refmill.ports.objects import Objects, RunCache
@@ -65,6 +65,26 @@ class Wish:
     parameters: Mapping[str, Any]
     attempt: int = 1
     force: frozenset[str] = frozenset()
+    project: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A push that has landed: its commit, the DVC projects in it (the root in any case), the pusher's language.
+
+    `changed` are the paths that differ from the ref's old tip, from the repository's root; None if nobody knows.
+    """
+
+    event: Event
+    repository: Repository
+    commit: Commit
+    projects: tuple[str, ...]
+    say: Translate
+    changed: tuple[str, ...] | None
+
+    def touched(self, project: str) -> set[str] | None:
+        """Files of one project that differ, by path from its root."""
+        return None if self.changed is None else projects.share(self.changed, project, self.projects)
 
 
 class Planner:
@@ -124,40 +144,76 @@ class Planner:
         commit = self._refs.commit(event.repository_id, update.new)
         if (silence := _silenced(commit, event)) is not None:
             return None, [sentence.to(say) for sentence in silence]
-        repository = self._catalogue.get(event.repository_id)
-        checked = self._check(repository, commit.sha)
+        landed = self._look(event, commit, say)
+        if len(landed.projects) == 1:
+            return self._start(landed, "")
+        first, lines = None, list[str]()
+        for project in landed.projects:
+            if self._news(landed, project):
+                run, told = self._start(landed, project)
+                first = first or run
+                lines += told
+        if not lines and update.branch:
+            lines = [text("nothing started: no project changed since its last run on this branch").to(say)]
+        return first, lines
+
+    def _look(self, event: Event, commit: Commit, say: Translate) -> Landed:
+        """What landed. Of a repository with too many projects, which git took as asked, the root alone is run."""
+        inner: Sequence[str] = ()
+        with contextlib.suppress(errors.LimitExceeded):
+            inner = self._repositories.projects(event.repository_id, commit.sha)
+        changed, old = None, event.update.old
+        if old != ZERO:
+            with contextlib.suppress(errors.NotFound, errors.LimitExceeded):
+                changed = tuple(self._refs.changed_paths(event.repository_id, old, commit.sha))
+        found = tuple(sorted({"", *inner}))
+        return Landed(event, self._catalogue.get(event.repository_id), commit, found, say, changed)
+
+    def _news(self, landed: Landed, project: str) -> bool:
+        """Whether one of several projects is another one than at its last run for the same ref."""
+        repository, commit = landed.repository, landed.commit
+        ran = self._runs.list([repository.id], project=project, ref=landed.event.update.ref, limit=1)
+        if not ran or ran[0].commit == commit.sha:
+            return True
+        try:
+            paths = tuple(self._refs.changed_paths(repository.id, ran[0].commit, commit.sha))
+        except (errors.NotFound, errors.LimitExceeded):
+            return True
+        return bool(projects.share(paths, project, landed.projects))
+
+    def _start(self, landed: Landed, project: str) -> tuple[str | None, list[str]]:
+        """The run that a push makes of a project (or None), and the lines for the pusher."""
+        event, repository, commit, say = landed.event, landed.repository, landed.commit, landed.say
+        update, base = event.update, self._address(repository)
+        several, touched = len(landed.projects) > 1, landed.touched(project)
+        quiet = several and touched == set()  # told of when it was pushed
+        checked = self._check(repository, commit.sha, project)
         if checked.pipeline is None or checked.errors:
-            told = "refmill.validate=warn" in event.options  # before the push was taken in
-            return None, [] if told else invalid_lines(checked.problems, say)
-        if not checked.pipeline.stages or not self._wanted(event, checked):
-            return None, idle_lines(event.update, checked.pipeline, self._address(repository), say)
-        attempt = self._attempt(repository, commit)
-        run, plan = self.begin(Wish(repository, commit, update.ref, event.pusher, {}, attempt), checked)
+            told = quiet or "refmill.validate=warn" in event.options  # before the push was taken in
+            return None, [] if told else invalid_lines(checked.problems, say, project)
+        if not checked.pipeline.stages or not specs.wants(checked.documents, update.ref, touched or None):
+            quiet = quiet or (several and not (project or checked.pipeline.stages or checked.pipeline.data))
+            return None, [] if quiet else idle_lines(update, checked.pipeline, base, say, project)
+        attempt = self._attempt(repository, commit, project)
+        wish = Wish(repository, commit, update.ref, event.pusher, {}, attempt, project=project)
+        run, plan = self.begin(wish, checked)
         if checked.documents.pipeline.cancel_superseded and update.branch:
             self._supersede(run, update.ref)
-        base = self._address(repository)
         lines = plan_lines(run, plan, f"{base}/runs/{run.number}", say)
-        config = _dvc_config(self._repositories.tree(repository.id, commit.sha))
-        lines += blocked_lines(plan, f"{base}.dvc", config or b"", self._elsewhere.asks(config or b""), say)
-        if config is None:
+        config = _dvc_config(self._repositories.tree(repository.id, commit.sha, project=project))
+        asked = self._elsewhere.asks(config or b"")
+        lines += blocked_lines(plan, f"{base}.dvc", config or b"", asked, say, project)
+        if config is None and not project:
             lines.append(text("this repository has no .dvc folder: `dvc init` lets people pull its results").to(say))
         return run.id, lines
-
-    def _wanted(self, event: Event, checked: Checked) -> bool:
-        """Whether `on:` of refmill.yaml lets this ref, with these changed paths, start a run."""
-        update, changed = event.update, None
-        if checked.documents.pipeline.on.skip and update.old != ZERO:
-            with contextlib.suppress(errors.NotFound, errors.LimitExceeded):
-                changed = list(self._refs.changed_paths(event.repository_id, update.old, update.new))
-        return specs.wants(checked.documents, update.ref, changed)
 
     def begin(self, wish: Wish, checked: Checked | None = None) -> tuple[Run, Plan]:
         """Plan, insert and (unless nothing is to do or data is missing) submit a run. Raises Invalid."""
         repository, commit = wish.repository, wish.commit
-        checked = checked or self._check(repository, commit.sha)
+        checked = checked or self._check(repository, commit.sha, wish.project)
         if checked.pipeline is None or checked.errors:
             raise errors.Invalid(checked.problems)
-        identity = run_id(repository.id, commit.sha, "", wish.parameters, wish.attempt)
+        identity = run_id(repository.id, commit.sha, wish.project, wish.parameters, wish.attempt)
         plan = self._make(wish, checked)
         missing = {item.md5 for stage in plan.stages for item in stage.missing}
         nothing = plan.nothing and not wish.force
@@ -165,7 +221,7 @@ class Planner:
         run = self._runs.add(
             Run(
                 id=identity, repository_id=repository.id, repository=repository.full_name, number=0, commit=commit.sha,
-                ref=wish.ref, project="", status="nothing" if nothing else "queued", subject=commit.subject,
+                ref=wish.ref, project=wish.project, status="nothing" if nothing else "queued", subject=commit.subject,
                 created_by=wish.user, created=self._now(), attempt=wish.attempt, parameters=wish.parameters,
                 priority=spec.priority, explanation=_explain(plan, nothing=nothing, missing=len(missing)),
             ),
@@ -190,7 +246,7 @@ class Planner:
             return
         plan = self._runs.plan(run.id)
         repository = self._catalogue.get(run.repository_id)
-        checked = self._check(repository, run.commit)
+        checked = self._check(repository, run.commit, run.project)
         if any(stage.verdict == "blocked" for stage in plan.stages):
             wish = Wish(
                 repository,
@@ -200,6 +256,7 @@ class Planner:
                 run.parameters,
                 run.attempt,
                 forced(plan),
+                run.project,
             )
             plan = self._make(wish, checked)
             missing = {item.md5 for stage in plan.stages for item in stage.missing}
@@ -221,10 +278,12 @@ class Planner:
         pipeline, repository = checked.pipeline, wish.repository
         if pipeline is None:
             raise errors.Invalid(checked.problems)
-        tree = self._repositories.tree(repository.id, wish.commit.sha)
+        tree = self._repositories.tree(repository.id, wish.commit.sha, project=wish.project)
+        whole = self._repositories.tree(repository.id, wish.commit.sha)
         memory = Memory(
             self._storage.objects(repository.id), self._storage.runcache(repository.id), tree,
             lambda entry: self._history.made(repository.id, [entry])[0],
+            around=projects.surroundings(whole, wish.project),
         )  # fmt: skip
         for file, missing in make.missing_data(pipeline, memory).items():
             if source := pipeline.data[file].source:
@@ -232,7 +291,7 @@ class Planner:
         today = digests.digests(checked.documents, pipeline, tree)
         counts = checked.documents.pipeline.rerun_on_environment_change
         plan = make.make(
-            pipeline, memory, force=wish.force, earlier=self._earlier(repository), environments=today if counts else {}
+            pipeline, memory, force=wish.force, earlier=self._earlier(wish), environments=today if counts else {}
         )
         plan = plan if counts else self._noted(repository, plan, today)
         return replace(plan, warnings=tuple(problem.message for problem in checked.problems if problem.warning))
@@ -251,37 +310,40 @@ class Planner:
         """Let a run wait for objects, also for one that came while it was planned: nobody else tells of that one."""
         self._waiting.wait_for(run.id, missing)
         self._waiting.arrived(run.repository_id, self._storage.objects(run.repository_id).present(missing))
-        config = _dvc_config(self._repositories.tree(run.repository_id, run.commit))
+        config = _dvc_config(self._repositories.tree(run.repository_id, run.commit, project=run.project))
         self._elsewhere.fetch(run.repository_id, config or b"", missing)
 
-    def _earlier(self, repository: Repository) -> dict[str, LockEntry]:
-        """The results of the newest run that succeeded, by address: what reasons compare with."""
-        for run in self._runs.list([repository.id], statuses=("succeeded",), limit=1):
+    def _earlier(self, wish: Wish) -> dict[str, LockEntry]:
+        """The results of the project's newest run that succeeded, by address: what reasons compare with."""
+        for run in self._runs.list([wish.repository.id], statuses=("succeeded",), limit=1, project=wish.project):
             return {stage.address: stage.entry for stage in self._runs.stages(run.id) if stage.entry}
         return {}
 
-    def _attempt(self, repository: Repository, commit: Commit) -> int:
+    def _attempt(self, repository: Repository, commit: Commit, project: str) -> int:
         """Which attempt a push of `commit` means: the one there is, but a new one where a push had ended the old."""
         attempt, ending = 1, self._states.wishes()
         with contextlib.suppress(errors.NotFound):
             while True:
-                run = self._runs.get(run_id(repository.id, commit.sha, "", {}, attempt))
+                run = self._runs.get(run_id(repository.id, commit.sha, project, {}, attempt))
                 if run.status != "superseded" and (run.id, "supersede") not in ending:
                     break
                 attempt += 1
         return attempt
 
     def _supersede(self, run: Run, ref: str) -> None:
-        """End what else runs for that branch, but for commits that are the tip of a branch: somebody wants those."""
-        unfinished = self._runs.list([run.repository_id], statuses=("queued", "running", "paused"), limit=1000)
+        """End what else of the project runs for that branch, but for commits that are the tip of a branch: somebody
+        wants those."""
+        unfinished = self._runs.list(
+            [run.repository_id], statuses=("queued", "running", "paused"), limit=1000, project=run.project, ref=ref
+        )
         tips = set(self._refs.list(run.repository_id, "refs/heads/").values())
         for other in unfinished:
-            if other.id != run.id and other.ref == ref and other.commit not in tips:
+            if other.id != run.id and other.commit not in tips:
                 self._states.ask(other.id, "supersede")
         self._bell.ring("wishes")
 
-    def _check(self, repository: Repository, commit: str) -> Checked:
-        return self._resolver.check(Source(self._repositories.path(repository.id), commit))
+    def _check(self, repository: Repository, commit: str, project: str) -> Checked:
+        return self._resolver.check(Source(self._repositories.path(repository.id), commit, project))
 
 
 def sweep(catalogue: Catalogue, refs: Refs, inbox: Inbox) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,17 +15,19 @@ from refmill import errors
 from refmill.flows.answers import problem_lines
 from refmill.model.people import Repository
 from refmill.model.pushes import ZERO, RefUpdate
+from refmill.plans import projects
 from refmill.ports.records import Catalogue, Inbox
 from refmill.ports.repositories import Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
-from refmill.problems import Problem
+from refmill.problems import Place, Problem
 from refmill.texts import Text, Translate, text
 
 OPEN_PREFIXES = ("refs/heads/", "refs/tags/", "refs/exps/", "refs/notes/")
 RUN_EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/run-[0-9]+")
-RELEVANT = re.compile(r"(^|/)(dvc\.yaml|dvc\.lock|\.dvcignore)$|^refmill\.yaml$|\.(dvc|ya?ml|json|toml|py)$")
-"""Paths whose change can break a pipeline: definitions, locks, tracked data, and whatever may hold parameters."""
+RELEVANT = re.compile(r"(^|/)(dvc\.yaml|dvc\.lock|\.dvcignore)$|(^|/)\.dvc/|\.(dvc|ya?ml|json|toml|py)$")
+"""Paths whose change can break a pipeline: definitions, locks, tracked data, configurations, and whatever may hold
+parameters. What lies in a `.dvc` also tells where a project begins."""
 ANSWER_SECONDS = 0.3
 """How long git's answer waits for the plan; people feel more than that as slow."""
 
@@ -133,21 +135,51 @@ class Reception:
             return ()
         old = None if update.old == ZERO else update.old
         try:
-            changed = set(self._refs.changed_paths(push.repository_id, old, update.new, quarantine=push.quarantine))
-        except errors.LimitExceeded:
-            changed = set()
-        else:
-            if not any(RELEVANT.search(path) for path in changed):
+            paths = self._refs.changed_paths(push.repository_id, old, update.new, quarantine=push.quarantine)
+            changed = {path for path in paths if RELEVANT.search(path)}
+            if not changed:
                 return ()
-        found = self._check(push, update.new).problems
-        elsewhere = [problem for problem in found if changed and problem.place.file not in changed]
-        if not elsewhere or old is None:
-            return found
-        before = {
-            (problem.kind, problem.place.file, str(problem.message)) for problem in self._check(push, old).problems
-        }
-        return [item for item in found if (item.kind, item.place.file, str(item.message)) not in before]
+        except errors.LimitExceeded:
+            changed = None
+        try:
+            inner = self._repositories.projects(push.repository_id, update.new, quarantine=push.quarantine)
+        except errors.LimitExceeded as error:
+            return [_too_many(error)]
+        everywhere = {"", *inner}
+        found: list[Problem] = []
+        for project in sorted(everywhere):
+            mine = None if changed is None else projects.share(changed, project, everywhere)
+            if mine is None or mine:
+                found += self._new_problems(push, project, old, update.new, mine)
+        return found
 
-    def _check(self, push: Push, commit: str) -> Checked:
+    def _new_problems(
+        self, push: Push, project: str, old: str | None, new: str, changed: set[str] | None
+    ) -> Iterator[Problem]:
+        """What is wrong in one project, of whose files `changed` are others than before (None: nobody knows which)."""
+        found: Sequence[Problem] = self._check(push, project, new).problems
+        if old is not None and (changed is None or any(problem.place.file not in changed for problem in found)):
+            before = {_identity(problem) for problem in self._problems_before(push, project, old)}
+            found = [problem for problem in found if _identity(problem) not in before]
+        return (problem.below(project) for problem in found)
+
+    def _problems_before(self, push: Push, project: str, commit: str) -> Sequence[Problem]:
+        try:
+            return self._check(push, project, commit).problems
+        except errors.NotFound:
+            if not project:
+                raise
+            return ()  # the project's directory was not there yet
+
+    def _check(self, push: Push, project: str, commit: str) -> Checked:
         path = self._repositories.path(push.repository_id)
-        return self._resolver.check(Source(path, commit, quarantine=push.quarantine))
+        return self._resolver.check(Source(path, commit, project, quarantine=push.quarantine))
+
+
+def _identity(problem: Problem) -> tuple[str, str, str]:
+    return problem.kind, problem.place.file, str(problem.message)
+
+
+def _too_many(error: errors.RefmillError) -> Problem:
+    remedy = text("Take `.dvc` directories away, or put the projects into several repositories.")
+    return Problem("too-many-projects", Place("."), error.message, remedy)

@@ -17,7 +17,7 @@ from refmill import errors
 from refmill.flows.planning import RESULT_TRAILER
 from refmill.model.pipelines import LockEntry
 from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, RunStatus, StageRun
-from refmill.plans import locks
+from refmill.plans import locks, projects
 from refmill.ports.records import Runs, RunStates
 from refmill.ports.repositories import NewCommit, Refs, Repositories
 from refmill.ports.trees import Tree
@@ -26,6 +26,10 @@ from refmill.texts import Text, text
 
 LOG = logging.getLogger(__name__)
 AUTHOR, EMAIL = "Refmill", "refmill@localhost"
+RESULTS = 200
+"""Result commits that are looked through: as many as a commit may have projects, and some that were run again."""
+TRIES = 5
+"""How often a branch is looked at anew because it moved meanwhile."""
 
 
 class Recorder:
@@ -94,9 +98,13 @@ class Recorder:
 
     def _record(self, run: Run, files: Mapping[str, bytes], entries: Mapping[str, LockEntry]) -> Text | None:
         """Make the experiment, and the commit on the branch if it is asked for. A note if that could not be."""
-        tree = self._repositories.tree(run.repository_id, run.commit)
+        tree = self._repositories.tree(run.repository_id, run.commit, project=run.project)
         recorded = locks.merged(tree, self._runs.plan(run.id).pipeline, entries)
-        changed = {path: data for path, data in ({**files, **recorded}).items() if _differs(tree, path, data)}
+        changed = {
+            projects.full(run.project, path): data
+            for path, data in ({**files, **recorded}).items()
+            if _differs(tree, path, data)
+        }
         name = f"run-{run.number}"
         message = f"refmill: {run.repository} run {run.number}\n\n{run.subject}\n\n{RESULT_TRAILER}{run.id}\n"
         commit = NewCommit(run.commit, changed, message, AUTHOR, EMAIL, run.created // 1_000_000)
@@ -105,10 +113,42 @@ class Recorder:
         self._states.set_experiment(run.id, name)
         if not (changed and run.ref.startswith("refs/heads/") and self._commits_results(run)):
             return None
-        try:
-            self._refs.record(run.repository_id, commit, run.ref, run.commit)
-        except errors.Conflict:
+        if not self._put(run, commit):
             return text("%(ref)s has moved on: the results are in the experiment %(name)s only", ref=run.ref, name=name)
+        return None
+
+    def _put(self, run: Run, commit: NewCommit) -> bool:
+        """Put the results onto the branch, also onto results of other projects of the same commit; False if it has
+        moved otherwise."""
+        for _ in range(TRIES):
+            tip = self._refs.list(run.repository_id, run.ref).get(run.ref, "")
+            theirs = self._results_since(run, tip)
+            if theirs is None:
+                return False
+            there = self._repositories.tree(run.repository_id, tip)
+            if run.id in theirs or not any(_differs(there, path, data or b"") for path, data in commit.files.items()):
+                return True
+            with contextlib.suppress(errors.Conflict):
+                self._refs.record(run.repository_id, replace(commit, parent=tip), run.ref, tip)
+                return True
+        return False
+
+    def _results_since(self, run: Run, tip: str) -> set[str] | None:
+        """The runs whose results alone lie between a run's commit and `tip`; None if there is something else."""
+        found: set[str] = set()
+        for _ in range(RESULTS):
+            if tip == run.commit:
+                return found
+            try:
+                there = self._refs.commit(run.repository_id, tip)
+            except errors.NotFound:
+                return None
+            lines = there.message.splitlines()
+            ids = [line.removeprefix(RESULT_TRAILER) for line in lines if line.startswith(RESULT_TRAILER)]
+            if not ids or len(there.parents) != 1:
+                return None
+            found.update(ids)
+            tip = there.parents[0]
         return None
 
 

@@ -7,8 +7,8 @@ backtracking a pattern like `*a*a*a*a*b` makes endless.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 FILE = ".gitignore"
@@ -39,23 +39,37 @@ def add(old: bytes, name: str) -> bytes:
     return old + (b"" if not old or old.endswith(b"\n") else b"\n") + line.encode("utf-8", "surrogateescape")
 
 
-def update(outputs: Iterable[tuple[str, bool]], read: Read) -> dict[str, bytes]:
-    """The .gitignore files, by path from the root, that change when DVC saves `outputs`, in this order.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where in a git repository a project lies, and the .gitignore files of the directories above it, by path from
+    git's root."""
 
-    An output is its path from git's root and whether it is a directory; one that is ignored already adds nothing.
-    Only outputs with `cache: true` get a line.
+    project: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def update(outputs: Iterable[tuple[str, bool]], read: Read, around: Surroundings | None = None) -> dict[str, bytes]:
+    """The .gitignore files, by path from the project's root, that change when DVC saves `outputs`, in this order.
+
+    An output is its path from the project's root and whether it is a directory; one that is ignored already, be it by
+    what is `around` the project, adds nothing. Only outputs with `cache: true` get a line.
     """
     changed: dict[str, bytes] = {}
+    around = around or Surroundings()
+    inside = f"{around.project}/" if around.project else ""
 
     def now(path: str) -> bytes | None:
-        return changed.get(path) or read(path)
+        if not path.startswith(inside):
+            return around.files.get(path)
+        own = path[len(inside) :]
+        return changed.get(own) or read(own)
 
     for path, is_directory in outputs:
-        if ignored(path, now, is_directory=is_directory):
+        if ignored(inside + path, now, is_directory=is_directory):
             continue
         folder, _, name = path.rpartition("/")
         file = f"{folder}/{FILE}" if folder else FILE
-        changed[file] = add(now(file) or b"", name)
+        changed[file] = add(now(inside + file) or b"", name)
     return changed
 
 

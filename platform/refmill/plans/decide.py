@@ -8,10 +8,11 @@ run it? The planner asks before a run, the engine asks again for a stage whose i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from refmill import errors
 from refmill.formats import directories, hashing, lockfile, runcache
+from refmill.formats.gitignore import Surroundings
 from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.plans import MissingObject, Reason, StagePlan
@@ -38,7 +39,8 @@ class Memory:
     """What is remembered of earlier runs: objects, run-cache, and the commit's own files for `cache: false` outputs;
     `made` gives the recorded results for the same inputs as an entry's, the newest last.
 
-    With `here` the tree is a working copy, in which all outputs lie.
+    With `here` the tree is a working copy, in which all outputs lie. `around` is what lies around a project in a
+    sub-directory.
     """
 
     objects: Objects
@@ -46,6 +48,7 @@ class Memory:
     tree: Tree
     made: Callable[[LockEntry], Sequence[Made]] = _nothing
     here: bool = False
+    around: Surroundings = field(default_factory=Surroundings)
 
 
 def decide(

@@ -8,6 +8,7 @@ from refmill import errors
 from refmill.formats import directories, dvcignore
 from refmill.formats.hashing import FileHash
 from refmill.plans import links
+from refmill.plans.projects import Foreign
 from refmill.ports.trees import Tree
 
 
@@ -19,7 +20,7 @@ class GitFiles:
         self._tree = tree
         self._linked = linked or self._link
         self.ignores = dvcignore.DvcIgnore(dvcignore.reader(tree.read))
-        self._projects = {"": False}
+        self._foreign = Foreign(tree)
 
     def hash(self, root: str) -> FileHash | None:
         """The hash of a file or directory; None if git holds none there, or something else."""
@@ -61,13 +62,6 @@ class GitFiles:
     def hidden(self, path: str) -> bool:
         """Whether a directory's listing leaves the file `path` out."""
         return directories.is_ignored(path) or self.ignores(path) or self._foreign(path.rpartition("/")[0])
-
-    def _foreign(self, folder: str) -> bool:
-        """Whether a directory is, or lies in, a DVC project of its own."""
-        if folder not in self._projects:
-            above = self._foreign(folder.rpartition("/")[0])
-            self._projects[folder] = above or self._tree.entry(f"{folder}/.dvc") is not None
-        return self._projects[folder]
 
 
 def listed(files: Mapping[str, tuple[str, int]], more: int) -> FileHash:

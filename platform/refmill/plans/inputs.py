@@ -46,11 +46,16 @@ class Inputs:
 class Sources:
     """Where inputs come from: one project's tree, its tracked data, and the results known so far.
 
-    `before` is the tree without what a run writes into its .gitignore files, if that is another one.
+    `before` is the tree without what a run writes into its .gitignore files, if that is another one; `around` is what
+    lies around the project.
     """
 
-    def __init__(self, pipeline: Pipeline, tree: Tree, objects: Objects, before: Tree | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, tree: Tree, objects: Objects, before: Tree | None = None,
+        around: gitignore.Surroundings | None = None,
+    ) -> None:  # fmt: skip
         self._tree = tree
+        self._around = around
         self._before = before or tree
         self._objects = objects
         self._git = GitFiles(tree, self._linked)
@@ -293,7 +298,8 @@ class Sources:
 
         mine = [maker for maker in makers if maker.cache and maker.hash and not maker.tracked]
         mine.sort(key=lambda maker: self._order.get(maker.address, 0))
-        return gitignore.update([(maker.root, maker.hash.is_directory) for maker in mine if maker.hash], read)
+        outputs = [(maker.root, maker.hash.is_directory) for maker in mine if maker.hash]
+        return gitignore.update(outputs, read, self._around)
 
     def _listing(self, md5: str) -> directories.Listing | None:
         if md5 not in self._listings:

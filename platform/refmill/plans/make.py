@@ -19,7 +19,7 @@ def make(
     """The plan for `pipeline`. `force` are addresses that run whatever is known; `only` limits it to some addresses
     (their ancestors are the caller's to add, or their results to give in `known`). `earlier` are results of an earlier
     run by address, for the reasons; `environments` are digests by address where those count as inputs."""
-    sources = Sources(pipeline, memory.tree, memory.objects)
+    sources = Sources(pipeline, memory.tree, memory.objects, around=memory.around)
     for address, entry in (known or {}).items():
         sources.learn(pipeline.stages[address], entry)
     stages: list[StagePlan] = []

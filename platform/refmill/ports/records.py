@@ -126,8 +126,11 @@ class Runs(Protocol):
         statuses: Iterable[RunStatus] = (),
         limit: int = 50,
         before: int | None = None,
+        project: str | None = None,
+        ref: str | None = None,
     ) -> Sequence[Run]:
-        """Newest first; `before` is a `created` time to page on. Raises WrongUse for a limit below 1."""
+        """Newest first; `before` is a `created` time to page on, `project` and `ref` leave others out. Raises WrongUse
+        for a limit below 1."""
 
     def plan(self, run_id: str) -> Plan:
         """The stored plan. Raises NotFound."""
@@ -226,8 +229,9 @@ class RunHistory(Protocol):
     def attempts(self, run_id: str) -> Sequence[StageRun]:
         """Every attempt of every stage, in the plan's order, then by attempt."""
 
-    def typical_seconds(self, repository_id: str, addresses: Iterable[str]) -> dict[str, float]:
-        """Median duration of the last five successes of a stage within the last runs; unknown ones are left out."""
+    def typical_seconds(self, repository_id: str, addresses: Iterable[str], project: str = "") -> dict[str, float]:
+        """Median duration of the last five successes of a stage within a project's last runs; unknown ones are left
+        out."""
 
     def made(self, repository_id: str, entries: Sequence[LockEntry]) -> Sequence[Sequence[Made]]:
         """For each of `entries` the results recorded in that repository for the same inputs (command, dependencies,

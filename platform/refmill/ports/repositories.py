@@ -64,6 +64,10 @@ class Repositories(Protocol):
         """Pack refs and objects; safe beside pushes, as nothing that is younger than two weeks is dropped. Takes long
         for a large repository; given up when `stopping` says so, without harm."""
 
+    def projects(self, repository_id: str, commit: str, *, quarantine: Path | None = None) -> Sequence[str]:
+        """Directories of a commit that are DVC projects of their own, sorted, "" for the root. Raises LimitExceeded
+        where there are too many."""
+
     def tree(self, repository_id: str, commit: str, *, project: str = "", quarantine: Path | None = None) -> Tree:
         """The files of a commit below the directory `project`; with the objects of a push not yet accepted."""
 

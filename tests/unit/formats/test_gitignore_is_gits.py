@@ -68,3 +68,10 @@ def test_an_output_that_is_ignored_already_adds_nothing() -> None:
     assert gitignore.update([("out", False)], files.get) == {".gitignore": b"out/\n/out\n"}
     changed = gitignore.update([("sub/x", False), ("sub/y", False), ("new/z", True)], files.get)
     assert changed == {"sub/.gitignore": b"!x\n/x\n/y\n", "new/.gitignore": b"/z\n"}
+
+
+def test_a_project_in_a_directory_heeds_what_lies_around_it() -> None:
+    around = gitignore.Surroundings("a/b", {".gitignore": b"*.log\n", "a/.gitignore": b"/b/cold/\n"})
+    outs = [("x.log", False), ("cold", True), ("sub/cold", True), ("out", False)]
+    changed = gitignore.update(outs, {".gitignore": b"one\n"}.get, around)
+    assert changed == {"sub/.gitignore": b"/cold\n", ".gitignore": b"one\n/out\n"}

@@ -42,6 +42,21 @@ def test_the_badge_says_what_kind_it_is(
     assert page.count('<span class="sha">dataset</span>') == (kind == "dataset")
 
 
+def test_the_projects_of_a_repository_are_listed_with_their_last_runs(world: World) -> None:
+    files = {"two words/.dvc/config": "", "two words/dvc.yaml": "stages: {}\n", "one/.dvc/config": ""}
+    repository = world.repository("alice", "several", files)
+    run = world.run(repository, project="two words")
+    page = world.browser().get(f"/{repository.full_name}").text
+    card = page.partition('id="projects"')[2].partition("</div>")[0]
+    assert f'href="/{repository.full_name}/tree/main/one"' in card
+    assert f'href="/{repository.full_name}/runs/{run.number}"' in card
+    assert "cd &#39;several/two words&#39;" in page
+    shown = world.browser().get(f"/{repository.full_name}/runs/{run.number}").text
+    link = f'<a href="/{repository.full_name}/tree/{run.commit}/two%20words">two words</a>'
+    assert f'<span id="project">project {link}</span>' in shown
+    assert "two words</span> Deeper trees" in world.browser().get(f"/{repository.full_name}/runs").text
+
+
 def test_a_hostile_readme_stays_text(world: World) -> None:
     source = (
         "<script>alert(1)</script>\n\n[a](javascript:alert(1)) [b](../../../../etc/passwd) [c](https://evil.example)\n\n"

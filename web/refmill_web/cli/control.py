@@ -155,7 +155,7 @@ def _newer(records: Records, old: Run, newest: int) -> Run | None:
     """The attempt that the wish made, once it is there."""
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
-        for run in records.runs.list([old.repository_id], limit=20):
+        for run in records.runs.list([old.repository_id], limit=20, project=old.project):
             if run.commit == old.commit and run.attempt > old.attempt and run.number > newest:
                 return run
         time.sleep(0.1)

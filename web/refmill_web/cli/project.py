@@ -26,7 +26,7 @@ path_argument = click.argument("path", type=click.Path(path_type=Path, exists=Tr
 
 @click.command(
     **example(
-        text("Say everything that is wrong in the files of a project, as a push would."),
+        text("Say everything that is wrong in the files of a project, and of those inside of it, as a push would."),
         "refmill validate",
         "refmill validate --json | jq '.[].place'",
     )
@@ -35,16 +35,19 @@ path_argument = click.argument("path", type=click.Path(path_type=Path, exists=Tr
 @json_option
 def validate(*, path: Path, as_json: bool) -> None:
     """Exit code 3 if a push would be refused."""
-    project = local.open_project(path, anew=True)
+    projects = local.open_all(path)
+    problems = [problem.below(folder) for folder, project in projects for problem in project.problems]
     if as_json:
-        print_json([_problem_json(problem) for problem in project.problems])
+        print_json([_problem_json(problem) for problem in problems])
     else:
-        show_problems(project.problems)
-        if not project.errors and project.found is not None:
-            stages = counted("%(count)s stage", "%(count)s stages", len(project.found.stages))
-            data = counted("%(count)s tracked file", "%(count)s tracked files", len(project.found.data))
-            tell(text("fine: %(stages)s, %(data)s", stages=stages, data=data))
-    if project.errors:
+        show_problems(problems)
+        for folder, project in projects:
+            if not project.errors and project.found is not None:
+                stages = counted("%(count)s stage", "%(count)s stages", len(project.found.stages))
+                data = counted("%(count)s tracked file", "%(count)s tracked files", len(project.found.data))
+                fine = say(text("fine: %(stages)s, %(data)s", stages=stages, data=data))
+                click.echo(f"{folder}: {fine}" if folder else fine)
+    if any(project.errors for _, project in projects):
         sys.exit(errors.Invalid.exit_code)
 
 
@@ -68,6 +71,8 @@ def plan(*, path: Path, rev: str | None, as_json: bool) -> None:
         return
     show_problems(problem for problem in project.problems if problem.warning)
     show_plan(made)
+    if inner := [place.relative_to(project.root).as_posix() for place in local.projects_below(project.root)]:
+        tell(text("projects of their own, planned by themselves: %(projects)s", projects=", ".join(inner)), err=True)
 
 
 def show_plan(made: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,8 +36,8 @@ FOLLOW_SECONDS = 0.25
 def run_json(records: Records, run: Run) -> dict[str, Any]:
     """A run as `runs --json` and `show --json` give it."""
     return {
-        "id": run.id, "repository": run.repository, "number": run.number, "ref": run.ref, "commit": run.commit,
-        "status": run.status, "subject": run.subject, "created": rfc3339(run.created),
+        "id": run.id, "repository": run.repository, "number": run.number, "project": run.project, "ref": run.ref,
+        "commit": run.commit, "status": run.status, "subject": run.subject, "created": rfc3339(run.created),
         "created_by": run.created_by, "started": rfc3339(run.started), "finished": rfc3339(run.finished),
         "attempt": run.attempt, "experiment": run.experiment,
         "explanation": str(run.explanation) if run.explanation else None,
@@ -66,12 +67,15 @@ def runs(*, repository: str | None, limit: int, data: Path | None, as_json: bool
         print_json([run_json(records, run) for run in found])
         return
     rows = [
-        [f"{run.repository}#{run.number}", run.status, run.ref.removeprefix("refs/heads/"), run.commit[:7],
-         duration(between(run.started, run.finished)), run.subject[:50]]
+        [f"{run.repository}#{run.number}", run.project or ".", run.status, run.ref.removeprefix("refs/heads/"),
+         run.commit[:7], duration(between(run.started, run.finished)), run.subject[:50]]
         for run in found
     ]  # fmt: skip
+    headings = [text("run"), text("project"), text("status"), text("branch"), text("commit"), text("took"),
+                text("subject")]  # fmt: skip
+    if not any(run.project for run in found):  # most repositories are one project, and need not be told
+        headings, rows = [headings[0], *headings[2:]], [[row[0], *row[2:]] for row in rows]
     if rows:
-        headings = (text("run"), text("status"), text("branch"), text("commit"), text("took"), text("subject"))
         table([say(heading) for heading in headings], rows)
     else:
         click.echo(say(text("No runs yet. A push starts one: git push refmill main")), err=True)
@@ -101,12 +105,15 @@ def show(*, run: str, data: Path | None, as_json: bool) -> None:
     click.echo(
         f"{found.ref}  {found.commit[:7]}  {found.created_by}  {duration(between(found.started, found.finished))}"
     )
+    if found.project:
+        click.echo(say(text("project %(path)s", path=found.project)))
     if found.explanation:
         click.echo(say(found.explanation))
     if address := places.address(settings):
         click.echo(say(text("page: %(url)s", url=f"{address}/{found.repository}/runs/{found.number}")))
     if found.experiment:
-        lines = f"dvc exp pull refmill {found.experiment} && dvc exp apply {found.experiment}"
+        there = f"cd {shlex.quote(found.project)} && " if found.project else ""
+        lines = f"{there}dvc exp pull refmill {found.experiment} && dvc exp apply {found.experiment}"
         click.echo(f"{say(text('experiment %(name)s', name=found.experiment))}: {lines}")
     click.echo()
     rows = [

@@ -173,7 +173,7 @@ def _retried(run: Run, newest: int) -> Run:
     """The run after number `newest` that a retry of `run` made, or `run` itself if it is not there within a moment."""
     until = time.monotonic() + RETRY_SECONDS
     while time.monotonic() < until:
-        found = services().runs.list([run.repository_id], limit=1)
+        found = services().runs.list([run.repository_id], limit=1, project=run.project)
         if found and found[0].number > newest and found[0].commit == run.commit:
             return found[0]
         services().bell.wait(frozenset({"runs", f"run:{run.id}"}), 0.1)

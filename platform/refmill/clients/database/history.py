@@ -73,10 +73,10 @@ class RunArchive:
         with self._database.reading() as connection:
             return [rows.stage(row) for row in connection.execute(attempts_of([run_id]))]
 
-    def typical_seconds(self, repository_id: str, addresses: Iterable[str]) -> dict[str, float]:
+    def typical_seconds(self, repository_id: str, addresses: Iterable[str], project: str = "") -> dict[str, float]:
         recent = (
             select(runs.c.id, runs.c.number)
-            .where(runs.c.repository_id == repository_id, runs.c.started.is_not(None))
+            .where(runs.c.repository_id == repository_id, runs.c.project == project, runs.c.started.is_not(None))
             .order_by(runs.c.number.desc())
             .limit(_LAST_RUNS)
             .subquery()

@@ -83,6 +83,8 @@ class RunIndex:
         statuses: Iterable[RunStatus] = (),
         limit: int = 50,
         before: int | None = None,
+        project: str | None = None,
+        ref: str | None = None,
     ) -> Sequence[Run]:
         if limit < 1:
             raise errors.WrongUse(text("a list has a limit of at least 1, not %(limit)s", limit=limit))
@@ -92,6 +94,10 @@ class RunIndex:
             found = found.where(runs.c.status.in_(wanted))
         if before is not None:
             found = found.where(runs.c.created < before)
+        if project is not None:
+            found = found.where(runs.c.project == project)
+        if ref is not None:
+            found = found.where(runs.c.ref_key == schema.key(ref))
         found = found.order_by(runs.c.created.desc(), runs.c.number.desc()).limit(min(limit, _LONGEST_LIST))
         with self._database.reading() as connection:
             return [rows.run(row) for row in connection.execute(found)]
