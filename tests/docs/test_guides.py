@@ -116,7 +116,9 @@ def validated(folder: Path, files: dict[str, str]) -> list[str]:
 
 
 def test_the_worked_examples_are_valid(tmp_path: Path) -> None:
-    first, spec, secrets, second = blocks("user-guide.md", "yaml")
+    first, spec, secrets, notebook, second = blocks("user-guide.md", "yaml")
+    files = {"dvc.yaml": notebook, "explore.ipynb": "{}", "clean.csv": "a,1\n"}
+    assert validated(tmp_path / "notebook", PROGRAM | files) == []
     assert validated(tmp_path / "first", PROGRAM | {"dvc.yaml": first, "refmill.yaml": spec}) == []
     head = "apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {name: churn}\n"
     assert validated(tmp_path / "secrets", PROGRAM | {"dvc.yaml": first, "refmill.yaml": head + secrets}) == []

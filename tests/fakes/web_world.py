@@ -125,7 +125,7 @@ class World:
         done = subprocess.run(["git", *arguments], cwd=place, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    def run(self, repository: Repository, *, attempt: int = 1, project: str = "") -> Run:
+    def run(self, repository: Repository, *, attempt: int = 1, project: str = "", outs: tuple[Output, ...] = ()) -> Run:
         """A running run of two stages: `prepare` from the cache, `train` for a changed parameter."""
         commit = self.commits[repository.id]
         now = time.time_ns() // 1000
@@ -134,15 +134,20 @@ class World:
             "refs/heads/main", project, "queued", "Deeper trees", "alice", now, attempt=attempt,
         )  # fmt: skip
         stages = [StageRun("prepare", "cached", entry=PREPARED), StageRun("train", "pending")]
-        added = self.records.runs.add(new, plan(), stages)
+        added = self.records.runs.add(new, plan(*outs), stages)
         self.records.states.move(added.id, "running", expected=("queued",))
         self.records.states.set_stage(added.id, StageRun("train", "running", started=now))
         return self.records.runs.get(added.id)
 
-    def finish(self, run: Run, metrics: Mapping[str, object], *, failed: bool = False) -> Run:
+    def finish(
+        self, run: Run, metrics: Mapping[str, object], *, failed: bool = False, files: Mapping[str, bytes] | None = None
+    ) -> Run:
         """`train` ends, and the run with it."""
         md5 = self.objects(run.repository_id).write(json.dumps(metrics).encode())
-        entry = {**TRAIN_ENTRY, "outs": [{"path": "metrics.json", "hash": "md5", "md5": md5, "size": 20}]}
+        outs = [{"path": "metrics.json", "hash": "md5", "md5": md5, "size": 20}]
+        for path, content in (files or {}).items():
+            outs.append({"path": path, "hash": "md5", "md5": self.objects(run.repository_id).write(content)})
+        entry = {**TRAIN_ENTRY, "outs": outs}
         end = StageRun("train", "succeeded", seconds=12.3, exit_code=0, entry=entry)
         if failed:
             words = text("ran out of its %(limit)s of memory: try %(more)s", limit="2 GiB", more="4 GiB")
@@ -177,12 +182,12 @@ PREPARED: LockEntry = {
 TRAIN_ENTRY: LockEntry = {"cmd": "python train.py", "params": {"params.yaml": {"train": {"depth": 8, "trees": 400}}}}
 
 
-def plan() -> Plan:
-    """Two stages, the second below the first."""
+def plan(*outs: Output) -> Plan:
+    """Two stages, the second below the first; `outs` are further outputs of the second."""
     prepare = Stage("prepare", "dvc.yaml", "", "python prepare.py", outs=(Output("data/clean.csv", "data/clean.csv"),))
     train = Stage(
         "train", "dvc.yaml", "", "python train.py --model rf", deps=(Dependency("data/clean.csv", "data/clean.csv"),),
-        outs=(Output("metrics.json", "metrics.json", "metric", cache=False),),
+        outs=(Output("metrics.json", "metrics.json", "metric", cache=False), *outs),
     )  # fmt: skip
     why = text("%(file)s: %(key)s %(old)s → %(new)s", file="params.yaml", key="train.depth", old="6", new="8")
     return Plan(

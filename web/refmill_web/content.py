@@ -67,22 +67,22 @@ def readme(tree: Tree, repository: Repository, here: Spot, directory: str = "") 
             except (errors.NotFound, errors.LimitExceeded):
                 return None
             if name.lower().endswith((".md", ".markdown")):
-                return markdown(source, repository, here, directory)
+                return markdown(source, repository, here.ref, directory)
             return Markup("<pre>{}</pre>").format(source)
     return None
 
 
-def markdown(source: str, repository: Repository, here: Spot, directory: str) -> Markup:
+def markdown(source: str, repository: Repository, ref: str, directory: str) -> Markup:
     """CommonMark with tables. HTML is shown as text, links are checked, pictures come from the repository only."""
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable(["table", "strikethrough"])
     tokens = parser.parse(source)
     for token in tokens:
         for child in token.children or ():
-            _relocate(child, repository, here, directory)
+            _relocate(child, repository, ref, directory)
     return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - the renderer escapes
 
 
-def _relocate(token: Token, repository: Repository, here: Spot, directory: str) -> None:
+def _relocate(token: Token, repository: Repository, ref: str, directory: str) -> None:
     """Point a relative link at the file's page and a relative picture at its bytes; foreign pictures become links."""
     attribute = {"link_open": "href", "image": "src"}.get(token.type)
     if attribute is None:
@@ -99,7 +99,7 @@ def _relocate(token: Token, repository: Repository, here: Spot, directory: str) 
         return
     path = posixpath.normpath(posixpath.join("/", directory, parts.path)).strip("/")
     endpoint = "files.raw" if token.type == "image" else "files.blob"
-    address = url_for(endpoint, owner=repository.owner, name=repository.name, rest=f"{here.ref}/{path}")
+    address = url_for(endpoint, owner=repository.owner, name=repository.name, rest=f"{ref}/{path}")
     token.attrSet(attribute, address + (f"#{quote(parts.fragment)}" if parts.fragment else ""))
 
 

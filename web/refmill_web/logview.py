@@ -57,13 +57,13 @@ def row(line: LogLine) -> Row:
     """One line; what is longer than 4,000 characters is cut here (the download has it whole)."""
     shown = line.text[:SHOWN_CHARACTERS]
     cut = len(line.text) - len(shown)
-    pieces = list(_pieces(shown))
+    found = list(pieces(shown))
     if cut:
-        pieces.append({"c": "dim", "t": f" … +{cut}"})
-    return {"n": line.number, "t": line.time, "s": line.stream, "w": bool(_WARNING.search(shown)), "p": pieces}
+        found.append({"c": "dim", "t": f" … +{cut}"})
+    return {"n": line.number, "t": line.time, "s": line.stream, "w": bool(_WARNING.search(shown)), "p": found}
 
 
-def _pieces(text: str) -> Iterator[Piece]:
+def pieces(text: str) -> Iterator[Piece]:
     """SGR sequences become class names, every other control sequence vanishes. (ECMA-48, §8.3.117)"""
     look: set[str] = set()
     position = 0

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import mimetypes
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from flask import Blueprint, make_response, redirect, url_for
+from flask import Blueprint, make_response, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from refmill import errors
 from refmill.texts import text
 from refmill_repos.history import Row
-from refmill_web import auth, security
+from refmill_web import auth, notebooks, security
 from refmill_web.addresses import Spot, spot
-from refmill_web.content import SHOWN_LIMIT, highlighted, readme
+from refmill_web.content import SHOWN_LIMIT, highlighted, markdown, readme
+from refmill_web.notebooks import Notebook
 from refmill_web.services import services
 from refmill_web.shell import Frame, frame, render
 
@@ -37,7 +38,8 @@ class TreePage:
 
 @dataclass(frozen=True, slots=True)
 class BlobPage:
-    """The context of blob.html: lines of text, a picture, or neither."""
+    """The context of blob.html: lines of text, a picture, a notebook, or neither. `both` is set for a notebook, which
+    can be looked at as it is and as text."""
 
     frame: Frame
     spot: Spot
@@ -45,6 +47,8 @@ class BlobPage:
     lines: tuple[Markup, ...] = ()
     picture: bool = False
     too_large: bool = False
+    notebook: Notebook | None = None
+    both: bool = False
 
 
 @blueprint.get("/tree/<path:rest>")
@@ -75,6 +79,13 @@ def blob(owner: str, name: str, rest: str) -> Response | str:
     if entry is None or entry.kind == "submodule":
         raise _missing(here)
     page = BlobPage(frame(access, "files"), here, entry.size)
+    if here.path.endswith(".ipynb") and "source" not in request.args and entry.size <= notebooks.LIMIT:
+        shown = notebooks.read(
+            files.read(here.path, notebooks.LIMIT),
+            lambda words: markdown(words, access.repository, here.ref, posixpath.dirname(here.path)),
+        )
+        if shown is not None:
+            return render("blob.html", replace(page, notebook=shown, both=True))
     if mimetypes.guess_type(here.path)[0] in PICTURES:
         page = BlobPage(page.frame, here, entry.size, picture=True)
     elif entry.size > SHOWN_LIMIT:
@@ -82,7 +93,8 @@ def blob(owner: str, name: str, rest: str) -> Response | str:
     else:
         data = files.read(here.path, SHOWN_LIMIT)
         if b"\0" not in data[:8000]:
-            page = BlobPage(page.frame, here, entry.size, highlighted(here.path, data.decode("utf-8", "replace")))
+            lines = highlighted(here.path, data.decode("utf-8", "replace"))
+            page = replace(page, lines=lines, both=here.path.endswith(".ipynb"))
     return render("blob.html", page)
 
 

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, make_response, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from refmill import errors
 from refmill.model.runs import Run
+from refmill.plans.projects import full
 from refmill.ports.logs import Logs
 from refmill.texts import text
-from refmill_web import auth, security
+from refmill_web import auth, notebooks, security
+from refmill_web.content import markdown
 from refmill_web.logview import view
+from refmill_web.notebooks import Notebook
 from refmill_web.services import services
+from refmill_web.shell import Frame, frame, render
 from refmill_web.values import outputs
 from refmill_web.views.files import RAW_LIMIT, plain
 
 blueprint = Blueprint("results", __name__, url_prefix="/<owner>/<name>/runs/<int:number>")
 CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPage:
+    """The context of output.html: a notebook that a run made."""
+
+    frame: Frame
+    run: Run
+    path: str
+    size: int
+    notebook: Notebook
 
 
 def _attempt(run: Run, address: str) -> int:
@@ -70,7 +86,8 @@ def _lines(logs: Logs, run: Run, address: str, attempt: int) -> Iterator[str]:
 
 @blueprint.get("/outputs/<path:path>")
 def output(owner: str, name: str, number: int, path: str) -> AnyResponse:
-    """An output file of the run, in a sandbox; directories and large files are for `dvc pull`."""
+    """An output file of the run: a notebook as a page, others (and with `raw` that one) in a sandbox; directories and
+    large files are for `dvc pull`."""
     access = auth.access(owner, name)
     run = services().runs.by_number(access.repository.id, number)
     found = outputs(services().runs.plan(run.id), services().runs.stages(run.id)).get(path)
@@ -80,4 +97,10 @@ def output(owner: str, name: str, number: int, path: str) -> AnyResponse:
             text("Run #%(number)s has no output file “%(path)s”.", number=number, path=path[:200]),
             text("Directories come with `dvc pull` in a clone."),
         )
-    return plain(posixpath.basename(path), services().objects(run.repository_id).read(md5, RAW_LIMIT))
+    data = services().objects(run.repository_id).read(md5, RAW_LIMIT)
+    if path.endswith(".ipynb") and "raw" not in request.args and len(data) <= notebooks.LIMIT:
+        folder = posixpath.dirname(full(run.project, path))
+        shown = notebooks.read(data, lambda words: markdown(words, access.repository, run.commit, folder))
+        if shown is not None:
+            return make_response(render("output.html", OutputPage(frame(access, "runs"), run, path, len(data), shown)))
+    return plain(posixpath.basename(path), data)
