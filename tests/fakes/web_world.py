@@ -14,6 +14,8 @@ from flask.testing import FlaskClient
 from refmill.clients.bell import LocalBell
 from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.clients.objects import DirectoryObjects
+from refmill.clients.resolver.inprocess import DirectResolver
+from refmill.clients.worktree import WorkTree
 from refmill.model.people import Repository
 from refmill.model.pipelines import Dependency, LockEntry, Output, Pipeline, Stage
 from refmill.model.plans import Plan, Reason, StagePlan
@@ -25,6 +27,7 @@ from refmill_repos.experiments import BareExperiments
 from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
 from refmill_repos.store import BareRepositories
+from refmill_repos.trees import tree_factory
 from refmill_web.app import create_app
 from refmill_web.services import Services
 
@@ -217,6 +220,7 @@ def make_world(root: Path, settings: Settings | None = None) -> World:
         sessions=records.sessions, journal=records.journal, secrets=records.secrets, catalogue=records.catalogue, runs=records.runs,
         states=records.states, history=records.history, repositories=repositories, refs=BareRefs(root / "repos"),
         past=History(root / "repos"), experiments=BareExperiments(root / "repos", objects), bell=bell, logs=logs,
+        resolver=DirectResolver(tree_factory(lambda source: WorkTree(source.path))),
         objects=objects, ready=list,
     )  # fmt: skip
     return World(root, records, repositories, logs, bell, create_app(services))

@@ -36,11 +36,11 @@ def make(
     gives the results recorded in a repository (see RunHistory), `secrets` what stages may name."""
 
     def memory(run: Run) -> Memory:
-        tree = repositories.tree(run.repository_id, run.commit, project=run.project)
+        tree = repositories.tree(run.repository_id, run.source, project=run.project)
         return Memory(
             storage.objects(run.repository_id), storage.runcache(run.repository_id), tree,
             lambda entry: made(run.repository_id, [entry])[0],
-            around=surroundings(repositories.tree(run.repository_id, run.commit), run.project),
+            around=surroundings(repositories.tree(run.repository_id, run.source), run.project),
         )  # fmt: skip
 
     def keep(run: Run, address: str, attempt: int, log: Path) -> None:

@@ -13,6 +13,7 @@ from refmill.ports.logs import Logs
 from refmill.ports.objects import Objects
 from refmill.ports.records import Catalogue, Journal, People, Profiles, RunHistory, Runs, RunStates, Secrets, Sessions
 from refmill.ports.repositories import Refs, Repositories
+from refmill.ports.resolver import Resolver
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
 from refmill_repos.history import Comparison, Row
@@ -51,6 +52,7 @@ class Services:
     repositories: Repositories
     refs: Refs
     past: Past
+    resolver: Resolver
     experiments: Experiments
     bell: Bell
     logs: Logs

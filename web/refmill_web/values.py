@@ -70,7 +70,7 @@ def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str,
     outs = outputs(plan, course)
     objects = services().objects(run.repository_id)
     try:
-        tree = services().repositories.tree(run.repository_id, run.commit, project=run.project)
+        tree = services().repositories.tree(run.repository_id, _held(run), project=run.project)
     except errors.NotFound:  # its branch was rewritten, and git has dropped the old commits
         tree = None
     found: dict[tuple[str, str], Any] = {}
@@ -89,6 +89,14 @@ def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str,
             if len(found) < VALUES_LIMIT and isinstance(value, str | int | float | None):
                 found[path, name] = value
     return found
+
+
+def _held(run: Run) -> str:
+    """The commit that has a run's files: one with other parameters goes some time after the run."""
+    try:
+        return services().refs.commit(run.repository_id, run.source).sha
+    except errors.NotFound:
+        return run.commit
 
 
 def outputs(plan: Plan, course: Iterable[StageRun]) -> dict[str, dict[str, Any]]:

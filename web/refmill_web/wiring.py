@@ -187,7 +187,7 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
     """A run as the engine takes it, with the platform's defaults where refmill.yaml says nothing."""
     repository = parts.records.catalogue.get(run.repository_id)
     owner = parts.records.people.find(repository.owner)
-    tree = parts.repositories.tree(run.repository_id, run.commit, project=run.project)
+    tree = parts.repositories.tree(run.repository_id, run.source, project=run.project)
     default = StageSettings(
         cpu=parts.settings.stage_cpus, memory=int(specs.quantity(parts.settings.stage_memory)),
         timeout=parts.settings.stage_timeout or None,
@@ -213,7 +213,7 @@ def _keep(parts: Parts, run: Run) -> None:
 
 
 def _checked(parts: Parts, run: Run) -> Checked:
-    return parts.resolver.check(Source(parts.repositories.path(run.repository_id), run.commit, run.project))
+    return parts.resolver.check(Source(parts.repositories.path(run.repository_id), run.source, run.project))
 
 
 def environments(settings: Settings, sandbox: Sandbox | None = None) -> Environments:
@@ -280,6 +280,7 @@ def services(parts: Parts) -> Services:
         repositories=parts.repositories,
         refs=parts.refs,
         past=History(parts.settings.path("repos")),
+        resolver=parts.resolver,
         experiments=BareExperiments(parts.settings.path("repos"), parts.storage.objects),
         bell=parts.bell,
         logs=places.logs(parts.settings),

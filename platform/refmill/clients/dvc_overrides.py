@@ -5,26 +5,43 @@
 
 from __future__ import annotations
 
+import posixpath
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.utils.cli_parse import to_path_overrides
-from dvc.utils.hydra import apply_overrides
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 
 from refmill import errors
 from refmill.clients import files
-from refmill.texts import text
+from refmill.clients.overlays import Overlay
+from refmill.ports.resolver import Checked
+from refmill.ports.trees import Tree
+from refmill.problems import Place, Problem
+from refmill.texts import Text, text
+
+PARAMS = "params.yaml"
+"""The file of words that name none."""
+UNMERGED = "Error merging override"
+"""Hydra's words for a value that it could read and not put in place, as several values for one parameter."""
+REMEDY = text("Write -S key=value, -S file:key=value, -S +new.key=value, or -S ~key.")
+KINDS = (".yaml", ".yml", ".json", ".toml", ".py")
+"""Endings of parameter files."""
+NOT_PARAMETERS = ("dvc.yaml", "refmill.yaml")
+MAX_BYTES = 8 << 20
 
 
 def set_params(root: Path, words: Iterable[str]) -> list[str]:
     """Carry out `key=value`, `file:key=value`, `+new=1` and `~old` in the parameter files below `root` (params.yaml
     where none is named); gives the files changed. All files are changed or none. Raises WrongUse, NotFound."""
-    wanted = to_path_overrides(words)
+    files_of = to_path_overrides(words)
     made: dict[Path, Path] = {}
     try:
-        for name, overrides in wanted.items():
+        for name, overrides in files_of.items():
             target = _inside(root, name)
             copy = target.with_name(f".refmill-{target.stem}{target.suffix}")
             made[target] = copy
@@ -37,7 +54,41 @@ def set_params(root: Path, words: Iterable[str]) -> list[str]:
     finally:
         for copy in made.values():
             copy.unlink(missing_ok=True)
-    return list(wanted)
+    return list(files_of)
+
+
+def overridden(tree: Tree, words: Iterable[str]) -> dict[str, bytes]:
+    """The parameter files that `words` change, by path, as they are then; `tree` stays as it is. Raises WrongUse,
+    NotFound, LimitExceeded."""
+    found: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory(prefix="refmill-") as folder:
+        for name, overrides in wanted(words).items():
+            copy = Path(folder, posixpath.basename(name))
+            copy.write_bytes(tree.read(posixpath.normpath(name), MAX_BYTES))
+            _apply(copy, name, overrides)
+            found[posixpath.normpath(name)] = copy.read_bytes()
+    return found
+
+
+def wanted(words: Iterable[str]) -> dict[str, list[str]]:
+    """What is asked of each file. Raises WrongUse for words that no file could take."""
+    found: dict[str, list[str]] = to_path_overrides(words)
+    for name in found:
+        if Path(name).suffix.lower() not in KINDS or posixpath.basename(name) in NOT_PARAMETERS:
+            raise _bad(name, text("no parameter file has such a name"))
+    return found
+
+
+def checked(tree: Tree, words: Iterable[str], check: Callable[[Tree], Checked]) -> Checked:
+    """What `check` says of the files with their parameters changed; a fault in the words is a problem."""
+    try:
+        files = overridden(tree, words)
+        changed = {path: data.decode("utf-8") for path, data in files.items()}
+    except (errors.RefmillError, UnicodeDecodeError) as error:
+        told = error if isinstance(error, errors.RefmillError) else _bad("", _shown(error))
+        place = Place(next(iter(to_path_overrides(words)), PARAMS)[:200])
+        return Checked(None, problems=(Problem("bad-parameter", place, told.message, told.remedy or REMEDY),))
+    return replace(check(Overlay(tree, files)), changed=changed)
 
 
 def _inside(root: Path, name: str) -> Path:
@@ -54,10 +105,17 @@ def _inside(root: Path, name: str) -> Path:
 def _apply(copy: Path, name: str, overrides: list[str]) -> None:
     try:
         apply_overrides(copy, overrides)
-    except (DvcException, ValueError, TypeError, KeyError, AssertionError) as error:
-        cause = error.__cause__ or error
-        raise errors.WrongUse(
-            text("these parameters of %(path)s cannot be set: %(detail)s", path=name,
-                 detail=" ".join(str(cause).split())[:300]),
-            text("Write -S key=value, -S file:key=value, -S +new.key=value, or -S ~key."),
-        ) from error  # fmt: skip
+    except (DvcException, ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+        shown = _shown(error.__cause__ or error)
+        several = shown.startswith(UNMERGED) and len(get_hydra_sweeps({name: overrides})) > 1
+        raise _bad(name, text("one run has one value of each") if several else shown) from error
+
+
+def _shown(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _bad(name: str, detail: Text | str) -> errors.WrongUse:
+    return errors.WrongUse(
+        text("these parameters of %(path)s cannot be set: %(detail)s", path=name[:200], detail=detail), REMEDY
+    )

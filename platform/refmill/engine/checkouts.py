@@ -39,8 +39,9 @@ CONFIG = {
 }
 
 
-def make(repository: Path, commit: str, target: Path) -> None:
-    """A checkout of `commit` at `target`, whole or not at all; one that is there already stays. Raises Unavailable."""
+def make(repository: Path, commit: str, target: Path, source: str = "") -> None:
+    """A checkout of `commit` at `target`, whole or not at all; one that is there already stays. With `source`, a commit
+    on top of it, the files are those of that one, as if they had been changed by hand. Raises Unavailable."""
     if target.exists():
         return
     temporary = target.with_name(target.name + ".tmp")
@@ -50,13 +51,15 @@ def make(repository: Path, commit: str, target: Path) -> None:
     folder = temporary / ".git"
     (folder / "objects" / "info").mkdir(exist_ok=True)
     (folder / "objects" / "info" / "alternates").write_bytes(os.fsencode((repository / "objects").resolve()) + b"\n")
-    (folder / "shallow").write_text(commit + "\n")
-    (folder / "HEAD").write_text(commit + "\n")
+    (folder / "shallow").write_text(f"{commit}\n")
+    (folder / "HEAD").write_text((source or commit) + "\n")
     with (folder / "config").open("a", encoding="utf-8") as file:
         for key, value in CONFIG.items():
             section, _, name = key.partition(".")
             file.write(f"[{section}]\n\t{name} = {value}\n")
-    _git(temporary, "reset", "--hard", "--quiet", commit)
+    _git(temporary, "reset", "--hard", "--quiet", source or commit)
+    if source:
+        _git(temporary, "reset", "--soft", "--quiet", commit)
     for name in SPARE:
         remove(folder / name)
     temporary.rename(target)

@@ -130,7 +130,9 @@ class Course:
     def template(self) -> checkouts.Template:
         """The run's checkout, made when first asked for."""
         with self._guard:
-            checkouts.make(self._repository(), self.order.run.commit, self._template.path)
+            run = self.order.run
+            source = "" if run.source == run.commit else run.source
+            checkouts.make(self._repository(), run.commit, self._template.path, source)
         return self._template
 
     def job(self, stage: StageCourse, attempt: int, known: LockEntry) -> Job:

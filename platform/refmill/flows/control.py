@@ -5,12 +5,15 @@ A wish is durable; the engine's process carries it out.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from refmill import errors
 from refmill.flows.planning import Planner, Wish
-from refmill.model.runs import RUN_ENDED, Run, StageRun
+from refmill.model.runs import RUN_ENDED, SET, Run, StageRun
 from refmill.ports.engines import Engine
 from refmill.ports.records import Catalogue, Runs, RunStates
 from refmill.ports.repositories import Refs
@@ -19,6 +22,11 @@ from refmill.ports.waking import Bell
 LOG = logging.getLogger(__name__)
 ENDS = ("stop", "supersede")
 WISHES = ("stop", "pause", "resume", "retry", "rerun", "supersede")
+
+
+def retry_with(words: Sequence[str]) -> str:
+    """The name of the wish to run again with parameters changed as `words` say; other words are another wish."""
+    return f"retry:{hashlib.sha256(json.dumps(list(words)).encode()).hexdigest()[:20]}" if words else "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +61,8 @@ class Control:
                 self.bell.ring(f"run:{run_id}")
 
     def _grant(self, run: Run, wish: str) -> None:
-        if wish in ("retry", "rerun"):
-            self._retry(run, everything=wish == "rerun")
+        if wish == "rerun" or wish.partition(":")[0] == "retry":
+            self._retry(run, self.states.words(run.id, wish), everything=wish == "rerun")
         elif run.status in RUN_ENDED:
             return
         elif wish in ENDS:
@@ -76,17 +84,18 @@ class Control:
         self.states.move(run.id, "running" if begun else "queued", expected=("paused",), explanation=why)
         self.engine.resume(run.id, [stage.address for stage in asking])
 
-    def _retry(self, run: Run, *, everything: bool) -> None:
-        """A new attempt in which the finished stages come from the cache, or in which `everything` runs again."""
+    def _retry(self, run: Run, words: Sequence[str], *, everything: bool) -> None:
+        """A new attempt in which the finished stages come from the cache, or in which `everything` runs again; with
+        `words`, parameters are changed further than they were."""
         if run.status not in RUN_ENDED:
             return
         repository = self.catalogue.get(run.repository_id)
         commit = self.refs.commit(repository.id, run.commit)
-        attempt = 1 + max(
+        wanted = (*run.words, *words)
+        parameters = {SET: list(wanted)} if wanted else {}
+        attempt = 1 + max((
             other.attempt for other in self.runs.list([repository.id], limit=1000, project=run.project)
-            if other.commit == run.commit and other.parameters == run.parameters
-        )  # fmt: skip
+            if other.commit == run.commit and other.words == wanted
+        ), default=0)  # fmt: skip
         force = frozenset(self.runs.plan(run.id).pipeline.stages) if everything else frozenset[str]()
-        self.planner.begin(
-            Wish(repository, commit, run.ref, run.created_by, run.parameters, attempt, force, run.project)
-        )
+        self.planner.begin(Wish(repository, commit, run.ref, run.created_by, parameters, attempt, force, run.project))

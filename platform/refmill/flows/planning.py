@@ -19,13 +19,13 @@ from refmill.model.people import Repository, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import ZERO, Event, RefUpdate
-from refmill.model.runs import RUN_ENDED, Run, StageRun, StageStatus, run_id
+from refmill.model.runs import RUN_ENDED, SET, SOURCE, Run, StageRun, StageStatus, run_id
 from refmill.plans import digests, environments, make, projects
 from refmill.plans.decide import Memory
 from refmill.ports.imports import Elsewhere, Imports
 from refmill.ports.objects import Objects, RunCache
 from refmill.ports.records import Catalogue, Inbox, RunHistory, Runs, RunStates, Waiting
-from refmill.ports.repositories import Commit, Refs, Repositories
+from refmill.ports.repositories import Commit, NewCommit, Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.trees import Tree
 from refmill.ports.waking import Bell
@@ -37,6 +37,8 @@ VOID_AFTER = 3600.0
 """Seconds after which an announced ref that never moved is given up: no push takes longer between hook and ref."""
 CONFIG_LIMIT = 1 << 20
 RESULT_TRAILER = "Refmill-Run: "
+AUTHOR, EMAIL = "Refmill", "refmill@localhost"
+"""Of the commits that we make."""
 EVERYWHERE = User(0, "", admin=True)
 STAGE_BEFORE: Mapping[str, StageStatus] = {
     "run": "pending",
@@ -66,6 +68,11 @@ class Wish:
     attempt: int = 1
     force: frozenset[str] = frozenset()
     project: str = ""
+
+    @property
+    def source(self) -> str:
+        """The commit whose files are run."""
+        return str(self.parameters.get(SOURCE) or self.commit.sha)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +217,13 @@ class Planner:
     def begin(self, wish: Wish, checked: Checked | None = None) -> tuple[Run, Plan]:
         """Plan, insert and (unless nothing is to do or data is missing) submit a run. Raises Invalid."""
         repository, commit = wish.repository, wish.commit
-        checked = checked or self._check(repository, commit.sha, wish.project)
+        words = tuple(map(str, wish.parameters.get(SET, ())))
+        checked = checked or self._check(repository, commit.sha, wish.project, words)
         if checked.pipeline is None or checked.errors:
             raise errors.Invalid(checked.problems)
         identity = run_id(repository.id, commit.sha, wish.project, wish.parameters, wish.attempt)
+        if words:
+            wish = replace(wish, parameters={SET: list(words), SOURCE: self._changed(wish, checked, identity)})
         plan = self._make(wish, checked)
         missing = {item.md5 for stage in plan.stages for item in stage.missing}
         nothing = plan.nothing and not wish.force
@@ -239,6 +249,13 @@ class Planner:
             self._archive(run)
         return run, plan
 
+    def _changed(self, wish: Wish, checked: Checked, identity: str) -> str:
+        """The commit with the parameters that were asked for, under a hidden ref until the run has ended."""
+        files = {projects.full(wish.project, path): data.encode() for path, data in checked.changed.items()}
+        message = f"refmill: parameters of run {identity}\n\n" + "\n".join(wish.parameters[SET]) + "\n"
+        commit = NewCommit(wish.commit.sha, files, message, AUTHOR, EMAIL, wish.commit.time)
+        return self._refs.record(wish.repository.id, commit, f"refs/refmill/params/{identity}", None)
+
     def resume(self, run: Run) -> None:
         """Go on with a run: after a restart, or when the data that it waited for has arrived. Raises RefmillError."""
         if run.status in RUN_ENDED:
@@ -246,7 +263,7 @@ class Planner:
             return
         plan = self._runs.plan(run.id)
         repository = self._catalogue.get(run.repository_id)
-        checked = self._check(repository, run.commit, run.project)
+        checked = self._check(repository, run.source, run.project)
         if any(stage.verdict == "blocked" for stage in plan.stages):
             wish = Wish(
                 repository,
@@ -278,8 +295,8 @@ class Planner:
         pipeline, repository = checked.pipeline, wish.repository
         if pipeline is None:
             raise errors.Invalid(checked.problems)
-        tree = self._repositories.tree(repository.id, wish.commit.sha, project=wish.project)
-        whole = self._repositories.tree(repository.id, wish.commit.sha)
+        tree = self._repositories.tree(repository.id, wish.source, project=wish.project)
+        whole = self._repositories.tree(repository.id, wish.source)
         memory = Memory(
             self._storage.objects(repository.id), self._storage.runcache(repository.id), tree,
             lambda entry: self._history.made(repository.id, [entry])[0],
@@ -342,8 +359,8 @@ class Planner:
                 self._states.ask(other.id, "supersede")
         self._bell.ring("wishes")
 
-    def _check(self, repository: Repository, commit: str, project: str) -> Checked:
-        return self._resolver.check(Source(self._repositories.path(repository.id), commit, project))
+    def _check(self, repository: Repository, commit: str, project: str, words: tuple[str, ...] = ()) -> Checked:
+        return self._resolver.check(Source(self._repositories.path(repository.id), commit, project, words=words))
 
 
 def sweep(catalogue: Catalogue, refs: Refs, inbox: Inbox) -> int:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Literal
 
 from refmill import errors
-from refmill.flows.planning import RESULT_TRAILER
+from refmill.flows.planning import AUTHOR, EMAIL, RESULT_TRAILER
 from refmill.model.pipelines import LockEntry
 from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, RunStatus, StageRun
 from refmill.plans import locks, projects
@@ -25,7 +25,6 @@ from refmill.ports.waking import Bell
 from refmill.texts import Text, text
 
 LOG = logging.getLogger(__name__)
-AUTHOR, EMAIL = "Refmill", "refmill@localhost"
 RESULTS = 200
 """Result commits that are looked through: as many as a commit may have projects, and some that were run again."""
 TRIES = 5
@@ -83,6 +82,9 @@ class Recorder:
         self._states.move(run_id, end, expected=("queued", "running", "paused"), explanation=explanation)
         with contextlib.suppress(errors.NotFound):  # deleted just now
             self._archive(self._runs.get(run_id))
+        if run.source != run.commit:
+            with contextlib.suppress(errors.Conflict, errors.NotFound):  # a crash before this had taken it away
+                self._refs.remove(run.repository_id, {run.source_ref: run.source})
         self._bell.ring(f"run:{run_id}")
         self._bell.ring("runs")
 
@@ -104,18 +106,26 @@ class Recorder:
             projects.full(run.project, path): data
             for path, data in ({**files, **recorded}).items()
             if _differs(tree, path, data)
-        }
+        } | self._parameters(run)
         name = f"run-{run.number}"
         message = f"refmill: {run.repository} run {run.number}\n\n{run.subject}\n\n{RESULT_TRAILER}{run.id}\n"
         commit = NewCommit(run.commit, changed, message, AUTHOR, EMAIL, run.created // 1_000_000)
         ref = f"refs/exps/{run.commit[:2]}/{run.commit[2:]}/{name}"
         self._refs.record(run.repository_id, commit, ref, None)
         self._states.set_experiment(run.id, name)
-        if not (changed and run.ref.startswith("refs/heads/") and self._commits_results(run)):
-            return None
+        if not changed or run.words or not (run.ref.startswith("refs/heads/") and self._commits_results(run)):
+            return None  # other parameters than the branch has are an experiment, until somebody applies it
         if not self._put(run, commit):
             return text("%(ref)s has moved on: the results are in the experiment %(name)s only", ref=run.ref, name=name)
         return None
+
+    def _parameters(self, run: Run) -> dict[str, bytes]:
+        """The parameter files that are others than in the run's commit."""
+        if run.source == run.commit:
+            return {}
+        there = self._repositories.tree(run.repository_id, run.source)
+        changed = self._refs.changed_paths(run.repository_id, run.commit, run.source)
+        return {path: there.read(path) for path in changed}
 
     def _put(self, run: Run, commit: NewCommit) -> bool:
         """Put the results onto the branch, also onto results of other projects of the same commit; False if it has

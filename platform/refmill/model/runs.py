@@ -21,13 +21,17 @@ RUN_STATUSES: tuple[RunStatus, ...] = (
 )  # fmt: skip
 RUN_ENDED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "stopped", "superseded", "nothing"})
 STAGE_ENDED: frozenset[StageStatus] = frozenset({"cached", "succeeded", "failed", "skipped", "stopped"})
+SET, SOURCE = "set", "commit"
+"""Of a run's parameters: the words that change some (`train.lr=0.1`), and the commit with the files changed so."""
 CONSENT = text("waits for your consent")
 """Why a stage with a pause point is blocked."""
 
 
 def run_id(repository_id: str, commit: str, project: str, parameters: Mapping[str, Any], attempt: int) -> str:
-    """The run's deterministic id: the same push planned twice gives one run (20 characters of base32, lower case)."""
-    digest = hashlib.sha256(json.dumps(dict(parameters), sort_keys=True).encode()).hexdigest()
+    """The run's deterministic id: the same push planned twice gives one run (20 characters of base32, lower case).
+    Of parameters counts what was asked for, not the commit that was made of it."""
+    asked = {key: value for key, value in parameters.items() if key != SOURCE}
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     parts = json.dumps([repository_id, commit, project, digest, attempt])
     return base64.b32encode(hashlib.sha256(parts.encode()).digest()).decode().lower()[:20]
 
@@ -104,3 +108,18 @@ class Run:
     def name(self) -> str:
         """`owner/name#7`, as people and commands call it."""
         return f"{self.repository}#{self.number}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What was asked of its parameters, as after `dvc exp run -S`."""
+        return tuple(map(str, self.parameters.get(SET, ())))
+
+    @property
+    def source(self) -> str:
+        """The commit whose files it runs: its own, or one on top of it in which parameters are others."""
+        return str(self.parameters.get(SOURCE) or self.commit)
+
+    @property
+    def source_ref(self) -> str:
+        """The hidden ref that keeps that commit while the run needs it."""
+        return f"refs/refmill/params/{self.id}"

@@ -160,8 +160,11 @@ class RunStates(Protocol):
     def set_experiment(self, run_id: str, name: str) -> None:
         """Note the experiment that holds the run's results."""
 
-    def ask(self, run_id: str, wish: str) -> None:
-        """Leave a wish for the engine, as flows.control lists them."""
+    def ask(self, run_id: str, wish: str, words: Sequence[str] = ()) -> None:
+        """Leave a wish for the engine, as flows.control lists them, with what it asks beyond its name."""
+
+    def words(self, run_id: str, wish: str) -> tuple[str, ...]:
+        """What a wish asks beyond its name."""
 
     def wishes(self) -> Sequence[tuple[str, str]]:
         """All (run id, wish) not yet done, oldest first."""

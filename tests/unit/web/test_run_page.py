@@ -176,3 +176,22 @@ def test_a_log_can_be_read_in_pieces_and_downloaded_whole(world: World, churn: R
     whole = client.get(f"{address}/log.txt?stage=train")
     assert whole.text.count("\n") == 1500
     assert "attachment" in whole.headers["Content-Disposition"]
+
+
+def test_other_parameters_are_looked_at_before_they_are_asked_for(world: World) -> None:
+    files = {"params.yaml": "rate: 1\n", "dvc.yaml": "stages: {s: {cmd: echo, params: [rate]}}\n"}
+    repository = world.repository("alice", "parameters", files)
+    run = world.finish(world.run(repository), {}, failed=True)
+    client, address = world.browser(), f"/{repository.full_name}/runs/{run.number}"
+    assert "Run with other parameters" in client.get(address).text
+    assert post(client, f"{address}/retry", parameters="absent=1") == 422
+    assert post(client, f"{address}/retry", parameters="rate=2\n" * 60) == 400
+    mine = [wish for run_id, wish in world.records.states.wishes() if run_id == run.id]
+    assert mine == []
+    assert post(client, f"{address}/retry", parameters="rate=2\r\n\r\n +more='a b' \r\n") == 303
+    (wish,) = [wish for run_id, wish in world.records.states.wishes() if run_id == run.id]
+    assert wish.startswith("retry:")
+    assert world.records.states.words(run.id, wish) == ("rate=2", "+more='a b'")
+    assert post(client, f"{address}/retry") == 303
+    found = {wish for run_id, wish in world.records.states.wishes() if run_id == run.id}
+    assert len(found) == 2, "another wish, not the same"

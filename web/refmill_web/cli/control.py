@@ -10,12 +10,16 @@ import click
 
 from refmill import errors
 from refmill.clients.database import Records
+from refmill.clients.resolver.client import SocketResolver
+from refmill.flows.control import retry_with
 from refmill.model.runs import RUN_ENDED, Run
+from refmill.ports.resolver import Source
 from refmill.settings import Settings
 from refmill.texts import text
 from refmill_web import places
 from refmill_web.cli.names import find_run
 from refmill_web.cli.options import data_option, example, json_option, load
+from refmill_web.cli.runoptions import set_param_option
 from refmill_web.cli.runs import run_json
 from refmill_web.cli.speech import print_json, say, tell
 
@@ -124,21 +128,29 @@ def _ask(settings: Settings, records: Records, run: Run, wish: str, done: Callab
         text("Run again what failed; what is done comes from the cache."),
         "refmill retry alice/churn#42",
         "refmill retry --force alice/churn#42",
+        "refmill retry alice/churn#42 -S train.lr=0.1",
     )
 )
 @click.argument("run", metavar="RUN")
 @click.option("-f", "--force", is_flag=True, help=say(text("Run every stage again, also what is cached.")))
+@set_param_option(text("Change a parameter for it, as `dvc exp run -S` does."))
 @data_option
 @json_option
-def retry(*, run: str, force: bool, data: Path | None, as_json: bool) -> None:
+def retry(*, run: str, force: bool, set_param: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Ask, and tell the new run."""
+    if force and set_param:
+        raise errors.WrongUse(
+            text("--force runs again what was run, and --set-param something else"), text("Take one of the two away.")
+        )
     settings = load(data)
     records = places.records(settings)
     found = find_run(records, run)
     if found.status not in RUN_ENDED:
         raise errors.Conflict(text("%(run)s has not ended yet", run=run), text("Wait for it, or stop it first."))
+    if set_param:
+        _look_at(settings, found, set_param)
     newest = records.history.last([found.repository_id])[found.repository_id].number
-    records.states.ask(found.id, "rerun" if force else "retry")
+    records.states.ask(found.id, "rerun" if force else retry_with(set_param), set_param)
     places.bell(settings).ring("wishes")
     made = _newer(records, found, newest)
     if made is None:
@@ -151,12 +163,24 @@ def retry(*, run: str, force: bool, data: Path | None, as_json: bool) -> None:
             tell(text("page: %(url)s", url=f"{address}/{made.repository}/runs/{made.number}"))
 
 
+def _look_at(settings: Settings, run: Run, words: tuple[str, ...]) -> None:
+    """Say at once what is wrong with parameters, if the platform runs. Raises Invalid."""
+    resolver = SocketResolver(settings.path("run", "resolver.sock"))
+    place = settings.path("repos", f"{run.repository_id}.git")
+    try:
+        checked = resolver.check(Source(place, run.commit, run.project, words=(*run.words, *words)))
+    except errors.Unavailable:
+        return
+    if checked.errors:
+        raise errors.Invalid(checked.errors)
+
+
 def _newer(records: Records, old: Run, newest: int) -> Run | None:
     """The attempt that the wish made, once it is there."""
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         for run in records.runs.list([old.repository_id], limit=20, project=old.project):
-            if run.commit == old.commit and run.attempt > old.attempt and run.number > newest:
+            if run.commit == old.commit and run.number > newest:
                 return run
         time.sleep(0.1)
     return None

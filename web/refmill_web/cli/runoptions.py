@@ -45,16 +45,20 @@ _FLAGS: tuple[tuple[tuple[str, ...], Text], ...] = (
 )
 
 
+def set_param_option(words: Text) -> Callable[[Function], Function]:
+    """`-S`, whose help is `words`."""
+    return click.option("-S", "--set-param", multiple=True, metavar="[FILE:]KEY=VALUE", help=say(words))
+
+
 def run_options(function: Function) -> Function:
     """Decorates the command."""
     folder = click.Path(path_type=Path, file_okay=False, exists=True)
-    set_param = text("Set a parameter in its file first, as `dvc exp run -S` does.")
     options = [
         click.argument("stages", nargs=-1, metavar="[STAGE]..."),
         click.option(
             "-j", "--jobs", type=click.IntRange(1, 256), help=say(text("Stages at a time (default: the cores)."))
         ),
-        click.option("-S", "--set-param", multiple=True, metavar="[FILE:]KEY=VALUE", help=say(set_param)),
+        set_param_option(text("Set a parameter in its file first, as `dvc exp run -S` does.")),
         *(click.option(*names, is_flag=True, help=say(words)) for names, words in _FLAGS),
         click.option("-C", "--directory", type=folder, default=Path(), help=say(text("Run in this directory."))),
     ]

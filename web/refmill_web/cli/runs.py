@@ -39,7 +39,7 @@ def run_json(records: Records, run: Run) -> dict[str, Any]:
         "id": run.id, "repository": run.repository, "number": run.number, "project": run.project, "ref": run.ref,
         "commit": run.commit, "status": run.status, "subject": run.subject, "created": rfc3339(run.created),
         "created_by": run.created_by, "started": rfc3339(run.started), "finished": rfc3339(run.finished),
-        "attempt": run.attempt, "experiment": run.experiment,
+        "attempt": run.attempt, "parameters": list(run.words), "experiment": run.experiment,
         "explanation": str(run.explanation) if run.explanation else None,
         "stages": [_stage_json(stage) for stage in records.runs.stages(run.id)],
     }  # fmt: skip
@@ -107,6 +107,8 @@ def show(*, run: str, data: Path | None, as_json: bool) -> None:
     )
     if found.project:
         click.echo(say(text("project %(path)s", path=found.project)))
+    if found.words:
+        click.echo(say(text("with %(parameters)s", parameters=shlex.join(found.words))))
     if found.explanation:
         click.echo(say(found.explanation))
     if address := places.address(settings):

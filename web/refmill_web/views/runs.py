@@ -11,8 +11,10 @@ from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from refmill import errors
+from refmill.flows.control import retry_with
 from refmill.model.people import Repository
 from refmill.model.runs import RUN_ENDED, RUN_STATUSES, Run, RunStatus, StageRun
+from refmill.ports.resolver import Source
 from refmill.texts import text
 from refmill_web import auth
 from refmill_web.display import STATE_ICONS, STATES
@@ -34,6 +36,8 @@ WISHES: Mapping[str, frozenset[RunStatus]] = {
 }
 """What can be asked of a run, and at which status."""
 RETRY_SECONDS = 1.5
+WORDS, WORD = 50, 500
+"""Parameters of one retry, and characters of each."""
 GRANT_SECONDS = 1.0
 """How long the answer to a wish waits for it to be carried out, so that the page that follows shows it."""
 
@@ -150,12 +154,33 @@ def ask(owner: str, name: str, number: int, wish: str) -> Response:
             ),
             text("Load its page again to see where it stands."),
         )
+    words = _words(run) if wish == "retry" else ()
     newest = services().history.last([run.repository_id])[run.repository_id].number
-    services().states.ask(run.id, wish)
-    services().journal.note(auth.signed_in().name, f"run-{wish}", f"{access.repository.full_name}#{number}")
+    services().states.ask(run.id, retry_with(words) if words else wish, words)
+    services().journal.note(
+        auth.signed_in().name, f"run-{wish}", f"{access.repository.full_name}#{number}", parameters=list(words)
+    )
     services().bell.ring("wishes")
     there = _retried(run, newest) if wish in ("retry", "rerun") else _granted(run, wish)
     return redirect(url_for("runs.run", owner=owner, name=name, number=there.number), 303)
+
+
+def _words(run: Run) -> tuple[str, ...]:
+    """The parameters that a form asks to be changed, a line each. Raises Invalid, WrongUse."""
+    lines = [line.strip() for line in request.form.get("parameters", "").splitlines()]
+    words = tuple(line for line in lines if line)
+    if not words:
+        return ()
+    if len(words) > WORDS or any(len(word) > WORD for word in words):
+        raise errors.WrongUse(
+            text("at most %(count)s parameters, of %(size)s characters each", count=WORDS, size=WORD),
+            text("Change the file and push it."),
+        )
+    place = services().repositories.path(run.repository_id)
+    checked = services().resolver.check(Source(place, run.commit, run.project, words=(*run.words, *words)))
+    if checked.errors:
+        raise errors.Invalid(checked.errors)
+    return words
 
 
 def _granted(run: Run, wish: str) -> Run:

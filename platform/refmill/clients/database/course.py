@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -81,16 +82,24 @@ class RunCourse:
         with self._database.writing() as connection:
             connection.execute(runs.update().where(runs.c.id == run_id).values(experiment=name))
 
-    def ask(self, run_id: str, wish: str) -> None:
+    def ask(self, run_id: str, wish: str, words: Sequence[str] = ()) -> None:
         this = (wishes.c.run_id == run_id) & (wishes.c.wish == wish)
         with self._database.writing() as connection:
             if connection.execute(select(wishes.c.id).where(this)).first() is None:
-                _insert(connection, {"run_id": run_id, "wish": wish, "created": self._database.clock()}, wishes)
+                values: dict[str, Any] = {"run_id": run_id, "wish": wish, "created": self._database.clock()}
+                values["details"] = json.dumps(list(words)) if words else None
+                _insert(connection, values, wishes)
 
     def wishes(self) -> Sequence[tuple[str, str]]:
         with self._database.reading() as connection:
             found = connection.execute(select(wishes.c.run_id, wishes.c.wish).order_by(wishes.c.id))
             return [(row.run_id, row.wish) for row in found]
+
+    def words(self, run_id: str, wish: str) -> tuple[str, ...]:
+        this = (wishes.c.run_id == run_id) & (wishes.c.wish == wish)
+        with self._database.reading() as connection:
+            found = connection.execute(select(wishes.c.details).where(this)).scalar()
+        return tuple(json.loads(found)) if found else ()
 
     def grant(self, run_id: str, wish: str) -> None:
         this = (wishes.c.run_id == run_id) & (wishes.c.wish == wish)

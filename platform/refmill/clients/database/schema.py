@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; revisions are four digits and count up."""
 
 metadata = MetaData(
@@ -208,6 +208,7 @@ wishes = Table(
     Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("wish", String(32), nullable=False),
     Column("created", BigInteger, nullable=False),
+    Column("details", LongText),
     UniqueConstraint("run_id", "wish"),
     sqlite_autoincrement=True,
 )

@@ -21,7 +21,7 @@ from refmill.clients import codec, dvc_parsing
 from refmill.clients.remembering.resolution import RecordingTree
 from refmill.clients.resolver import frames
 from refmill.clients.resolver.warming import SAMPLE, MemoryTree
-from refmill.ports.resolver import Source
+from refmill.ports.resolver import Checked, Source
 from refmill.ports.trees import Tree
 
 OUT_OF_MEMORY, FAILED = 3, 4
@@ -111,14 +111,27 @@ def _answer(connection: socket.socket, task: Task) -> int:
         return 0
     if kind != b"S":
         return FAILED
+    source = codec.from_json(Source, body)
     try:
-        tree = RecordingTree(task.open_tree(codec.from_json(Source, body)))
+        tree = RecordingTree(task.open_tree(source))
     except errors.RefmillError as error:
         frames.send(connection, b"E", str(error.message).encode())
         return 0
-    checked = dvc_parsing.check(tree, max_stages=task.max_stages, containers=task.containers)
+    checked = _checked(tree, task, source.words)
     connection.settimeout(_REQUEST_SECONDS)
     with contextlib.suppress(OSError):
         frames.send(connection, b"Q", json.dumps(tree.noted()).encode())
         frames.send(connection, b"A", codec.to_json(checked).encode("utf-8", "surrogatepass"))
     return 0
+
+
+def _checked(tree: Tree, task: Task, words: tuple[str, ...]) -> Checked:
+    def check(files: Tree) -> Checked:
+        return dvc_parsing.check(files, max_stages=task.max_stages, containers=task.containers)
+
+    if not words:
+        return check(tree)
+    os.environ.clear()  # a file may ask for variables: ${oc.env:NAME}
+    from refmill.clients import dvc_overrides  # noqa: PLC0415 - Hydra is slow to import, and few requests need it
+
+    return dvc_overrides.checked(tree, words, check)

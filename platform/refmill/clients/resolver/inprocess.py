@@ -24,4 +24,12 @@ class DirectResolver:
         """All problems at once. Raises what `open_tree` raises."""
         tree = self._open_tree(source)
         ignored = None if source.commit else git_ignored(source.path / source.project)
-        return dvc_parsing.check(tree, max_stages=self._max_stages, containers=self._containers, ignored=ignored)
+
+        def check(files: Tree) -> Checked:
+            return dvc_parsing.check(files, max_stages=self._max_stages, containers=self._containers, ignored=ignored)
+
+        if not source.words:
+            return check(tree)
+        from refmill.clients import dvc_overrides  # noqa: PLC0415 - Hydra is slow to import, and few need it
+
+        return dvc_overrides.checked(tree, source.words, check)

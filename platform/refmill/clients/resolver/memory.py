@@ -62,7 +62,7 @@ class RememberingResolver:
 
     def check(self, source: Source) -> Checked:
         """All problems at once. Raises Unavailable if the resolver is silent, NotFound for an unknown source."""
-        if not source.commit:
+        if not source.commit or source.words:  # other parameters are tried once
             return self._resolver.ask(source).checked
         place = (source.path, source.project)
         with self._guard:
