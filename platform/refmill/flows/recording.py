@@ -132,7 +132,7 @@ class Recorder:
         moved otherwise."""
         for _ in range(TRIES):
             tip = self._refs.list(run.repository_id, run.ref).get(run.ref, "")
-            theirs = self._results_since(run, tip)
+            theirs = self._results_since(run, tip) if tip else None
             if theirs is None:
                 return False
             there = self._repositories.tree(run.repository_id, tip)
