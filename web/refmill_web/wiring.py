@@ -150,7 +150,7 @@ def works(parts: Parts) -> Works:
         commits_results=lambda run: _checked(parts, run).documents.pipeline.results == "commit",
         archive=lambda run: _keep(parts, run),
     )  # fmt: skip
-    sandbox = Sandbox(cast(Mode, parts.settings.sandbox), network=parts.settings.network)
+    sandbox = box(parts.settings)
     engine = local_engine.make(
         parts.settings,
         listener=recorder,
@@ -202,6 +202,7 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
         allowed=frozenset(stage.address for stage in stages if stage.status in ("queued", "running")),
         environments=digests.digests(checked.documents, plan.pipeline, tree),
         rerun_on_environment_change=checked.documents.pipeline.rerun_on_environment_change,
+        network=repository.network,
     )  # fmt: skip
 
 
@@ -216,13 +217,18 @@ def _checked(parts: Parts, run: Run) -> Checked:
     return parts.resolver.check(Source(parts.repositories.path(run.repository_id), run.source, run.project))
 
 
+def box(settings: Settings) -> Sandbox:
+    """What stages are put into."""
+    return Sandbox(cast(Mode, settings.sandbox), network=settings.network, hidden=settings.data)
+
+
 def environments(settings: Settings, sandbox: Sandbox | None = None) -> Environments:
     """Where stages' environments are made and found."""
     return Environments(
         settings.path("env"),
         settings.path("cache", "uv"),
         uv=uv.find_uv_bin(),
-        sandbox=sandbox or Sandbox(cast(Mode, settings.sandbox), network=settings.network),
+        sandbox=sandbox or box(settings),
         wheels_only=settings.wheels_only,
         index=settings.pip_index,
     )

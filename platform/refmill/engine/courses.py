@@ -144,7 +144,7 @@ class Course:
             materials=self._materials, locked=self.order.plan.pipeline.lock.get(stage.address),
             project=self.order.run.project, memory=stage.settings.memory or self._defaults.memory,
             timeout=stage.settings.timeout or self._defaults.timeout or None,
-            alternates=(self._repository() / "objects").resolve(),
+            alternates=(self._repository() / "objects").resolve(), network=self.order.network,
         )  # fmt: skip
 
     def _stage(self, item: StagePlan, index: int) -> StageCourse:

@@ -20,6 +20,11 @@ from refmill.texts import Text, text
 
 Mode: TypeAlias = Literal["auto", "off", "require"]
 PROBE_SECONDS = 10.0
+NO_USERNS = "--disable-userns"  # bubblewrap ≥ 0.8; in a user namespace of its own a stage could mount memory
+SIZED = "--size"  # bubblewrap ≥ 0.7
+CHOICES = ((NO_USERNS, SIZED), (SIZED,), ())
+"""Options that not every bubblewrap and not every machine takes, the best choice first."""
+SHARED = 64 << 20  # bytes of /dev/shm in a box that says nothing about memory
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store")
 """Where programs and libraries live; links among them (/bin -> usr/bin) are kept as links."""
@@ -39,7 +44,9 @@ RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager/res
 @dataclass(frozen=True, slots=True)
 class Box:
     """What one command may touch: folders it may write to, folders it may read, its directory, what is read-only inside
-    of the writable ones (linked inputs), whether it gets GPUs, and which folder is its /tmp (None: one in memory)."""
+    of the writable ones (linked inputs), whether it gets GPUs, which folder is its /tmp (None: one in memory), and
+    whether it may use the network. `memory` (bytes) is what it may use; half of that, as Linux does by itself, may be
+    shared memory."""
 
     writable: tuple[Path, ...]
     readable: tuple[Path, ...]
@@ -47,24 +54,42 @@ class Box:
     read_only: tuple[Path, ...] = ()
     gpus: bool = False
     tmp: Path | None = None
+    network: bool = True
+    memory: int = 0
 
 
 class Sandbox:
-    """Wraps commands where bubblewrap works. `mode` and `network` are the settings of these names."""
+    """Wraps commands where bubblewrap works. `mode` and `network` are the settings of these names; `hidden` is a folder
+    that no box shows but for what is named in it, also where it lies in what all boxes show (/opt, say)."""
 
-    def __init__(self, mode: Mode = "auto", *, network: bool = True, program: str = "bwrap") -> None:
+    def __init__(
+        self, mode: Mode = "auto", *, network: bool = True, hidden: Path | None = None, program: str = "bwrap"
+    ) -> None:
         self._mode = mode
         self._network = network
         self._program = program
+        place = None if hidden is None else os.path.realpath(hidden)
+        shown = any(place == top or (place or "").startswith(top + "/") for top in map(os.path.realpath, SYSTEM))
+        self._hidden = place if shown else None
 
     @functools.cached_property
     def works(self) -> bool:
         """Whether commands are boxed here."""
+        return self._options is not None
+
+    @functools.cached_property
+    def _options(self) -> tuple[str, ...] | None:
+        """The options of CHOICES that work here; None where no box does."""
         program = shutil.which(self._program)
         if self._mode == "off" or program is None:
-            return False
-        command = [program, *self._walls(), *self._system(), "--", "/bin/sh", "-c", "test -x /bin/sh"]
+            return None
+        return next((options for options in CHOICES if self._runs(program, options)), None)
+
+    def _runs(self, program: str, options: tuple[str, ...]) -> bool:
+        box = Box((), (), Path("/"))
+        inside = ["--", "/bin/sh", "-c", "test -x /bin/sh"]
         try:
+            command = [program, *self._walls(box, options), *self._system(box, options), *self._sealed(), *inside]
             done = subprocess.run(command, check=False, timeout=PROBE_SECONDS, capture_output=True)
         except (OSError, subprocess.TimeoutExpired):
             return False
@@ -84,25 +109,30 @@ class Sandbox:
 
     def wrap(self, command: Sequence[str], box: Box) -> list[str]:
         """`command` inside of `box`; unchanged where no sandbox works."""
-        if not self.works:
+        options = self._options
+        if options is None:
             return list(command)
         program = shutil.which(self._program) or self._program
-        arguments = [program, *self._walls(), *self._system(box.tmp)]
+        arguments = [program, *self._walls(box, options), *self._system(box, options)]
         if box.gpus:
             arguments += [*_each("--dev-bind-try", _nvidia()), *_each("--ro-bind-try", ["/sys"])]
         arguments += [*_each("--ro-bind", map(os.fspath, box.readable)), *_each("--bind", map(os.fspath, box.writable))]
         arguments += _each("--ro-bind", map(os.fspath, box.read_only))
-        # The box's own root lies in memory that nobody counts; nothing is written there.
-        return [*arguments, "--remount-ro", "/", "--chdir", os.fspath(box.cwd), "--", *command]
+        return [*arguments, *self._sealed(), "--chdir", os.fspath(box.cwd), "--", *command]
 
-    def _walls(self) -> list[str]:
-        network = [] if self._network else ["--unshare-net"]
+    def _sealed(self) -> list[str]:
+        """Last of all: these lie in memory that nobody counts, so that nothing is written there."""
+        places = ["/dev", *([self._hidden] if self._hidden else []), "/"]
+        return [word for place in places for word in ("--remount-ro", place)]
+
+    def _walls(self, box: Box, options: tuple[str, ...]) -> list[str]:
+        network = [] if self._network and box.network else ["--unshare-net"]
         return [
             "--die-with-parent", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts",
-            "--unshare-cgroup-try", "--cap-drop", "ALL", *network,
+            "--unshare-cgroup-try", "--cap-drop", "ALL", *network, *([NO_USERNS] if NO_USERNS in options else []),
         ]  # fmt: skip
 
-    def _system(self, tmp: Path | None = None) -> list[str]:
+    def _system(self, box: Box, options: tuple[str, ...]) -> list[str]:
         arguments: list[str] = []
         for place in SYSTEM:
             if os.path.islink(place):
@@ -111,9 +141,14 @@ class Sandbox:
                 arguments += ["--ro-bind-try", place, place]
         arguments += _each("--ro-bind-try", (f"/etc/{name}" for name in ETC))
         arguments += _each("--ro-bind-try", (*RESOLVERS, "/sys/devices/system/cpu"))
-        own = ["--tmpfs", "/tmp"] if tmp is None else ["--bind", os.fspath(tmp), "/tmp"]  # noqa: S108 - the box's own
-        arguments += ["--proc", "/proc", "--dev", "/dev", *own]
-        return [*arguments, *_each("--ro-bind", _python())]
+        own = "/tmp", "/dev/shm"  # noqa: S108 - the box's own
+        kind = ["--tmpfs"] if box.tmp is None else ["--bind", os.fspath(box.tmp)]
+        tmp, shared = ([*kind, place] for place in own)
+        if SIZED in options:
+            shared = [SIZED, str(box.memory // 2 or SHARED), "--tmpfs", own[1]]
+        arguments += ["--proc", "/proc", "--dev", "/dev", *tmp, *shared]
+        hidden = ["--tmpfs", self._hidden] if self._hidden else []
+        return [*arguments, *_each("--ro-bind", _python()), *hidden]
 
 
 def _each(option: str, places: Iterable[str]) -> list[str]:

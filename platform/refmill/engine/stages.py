@@ -54,6 +54,7 @@ class Job:
     memory: int = 0
     timeout: float | None = None
     alternates: Path | None = None
+    network: bool = True
 
     @property
     def root(self) -> Path:
@@ -100,7 +101,10 @@ def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, 
     readable = [environment.path, *([job.alternates] if job.alternates else [])]
     linked = [job.root / path for path in _wanted(job)]
     folders = (job.directory / "tree", job.directory / "home", job.directory / "tmp")
-    box = Box(folders, tuple(readable), cwd, read_only=tuple(linked), gpus=bool(gpus), tmp=job.directory / "tmp")
+    box = Box(
+        folders, tuple(readable), cwd, read_only=tuple(linked), gpus=bool(gpus), tmp=job.directory / "tmp",
+        network=job.network, memory=job.memory,
+    )  # fmt: skip
     return {
         "commands": [{"argv": sandbox.wrap(["/bin/sh", "-c", line], box), "shown": line} for line in lines],
         "cwd": os.fspath(cwd),

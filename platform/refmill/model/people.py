@@ -56,7 +56,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A hosted repository. `id` is random, never reused, and names its folder and its objects; renames move nothing."""
+    """A hosted repository. `id` is random, never reused, and names its folder and its objects; renames move nothing.
+    `network`: its stages may use the network, where the installation lets any."""
 
     id: str
     owner: str
@@ -66,6 +67,7 @@ class Repository:
     default_branch: str = "main"
     protected: bool = True
     description: str = ""
+    network: bool = True
 
     @property
     def full_name(self) -> str:

@@ -23,7 +23,8 @@ class RunOrder:
     running stages finish and starts no new one, `continue` goes on with what does not depend on the failed one.
     `paused`: it goes on only after `resume`. `allowed` are stages with a pause point to which somebody consented.
     `environments` are the digests of what the stages run in, by address; they are recorded with results, and count as
-    inputs where `rerun_on_environment_change` is set.
+    inputs where `rerun_on_environment_change` is set. `network`: its stages may use the network, where a sandbox can
+    take it from them.
     """
 
     run: Run
@@ -37,6 +38,7 @@ class RunOrder:
     allowed: frozenset[str] = frozenset()
     environments: Mapping[str, str] = field(default_factory=dict)
     rerun_on_environment_change: bool = False
+    network: bool = True
 
 
 class Engine(Protocol):

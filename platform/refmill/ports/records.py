@@ -62,8 +62,8 @@ class Catalogue(Protocol):
         """What `user` is there: the owner and admins are admin; a public repository can be read by all."""
 
     def change(self, repository: Repository) -> Repository:
-        """Store new values (name, public, archived, default branch, protected, description); a former name goes on
-        leading to it. Raises Conflict."""
+        """Store new values (name, public, archived, default branch, protected, network, description); a former
+        name goes on leading to it. Raises Conflict."""
 
 
 class Members(Protocol):

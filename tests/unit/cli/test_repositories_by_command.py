@@ -28,6 +28,14 @@ def test_a_change_tells_what_is_different_and_where(mine, here: Path) -> None:
     assert json.loads(mine("repo", "change", "alice/third", "--private", "--json").out)["git"].endswith("/third.git")
 
 
+def test_the_network_can_be_taken_from_a_repository(mine) -> None:
+    assert mine("repo", "change", "alice/mine", "--no-network").out == "network: yes → no\n"
+    assert "no network" in mine("repo", "list").out
+    assert [item["network"] for item in json.loads(mine("repo", "list", "--json").out)] == [False]
+    assert mine("repo", "change", "alice/mine", "--network").out == "network: no → yes\n"
+    assert "no network" not in mine("repo", "list").out
+
+
 def test_a_former_name_is_said_to_be_one_and_deletes_nothing(mine) -> None:
     mine("repo", "change", "alice/mine", "--name", "other")
     listed = mine("runs", "alice/mine")

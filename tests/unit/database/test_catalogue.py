@@ -41,7 +41,7 @@ def test_what_cannot_be_added_is_refused(records: Records, repository: Repositor
 def test_a_renamed_repository_keeps_its_id(records: Records, repository: Repository) -> None:
     other = records.catalogue.add("ann", "other")
     changed = replace(repository, name="Show", public=True, archived=True, default_branch="trunk", protected=False,
-                      description="a show")  # fmt: skip
+                      description="a show", network=False)  # fmt: skip
     assert records.catalogue.change(changed) == changed
     assert records.catalogue.find("ann", "show") == changed
     found = records.catalogue.find("ANN", "DEMO")

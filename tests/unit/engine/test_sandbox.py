@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,8 @@ def shell(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)
 
-    def run(line: str, *, network: bool = True, **box) -> subprocess.CompletedProcess:
-        what = Box((tmp_path / "work",), (tmp_path / "seen",), tmp_path / "work", **box)
+    def run(line: str, *, network: bool = True, boxed_network: bool = True, **box) -> subprocess.CompletedProcess:
+        what = Box((tmp_path / "work",), (tmp_path / "seen",), tmp_path / "work", network=boxed_network, **box)
         command = Sandbox(network=network).wrap(["/bin/sh", "-c", line], what)
         # What a box shows: the machine's own programs and the Python of environments, wherever the tests found theirs.
         path = os.pathsep.join([f"{sys.base_prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin"])
@@ -90,6 +92,41 @@ def test_the_network_is_there_or_not(shell, network):
         assert (shell(f'python3 -c "{code}"', network=network).returncode == 0) is network
 
 
+@boxed
+def test_the_network_can_be_taken_from_one_box(shell):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 2)"
+        assert shell(f'python3 -c "{code}"', boxed_network=False).returncode != 0
+
+
+@boxed
+def test_shared_memory_has_an_end_and_the_rest_of_dev_is_read_only(shell):
+    done = shell("head -c 3000000 /dev/zero > /dev/shm/x; wc -c < /dev/shm/x; echo x > /dev/null", memory=2 << 20)
+    assert (done.returncode, int(done.stdout)) == (0, 1 << 20)
+    assert shell("echo x > /dev/x").returncode != 0
+
+
+@boxed
+def test_no_namespaces_are_made_inside(shell):
+    assert "--disable-userns" in Sandbox().wrap(["true"], Box((), (), Path("/")))
+    assert shell("unshare --user true").returncode != 0
+
+
+@boxed
+@pytest.mark.skipif(not os.access("/opt", os.W_OK), reason="/opt cannot be written")
+def test_a_data_directory_among_the_systems_folders_is_not_shown(shell):
+    with tempfile.TemporaryDirectory(dir="/opt") as place:
+        data = Path(place) / "data"
+        (data / "work").mkdir(parents=True)
+        (data / "secret").write_text("secret")
+        box = Box((data / "work",), (), data / "work")
+        line = "echo x > y; cat ../secret; echo z > ../z"
+        command = Sandbox(hidden=data).wrap(["/bin/sh", "-c", line], box)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.returncode != 0) == ("", True)
+        assert sorted(path.name for path in data.rglob("*")) == ["secret", "work", "y"]
+
+
 def test_where_it_fails_it_does_not_count(tmp_path):
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho no permission >&2\nexit 1\n")
@@ -134,6 +171,18 @@ stages:
     assert lines[3] == "1"
     assert b"No such file" in bench.told.ends[0][2]["two"]
     assert bench.objects.read(md5) == b"raw\n"
+
+
+@boxed
+@pytest.mark.parametrize(("network", "interfaces"), [(True, None), (False, b"lo\n")])
+def test_a_run_without_the_network_has_no_interface(bench, network, interfaces):
+    bench.sandbox = Sandbox()
+    line = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | sort > seen"
+    pipeline = f"stages:\n  look:\n    cmd: {line}\n    outs: [{{seen: {{cache: false}}}}]\n"
+    assert bench.run({"dvc.yaml": pipeline.replace(line, json.dumps(line))}, network=network) == "succeeded"
+    seen = bench.told.ends[0][2]["seen"]
+    here = sorted(name.encode() for _, name in socket.if_nameindex())
+    assert seen == (interfaces or b"".join(name + b"\n" for name in here))
 
 
 @boxed

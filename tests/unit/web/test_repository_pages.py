@@ -1,5 +1,7 @@
 """Files, history and READMEs: right, and harmless whatever somebody pushed."""
 
+from dataclasses import replace
+
 import pytest
 
 from fakes.web_world import FILES, World
@@ -23,6 +25,13 @@ def test_an_empty_repository_says_how_to_push(world: World) -> None:
     assert "git push refmill HEAD:main" in page
     assert world.browser().get("/alice/empty/commits").status_code == 200
     assert world.browser().get("/alice/empty/runs").status_code == 200
+
+
+def test_it_says_when_its_stages_have_no_network(world: World, churn: Repository) -> None:
+    mark = '<span class="sha">no network</span>'
+    assert mark not in world.browser().get(f"/{churn.full_name}").text
+    world.records.catalogue.change(replace(churn, network=False))
+    assert mark in world.browser().get(f"/{churn.full_name}").text
 
 
 @pytest.mark.parametrize(

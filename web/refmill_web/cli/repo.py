@@ -39,7 +39,7 @@ DESCRIPTION = 60
 """Characters of a description in a table."""
 LABELS = {
     "name": text("name"), "public": text("public"), "archived": text("archived"), "protected": text("protected"),
-    "default_branch": text("default branch"), "description": text("description"),
+    "default_branch": text("default branch"), "description": text("description"), "network": text("network"),
 }  # fmt: skip
 """What `repo change` may change, by the keys of `_json`."""
 ROLES = ("read", "write", "admin", "none")
@@ -50,7 +50,7 @@ def _json(repository: Repository) -> dict[str, Any]:
     return {
         "id": repository.id, "name": repository.full_name, "public": repository.public,
         "archived": repository.archived, "default_branch": repository.default_branch,
-        "protected": repository.protected, "description": repository.description,
+        "protected": repository.protected, "description": repository.description, "network": repository.network,
     }  # fmt: skip
 
 
@@ -69,14 +69,20 @@ def repo_list(*, data: Path | None, as_json: bool) -> None:
         print_json([_json(repository) for repository in found])
         return
     words = {True: say(text("public")), False: say(text("private"))}
-    archived = say(text("archived"))
     rows = [
-        [item.full_name, words[item.public], item.default_branch, archived if item.archived else "",
-         item.description[:DESCRIPTION]]
+        [item.full_name, words[item.public], item.default_branch, _state(item), item.description[:DESCRIPTION]]
         for item in found
     ]  # fmt: skip
     headings = (text("repository"), text("visible"), text("branch"), text("state"), text("description"))
     table([say(heading) for heading in headings], rows)
+
+
+def _state(repository: Repository) -> str:
+    """What is unusual about it, for a table."""
+    found = [text("archived")] if repository.archived else []
+    if not repository.network:
+        found.append(text("no network"))
+    return ", ".join(map(say, found))
 
 
 @repo.command(
@@ -87,6 +93,7 @@ def repo_list(*, data: Path | None, as_json: bool) -> None:
 @click.option("--public/--private", default=None, help=say(text("Whether everybody may read it.")))
 @click.option("--archive/--unarchive", "archived", default=None, help=say(text("Whether nothing can be pushed to it.")))
 @click.option("--protect/--no-protect", "protected", default=None, help=say(text("Whether its default branch keeps its history.")))  # fmt: skip  # noqa: E501
+@click.option("--network/--no-network", default=None, help=say(text("Whether its stages may use the network, from the next run on.")))  # fmt: skip  # noqa: E501
 @click.option("--default-branch", help=say(text("The branch that a clone checks out.")))
 @click.option("--description", help=say(text("A few words about it.")))
 @data_option

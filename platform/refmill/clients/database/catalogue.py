@@ -42,6 +42,7 @@ class RepositoryCatalogue:
                 "archived": False,
                 "default_branch": "main",
                 "protected": True,
+                "network": True,
                 "description": "",
                 "created": self._database.clock(),
                 "last_number": 0,
@@ -105,6 +106,7 @@ class RepositoryCatalogue:
             "archived": repository.archived,
             "default_branch": repository.default_branch,
             "protected": repository.protected,
+            "network": repository.network,
             "description": repository.description,
         }
         this = repositories.c.id == repository.id

@@ -62,6 +62,7 @@ def repository(row: Any) -> Repository:
         archived=row.archived,
         default_branch=row.default_branch,
         protected=row.protected,
+        network=row.network is not False,
         description=row.description,
     )
 
@@ -129,7 +130,7 @@ def stage(row: Any) -> StageRun:
         explanation=explanation(row.explanation),
         entry=None if row.entry is None else codec.from_json(dict[str, Any], row.entry),
         environment=row.environment or "",
-        usage=Usage(cpu_seconds=row.cpu_seconds, peak_memory=row.peak_memory, output_bytes=row.output_bytes),
+        usage=Usage(row.cpu_seconds, row.peak_memory, row.output_bytes, row.written_bytes or 0),
     )
 
 
@@ -146,6 +147,7 @@ def stage_values(value: StageRun) -> dict[str, Any]:
         "cpu_seconds": value.usage.cpu_seconds,
         "peak_memory": value.usage.peak_memory,
         "output_bytes": value.usage.output_bytes,
+        "written_bytes": value.usage.written_bytes,
         "environment": value.environment or None,
         "inputs_key": inputs_key(value.entry) if value.entry is not None and value.environment else None,
     }

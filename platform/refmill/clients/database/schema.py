@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; revisions are four digits and count up."""
 
 metadata = MetaData(
@@ -92,6 +92,7 @@ repositories = Table(
     Column("archived", Boolean, nullable=False),
     Column("default_branch", ShortText, nullable=False),
     Column("protected", Boolean, nullable=False),
+    Column("network", Boolean),
     Column("description", LongText, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("last_number", Integer, nullable=False),
@@ -197,6 +198,7 @@ stage_attempts = Table(
     Column("cpu_seconds", Float, nullable=False),
     Column("peak_memory", BigInteger, nullable=False),
     Column("output_bytes", BigInteger, nullable=False),
+    Column("written_bytes", BigInteger),
     Column("environment", String(64)),
     Column("inputs_key", String(64), index=True),
 )
