@@ -61,6 +61,20 @@ class Settings:
     stage_timeout: float = _setting(
         0.0, text("Seconds after which a stage is ended that sets no timeout; 0 is never."), unit="seconds"
     )
+    stage_processes: int = _setting(
+        4096, text("Processes and threads that one stage may have at a time; 0 is no limit.")
+    )
+    stage_disk: str = _setting(
+        "100Gi", text("What the folders of one stage may take up on the disk, without its inputs."), unit="bytes"
+    )
+    stage_files: int = _setting(
+        2_000_000, text("Files that may lie in the folders of one stage, without its inputs; 0 is no limit.")
+    )
+    disk_reserve: str = _setting(
+        "1Gi",
+        text("Disk space that is kept for the platform: with less left, stages that write are ended."),
+        unit="bytes",
+    )
     sandbox: str = _setting(
         "auto",
         text("auto: use bubblewrap where it works; off: never; require: refuse to run without."),

@@ -14,6 +14,7 @@ from refmill.engine.environments import Environments
 from refmill.engine.local import LocalEngine
 from refmill.engine.parts import Parts
 from refmill.engine.sandbox import Sandbox
+from refmill.engine.stages import Bounds
 from refmill.flows.planning import Storage
 from refmill.model.pipelines import LockEntry
 from refmill.model.runs import Made, Run
@@ -26,6 +27,14 @@ from refmill.settings import Settings
 from refmill_web import places
 
 Results: TypeAlias = Callable[[str, Sequence[LockEntry]], Sequence[Sequence[Made]]]
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """What no stage may pass."""
+    return Bounds(
+        processes=settings.stage_processes, disk=int(specs.quantity(settings.stage_disk)), files=settings.stage_files,
+        keep=int(specs.quantity(settings.disk_reserve)),
+    )  # fmt: skip
 
 
 def make(
@@ -64,7 +73,11 @@ def make(
             environments=environments,
             sandbox=sandbox,
             budget=machine.budget(cpus=settings.cpus, memory=memory_limit, gpus=settings.gpus),
-            defaults=Defaults(memory=int(specs.quantity(settings.stage_memory)), timeout=settings.stage_timeout),
+            defaults=Defaults(
+                memory=int(specs.quantity(settings.stage_memory)),
+                timeout=settings.stage_timeout,
+                bounds=_bounds(settings),
+            ),
             keep=keep,
             secrets=lambda run, names: secrets.values(run.repository_id, names),
         )

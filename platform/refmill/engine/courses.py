@@ -16,7 +16,7 @@ from refmill.engine import attempts, checkouts
 from refmill.engine.environments import Environment
 from refmill.engine.progress import Progress
 from refmill.engine.scheduler import Grant, Need, Task
-from refmill.engine.stages import Job
+from refmill.engine.stages import Bounds, Job
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import StagePlan
 from refmill.model.runs import StageRun
@@ -54,10 +54,12 @@ class StageCourse:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a stage gets that asks for nothing: bytes of memory, seconds (0 = no limit)."""
+    """What a stage gets that asks for nothing: bytes of memory, seconds (0 = no limit); and the bounds of
+    every stage."""
 
     memory: int = 2 << 30
     timeout: float = 0.0
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 class Course:
@@ -145,6 +147,7 @@ class Course:
             project=self.order.run.project, memory=stage.settings.memory or self._defaults.memory,
             timeout=stage.settings.timeout or self._defaults.timeout or None,
             alternates=(self._repository() / "objects").resolve(), network=self.order.network,
+            bounds=self._defaults.bounds,
         )  # fmt: skip
 
     def _stage(self, item: StagePlan, index: int) -> StageCourse:

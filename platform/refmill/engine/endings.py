@@ -8,20 +8,25 @@ from __future__ import annotations
 import signal
 
 from refmill.engine import amounts
+from refmill.engine.stages import Bounds
 from refmill.engine.supervision import Exit
 from refmill.texts import Text, text
 
+PASSED = frozenset({"processes", "disk", "files", "deep", "disk-full"})
+NONE = Bounds()
 NOT_FOUND = 127  # POSIX shells: the command was not found
 NOT_EXECUTABLE = 126  # POSIX shells: it was found and could not be run
 
 
-def explain(end: Exit, *, memory: int, timeout: float | None) -> Text | None:
-    """The reason of a bad end, None for a good one. `memory` (bytes) and `timeout` (seconds) are those in force."""
+def explain(end: Exit, *, memory: int, timeout: float | None, bounds: Bounds = NONE) -> Text | None:
+    """The reason of a bad end, None for a good one. `memory` (bytes), `timeout` (seconds) and `bounds` are in force."""
     if end.reason == "timeout":
         return text("took longer than %(limit)s and was ended", limit=amounts.duration(timeout or end.seconds))
     if end.reason == "memory":
         limit, more = amounts.size(memory), amounts.size(memory * 2)
         return text("ran out of its %(limit)s of memory: try %(more)s", limit=limit, more=more)
+    if end.reason in PASSED:
+        return _passed(end.reason, bounds)
     if end.reason == "stopped":
         return text("was stopped")
     if end.reason == "lost":
@@ -31,6 +36,33 @@ def explain(end: Exit, *, memory: int, timeout: float | None) -> Text | None:
     if end.reason == "start-failed":
         return text("could not be started: %(detail)s", detail=end.detail)
     return _exited(end)
+
+
+def _passed(reason: str, bounds: Bounds) -> Text:
+    """Which bound of the installation was passed, and how it is moved."""
+    if reason == "processes":
+        return text(
+            "had more than %(count)s processes and threads and was ended: start fewer, or have the operator raise"
+            " stage_processes",
+            count=f"{bounds.processes:,}",
+        )
+    if reason == "disk":
+        return text(
+            "its folders took more than %(size)s of disk and it was ended: write less, or have the operator raise"
+            " stage_disk",
+            size=amounts.size(bounds.disk),
+        )
+    if reason == "files":
+        return text(
+            "made more than %(count)s files and was ended: pack them together, or have the operator raise stage_files",
+            count=f"{bounds.files:,}",
+        )
+    if reason == "deep":
+        return text("nested its folders too deep and was ended: at most 200 levels can be looked through")
+    return text(
+        "was ended because the server's disk is nearly full (less than %(size)s left): have the operator make room",
+        size=amounts.size(bounds.keep),
+    )
 
 
 def _exited(end: Exit) -> Text | None:

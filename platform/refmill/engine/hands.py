@@ -72,7 +72,7 @@ class Hands:
         if result is None and supervision.signs(job.directory) == "lost":
             return self._lost(course, stage, job)
         end = result.end if result else supervision.exit_of(job.directory)
-        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
+        why = endings.explain(end, memory=job.memory, timeout=job.timeout, bounds=job.bounds)
         if result is None and why is None:
             try:
                 result = stages.collect(job, end)
@@ -93,7 +93,7 @@ class Hands:
         gone = self.supervisors.reap(job.directory)
         began = supervision.started(job.directory) or 0
         end = Exit("lost" if gone else "stuck", "", None, None, began, 0.0, Usage())
-        why = endings.explain(end, memory=job.memory, timeout=job.timeout)
+        why = endings.explain(end, memory=job.memory, timeout=job.timeout, bounds=job.bounds)
         if why is not None:
             logs.note(job.directory, why)
         self._put_away(course, stage, job)

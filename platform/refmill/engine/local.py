@@ -32,7 +32,7 @@ from refmill.engine.telling import Teller
 from refmill.engine.threads import Workers
 from refmill.engine.watching import Watcher
 from refmill.model.plans import StagePlan
-from refmill.model.runs import CONSENT, StageRun, Usage
+from refmill.model.runs import CONSENT, StageRun
 from refmill.plans.inputs import Inputs
 from refmill.ports.engines import RunOrder
 from refmill.texts import Text, text
@@ -273,7 +273,7 @@ class LocalEngine:
         state = StageRun(
             stage.address, "succeeded", stage.attempt, end.started, time.time_ns() // 1000, end.seconds, end.code,
             found.why, found.result.entry if found.result else None,
-            Usage(end.usage.cpu_seconds, end.usage.peak_memory, found.result.output_bytes if found.result else 0),
+            replace(end.usage, output_bytes=found.result.output_bytes if found.result else 0),
             course.order.environments.get(stage.address, ""),
         )  # fmt: skip
         if found.result is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,21 @@ from refmill.texts import text
 NICE = 10  # stages yield to the platform, which must answer
 PATH = "/usr/local/bin:/usr/bin:/bin"
 RESULT = "result.json"
+UNBOXED = (
+    "no sandbox works on this machine: the commands run as the platform's own user, with its files and its network"
+)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What no stage may pass: processes with their threads, bytes and files in its folders; and bytes that stay free on
+    the disk, for the platform. 0 is no limit."""
+
+    processes: int = 0
+    disk: int = 0
+    files: int = 0
+    keep: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +69,7 @@ class Job:
     timeout: float | None = None
     alternates: Path | None = None
     network: bool = True
+    bounds: Bounds = field(default_factory=Bounds)
 
     @property
     def root(self) -> Path:
@@ -113,10 +128,22 @@ def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, 
         "nice": NICE,
         "timeout": job.timeout or 0,
         "memory": job.memory,
+        "processes": job.bounds.processes,
+        "space": _space(job, folders, linked),
+        "remarks": [] if sandbox.works else [UNBOXED],
         "notify": os.fspath(notify),
         "gpus": list(gpus),
         "known": attempts.entry_text(job.known),  # for whoever adopts the attempt
     }
+
+
+def _space(job: Job, folders: Sequence[Path], given: Sequence[Path]) -> dict[str, Any]:
+    """What the stage's folders may take up, for its supervisor."""
+    bounds = job.bounds
+    return {
+        "folders": [os.fspath(folder) for folder in folders], "given": [os.fspath(path) for path in given],
+        "bytes": bounds.disk, "files": bounds.files, "keep": bounds.keep,
+    }  # fmt: skip
 
 
 def known(spec: Mapping[str, Any]) -> LockEntry | None:

@@ -29,8 +29,8 @@ LIVE_SIGNS: TypeAlias = Literal["exited", "alive", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How an attempt ended. `reason` is one of exited, timeout, memory, stopped, lost, start-failed; `started` is UTC
-    microseconds, `seconds` are monotonic."""
+    """How an attempt ended. `reason` is one of exited, timeout, memory, processes, disk, files, deep, disk-full,
+    stopped, lost, start-failed; `started` is UTC microseconds, `seconds` are monotonic."""
 
     reason: str
     detail: str
@@ -70,7 +70,8 @@ def exit_of(directory: Path) -> Exit:
 
 def exit_from(found: Any) -> Exit:
     """What the supervisor wrote, or `dataclasses.asdict` made of it. Raises ValueError, KeyError, TypeError."""
-    usage = Usage(float(found["usage"]["cpu_seconds"]), int(found["usage"]["peak_memory"]))
+    used = found["usage"]
+    usage = Usage(float(used["cpu_seconds"]), int(used["peak_memory"]), written_bytes=int(used.get("written_bytes", 0)))
     return Exit(
         found["reason"], found["detail"], found["code"], found["signal"], found["started"], found["seconds"], usage
     )

@@ -9,7 +9,9 @@ pid and start), `log`, `stop` (put there by whoever wants an end), `exit.json` (
 `secrets.json` (variables that go into the environment and never into the log; taken away as soon as it is read).
     commands  list of {"argv": [...], "shown": "text for the log"}, run in turn until one fails
     cwd, env, nice, marker ("NAME=value" in env by which leftovers are known)
-    timeout, grace (seconds), memory (bytes), log_limit (bytes); 0 is none
+    timeout, grace (seconds), memory (bytes), log_limit (bytes), processes (with threads); 0 is none
+    space     what its folders may take up on the disk: see `space.Space`
+    remarks   lines for the top of the log
     notify    a FIFO that is told the directory when exit.json stands
 
 The rule to keep: exit.json is written once, whole, when nothing of the command's tree is alive any more.
@@ -32,12 +34,13 @@ from typing import IO, Any, List
 if __name__ == "__main__":  # started by path: the folder above the package is not on the path yet
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from refmill.step import masks, output, processes
+from refmill.step import masks, output, processes, space
 
 LOG_LIMIT = 64 << 20  # bytes
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 TICK = 0.2  # seconds between two looks at memory, the clock and the stop file
 TICK_NEAR = 0.05  # the same when memory is near its limit: a gigabyte is written in a third of a second
+MEASURING = 0.02  # seconds of a tick that go to what the stage has written
 FOLLOW = 0.25  # seconds in which the processes of a sandbox end behind their command
 STUBBORN = 10.0  # seconds to wait for processes that SIGKILL does not end (blocked in the kernel)
 CHUNK = 64 << 10  # bytes; what a pipe holds
@@ -63,12 +66,15 @@ class Supervisor:
         self.kill_at: float | None = None
         self.tick_at = time.monotonic() + TICK_NEAR
         self.peak = 0
+        self.space = space.Space(spec["space"]) if spec.get("space") else None
         self.asked = False
 
     def run(self) -> dict[str, Any]:
         """Carry out the spec; gives what goes into exit.json."""
         processes.become_subreaper()
         self._listen()
+        for remark in self.spec.get("remarks", ()):
+            self.log.note(remark)
         for command in self.spec["commands"]:
             self._check_wishes()
             if self.reason or not self._one(command):
@@ -85,7 +91,11 @@ class Supervisor:
             "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
             "started": int(self.started * 1_000_000),
             "seconds": time.monotonic() - self.began,
-            "usage": {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_memory": max(self.peak, largest)},
+            "usage": {
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                "peak_memory": max(self.peak, largest),
+                "written_bytes": usage.ru_oublock * space.BLOCK if processes.LINUX else 0,
+            },
         }
 
     def _listen(self) -> None:
@@ -169,19 +179,36 @@ class Supervisor:
     def _tick(self) -> None:
         """Look at the clock, the memory and the wishes; enforce what was decided."""
         self.asked = self.asked and not self.reason
-        tree = processes.descendants(os.getpid())
+        most = self.spec.get("processes") or 0
+        tree, threads = processes.census(os.getpid(), most)
+        if most and threads > most:
+            self._too_much("processes", "more than %d" % most)
         limit = self.spec.get("memory") or 0
-        used = processes.memory(tree, limit)
+        used = 0 if self.reason == "processes" else processes.memory(tree, limit)
         self.peak = max(self.peak, used)
-        if limit and used > limit and not self.reason:
-            self.reason, self.detail = "memory", "%d of %d bytes" % (used, limit)
-            self._kill(signal.SIGKILL)
+        if limit and used > limit:
+            self._too_much("memory", "%d of %d bytes" % (used, limit))
+        self._measure(tree)
         self._check_wishes()
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self._kill(signal.SIGKILL)
         for stream in self.streams.values():
             stream.tick()
         self.tick_at = time.monotonic() + (TICK_NEAR if limit and used > limit // 2 else TICK)
+
+    def _measure(self, tree: List[int]) -> None:
+        """Look at what the stage has written, for a moment."""
+        if self.space is not None and not self.reason:
+            unseen = processes.nameless(tree, self.directory)
+            if self.space.look(MEASURING, unseen):
+                self._too_much(self.space.reason, self.space.detail)
+
+    def _too_much(self, reason: str, detail: str) -> None:
+        """End it at once: it takes what others need."""
+        if not self.reason:
+            self.reason, self.detail = reason, detail
+            self.kill_at = time.monotonic()
+            self._kill(signal.SIGKILL)
 
     def _check_wishes(self) -> None:
         """Whether time is up or somebody wants an end."""
@@ -197,7 +224,10 @@ class Supervisor:
             self.kill_at = time.monotonic() + self.spec.get("grace", GRACE)
 
     def _kill(self, number: int) -> None:
-        processes.send(processes.descendants(os.getpid()), number)
+        if number == signal.SIGKILL:
+            processes.end(os.getpid())
+        else:
+            processes.send(processes.descendants(os.getpid()), number)
 
     def _end_leftovers(self) -> None:
         """What the commands left running in the background goes with them."""
@@ -210,7 +240,7 @@ class Supervisor:
             kill_at = self.kill_at or time.monotonic() + self.spec.get("grace", GRACE)
             give_up = max(kill_at, time.monotonic()) + STUBBORN
             while processes.descendants(os.getpid()) and time.monotonic() < give_up:
-                if time.monotonic() >= kill_at or self.reason == "memory":
+                if time.monotonic() >= kill_at:
                     self._kill(signal.SIGKILL)
                 self.tick_at = time.monotonic() + 0.01  # a process that ends elsewhere in the tree sends us no signal
                 self._turn()
@@ -314,7 +344,7 @@ def reap(path: str) -> int:
         return 4
     started = int(os.stat(os.path.join(directory, "lock")).st_ctime * 1_000_000)
     result = {"reason": "lost", "detail": "", "code": None, "signal": None, "started": started, "seconds": 0.0}
-    write_exit(directory, {**result, "usage": {"cpu_seconds": 0.0, "peak_memory": 0}}, "")
+    write_exit(directory, {**result, "usage": {"cpu_seconds": 0.0, "peak_memory": 0, "written_bytes": 0}}, "")
     return 0
 
 

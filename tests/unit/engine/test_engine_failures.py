@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 
 import pytest
 
+from refmill.engine.courses import Defaults
 from refmill.engine.scheduler import Budget
+from refmill.engine.stages import Bounds
 from refmill.ports.engines import StageSettings
 
 FORK = """
@@ -123,3 +126,32 @@ def test_an_object_that_vanishes_before_its_use_is_named(bench):
     bench.engine().submit(order)
     assert bench.end(order) == "failed"
     assert md5 in str(bench.told.last("a").explanation)
+
+
+@pytest.mark.parametrize(
+    ("line", "bounds", "why"),
+    [
+        (
+            "for i in 1 2 3 4 5 6 7 8 9; do sleep 60 & done; wait",
+            Bounds(processes=6),
+            "more than 6 processes and threads",
+        ),
+        ("head -c 3000000 /dev/zero > $TMPDIR/big; sleep 60", Bounds(disk=1 << 20), "more than 1 MiB of disk"),
+        ("cd ~; for i in 1 2 3 4 5; do touch $i; done; sleep 60", Bounds(files=9), "more than 9 files"),
+        ("head -c 90000000 /dev/zero > big; sleep 60", Bounds(keep=1 << 60), "disk is nearly full"),
+    ],
+)
+def test_a_stage_that_takes_what_others_need_is_ended_with_the_reason(bench, line, bounds, why):
+    bench.engine(defaults=Defaults(1 << 30, bounds=bounds))
+    pipeline = f"stages:\n  hog:\n    cmd: {json.dumps(line)}\n    outs: [big]\n"
+    assert bench.run({"dvc.yaml": pipeline}) == "failed"
+    assert why in str(bench.told.last("hog").explanation)
+    assert why in bench.kept["hog", 1]
+
+
+def test_what_a_stage_wrote_is_told(bench):
+    line = "head -c 5000000 /dev/zero > big"
+    assert bench.run({"dvc.yaml": f"stages:\n  a:\n    cmd: {line}\n    outs: [big]\n"}) == "succeeded"
+    usage = bench.told.last("a").usage
+    assert usage.output_bytes == 5_000_000
+    assert usage.written_bytes >= 5_000_000

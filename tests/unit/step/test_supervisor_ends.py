@@ -135,6 +135,72 @@ def test_a_tree_that_takes_too_much_memory_is_killed(attempt):
     assert attempt.living() == []
 
 
+BOMB = """import os, time
+until = time.monotonic() + 20
+while time.monotonic() < until:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_fork_bomb_is_ended_with_all_its_processes(attempt, detached):
+    (attempt.directory / "bomb.py").write_text(("import os\nos.setsid()\n" if detached else "") + BOMB)
+    end = attempt.run(f"{sys.executable} -I bomb.py", processes=60, nice=10)
+    assert (end["reason"], end["detail"]) == ("processes", "more than 60")
+    assert attempt.living() == []
+
+
+def test_threads_count_as_processes(attempt):
+    code = "import threading, time; [threading.Thread(target=time.sleep, args=(60,)).start() for _ in range(80)]"
+    assert attempt.run(f"{sys.executable} -c '{code}'", processes=60)["reason"] == "processes"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("head -c 30000000 /dev/zero > own/big; sleep 60", "disk"),
+        ("head -c 30000000 /dev/zero > own/deeper/big; chmod 000 own/deeper; sleep 60", "disk"),
+        ("exec 9> own/big; rm own/big; head -c 30000000 /dev/zero >&9; sleep 60", "disk"),
+        ("i=0; while [ $i -lt 3000 ]; do : > own/$i; i=$((i+1)); done; sleep 60", "files"),
+        ("cd own; i=0; while [ $i -lt 300 ]; do mkdir d; cd d; i=$((i+1)); done; sleep 60", "deep"),
+    ],
+)
+def test_what_fills_the_disk_is_ended(attempt, line, reason):
+    (attempt.directory / "own" / "deeper").mkdir(parents=True)
+    own = str(attempt.directory / "own")
+    end = attempt.run(line, space={"folders": [own], "given": [], "bytes": 20_000_000, "files": 2000}, timeout=20)
+    assert end["reason"] == reason, end
+    assert attempt.living() == []
+
+
+def test_inputs_links_and_holes_are_not_counted(attempt):
+    own = attempt.directory / "own"
+    (own / "given").mkdir(parents=True)
+    (own / "given" / "big").write_bytes(b"x" * 30_000_000)
+    (own / "input").write_bytes(b"x" * 30_000_000)
+    line = "truncate -s 1T own/hole; head -c 15000000 /dev/zero > own/a; ln own/a own/b; ln -s / own/all; sleep 2"
+    given = [str(own / "given"), str(own / "input")]
+    end = attempt.run(line, space={"folders": [str(own)], "given": given, "bytes": 20_000_000, "files": 2000})
+    assert (end["reason"], end["code"]) == ("exited", 0)
+
+
+def test_a_disk_that_runs_full_ends_who_writes(attempt):
+    own = attempt.directory / "own"
+    own.mkdir()
+    space = {"folders": [str(own)], "keep": 1 << 60}
+    assert attempt.run("echo x > own/x; sleep 1.5", space=space)["code"] == 0
+    (attempt.directory / "exit.json").unlink()
+    assert attempt.run("head -c 80000000 /dev/zero > own/x; sleep 60", space=space)["reason"] == "disk-full"
+
+
+def test_what_was_written_is_told(attempt):
+    end = attempt.run("head -c 5000000 /dev/zero > x")
+    assert end["usage"]["written_bytes"] >= 5_000_000
+
+
 def test_an_attempt_that_is_over_does_not_begin_again(attempt):
     attempt.run("echo one")
     assert attempt.start("echo two").wait(10) == 3
