@@ -85,6 +85,7 @@ class Environments:
                 return self._build(place, digest, checkout, path, trusted=trusted)
             except errors.RefmillError as error:
                 checkouts.remove(place)
+                checkouts.remove(place.with_name(place.name + ".cache"))
                 with self._guard:
                     self._failures[digest] = (time.monotonic(), error)
                 raise
@@ -102,9 +103,14 @@ class Environments:
             install = ["pip", "install", "--python", os.fspath(place / "bin" / "python"), "--link-mode", "copy"]
             install += ["--only-binary", ":all:"] if self._wheels_only else []
             install += ["--no-progress", "--requirements", path]
-            self._run(install, checkout, self._box(place, checkout, trusted=trusted))
+            own = place.with_name(place.name + ".cache")
+            box = self._box(place, own, checkout, trusted=trusted)
+            self._run(install, checkout, box, own if box else None)
+            checkouts.remove(own)
+            # It starts the environment's Python, which a build may have exchanged.
             freeze = ["pip", "freeze", "--python", os.fspath(place / "bin" / "python")]
-            pins = tuple(self._run(freeze, self._root).splitlines())
+            look = Box((), (place, self._tools), place, network=False) if box else None
+            pins = tuple(self._run(freeze, self._root, look, Path("/tmp/uv") if box else None).splitlines())  # noqa: S108
         facts = {"pins": pins, "python": sys.version.split()[0], "requirements": path}
         os.sync()  # uv does not: after a power cut the marker must not stand before what it vouches for
         temporary = place / (READY + ".tmp")
@@ -112,21 +118,26 @@ class Environments:
         temporary.rename(place / READY)
         return Environment(place, digest, pins)
 
-    def _box(self, place: Path, checkout: Path, *, trusted: bool) -> Box | None:
-        """Building a source package runs its code, so that happens in a sandbox or not at all."""
+    @property
+    def _tools(self) -> Path:
+        return Path(self._uv).resolve().parent
+
+    def _box(self, place: Path, cache: Path, checkout: Path, *, trusted: bool) -> Box | None:
+        """Building a source package runs its code, so that happens in a sandbox or not at all; with a cache of its own,
+        for what it leaves there would be everybody's."""
         if self._wheels_only or (trusted and not self._sandbox.works):
             return None
         if not self._sandbox.works:
             raise errors.Forbidden(text("source packages are built in a sandbox only, and none works on this machine"))
-        self._cache.mkdir(parents=True, exist_ok=True)
-        tool = Path(self._uv).resolve().parent
-        return Box((place, self._cache), (checkout, tool), checkout)
+        checkouts.remove(cache)
+        cache.mkdir(parents=True)
+        return Box((place, cache), (checkout, self._tools), checkout)
 
-    def _run(self, arguments: Sequence[str], cwd: Path, box: Box | None = None) -> str:
+    def _run(self, arguments: Sequence[str], cwd: Path, box: Box | None = None, cache: Path | None = None) -> str:
         config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uv" / "uv.toml"
         # Never the configuration beside a pushed requirements file.
         chosen = ["--config-file", os.fspath(config)] if config.exists() and box is None else ["--no-config"]
-        command = [self._uv, *arguments, "--color", "never", "--cache-dir", os.fspath(self._cache), *chosen]
+        command = [self._uv, *arguments, "--color", "never", "--cache-dir", os.fspath(cache or self._cache), *chosen]
         if box is not None:
             command = self._sandbox.wrap(command, box)
         try:

@@ -17,11 +17,12 @@ from refmill.engine.environments import Environments
 from refmill.engine.sandbox import Sandbox
 from refmill.ports.engines import StageSettings
 
+boxed = pytest.mark.skipif(not Sandbox().works, reason="bubblewrap does not work here")
 UV = str(Path(module.sys.executable).parent / "uv")
 
 
-def wheel(folder: Path, name: str, version: str = "1.0", body: str = "") -> str:
-    """A tiny wheel with one module and one script; gives its file name."""
+def wheel(folder: Path, name: str, version: str = "1.0", body: str = "", **more: str) -> str:
+    """A tiny wheel with one module and one script; gives its file name. `more` are other files in it."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     files = {
@@ -29,6 +30,7 @@ def wheel(folder: Path, name: str, version: str = "1.0", body: str = "") -> str:
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name}-say = {name}:main\n",
+        **more,
     }
     digest = lambda data: base64.urlsafe_b64encode(hashlib.sha256(data.encode()).digest()).rstrip(b"=").decode()  # noqa: E731
     record = "".join(f"{path},sha256={digest(data)},{len(data)}\n" for path, data in files.items())
@@ -126,6 +128,51 @@ def test_source_packages_are_not_built_unless_they_may_be(checkout, maker, tmp_p
     boxed = Environments(tmp_path / "env2", tmp_path / "cache", uv=UV, sandbox=Sandbox("off"), wheels_only=False)
     with pytest.raises(errors.Forbidden):
         boxed.ready(checkout, "requirements.txt")
+
+
+def test_what_a_package_brings_does_not_run_while_its_environment_is_made(checkout, maker, tmp_path):
+    wheel(checkout / "wheels", "tiny", **{"tiny.pth": f"import os; open({str(tmp_path / 'ran')!r}, 'w').close()\n"})
+    made = maker.ready(checkout, "requirements.txt")
+    assert made.pins == ("tiny==1.0",)
+    assert not (tmp_path / "ran").exists()
+    subprocess.run([made.programs / "python", "-c", ""], check=True)
+    assert (tmp_path / "ran").exists(), "else the test shows nothing"
+
+
+@boxed
+def test_a_build_changes_no_cache_of_others_and_runs_nothing_outside_of_its_box(checkout, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "precious").write_text("precious")
+    folder = tmp_path / "sly-1.0"
+    made = wheel(folder, "sly")
+    backend = f"""
+import os, pathlib, shutil
+def build_wheel(directory, *_, **__):
+    for python in pathlib.Path({str(tmp_path / "env2")!r}).glob("*/bin/python"):
+        real = os.readlink(python)
+        python.unlink()
+        python.write_text("#!/bin/sh\\n: > {tmp_path / "ran"}\\nexec " + real + ' "$@"')
+        python.chmod(0o755)
+    try:
+        pathlib.Path({str(cache)!r}, "precious").write_text("poison")
+    except OSError:
+        pass
+    shutil.copy({made!r}, directory)
+    return {made!r}
+"""
+    (folder / "backend.py").write_text(backend)
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (folder / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: sly\nVersion: 1.0\n")
+    subprocess.run(["tar", "czf", checkout / "wheels" / "sly-1.0.tar.gz", "-C", tmp_path, "sly-1.0"], check=True)
+    (checkout / "requirements.txt").write_text("--no-index\n--find-links wheels\nsly\n")
+    maker = Environments(tmp_path / "env2", cache, uv=UV, sandbox=Sandbox(), wheels_only=False)
+    assert maker.ready(checkout, "requirements.txt").path.exists()
+    assert (cache / "precious").read_text() == "precious"
+    assert not (tmp_path / "ran").exists()
+    assert not [path for path in (tmp_path / "env2").iterdir() if path.name.endswith(".cache")]
 
 
 def test_a_stage_runs_with_its_environment(bench):
