@@ -37,6 +37,9 @@ ETC = (
 )  # fmt: skip
 """What programs need of /etc; the rest may hold secrets that our own user can read."""
 
+SETTINGS_OF_THE_KERNEL = ("/proc/sys", "/proc/sysrq-trigger")
+"""Root may write them without any capability, and where the platform runs as root so would a stage."""
+
 RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager/resolv.conf")
 """Where /etc/resolv.conf may point to."""
 
@@ -146,7 +149,15 @@ class Sandbox:
         tmp, shared = ([*kind, place] for place in own)
         if SIZED in options:
             shared = [SIZED, str(box.memory // 2 or SHARED), "--tmpfs", own[1]]
-        arguments += ["--proc", "/proc", "--dev", "/dev", *tmp, *shared]
+        arguments += [
+            "--proc",
+            "/proc",
+            *_each("--ro-bind-try", SETTINGS_OF_THE_KERNEL),
+            "--dev",
+            "/dev",
+            *tmp,
+            *shared,
+        ]
         hidden = ["--tmpfs", self._hidden] if self._hidden else []
         return [*arguments, *_each("--ro-bind", _python()), *hidden]
 
