@@ -16,6 +16,7 @@ from refmill.ports.repositories import Refs, Repositories
 from refmill.ports.resolver import Resolver
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
+from refmill.texts import Text
 from refmill_repos.history import Comparison, Row
 
 KEY = "refmill"
@@ -37,7 +38,7 @@ class Past(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything that a page may ask. `objects` gives the store of a repository by its id; `ready` names the parts
-    that do not answer now (none = the platform is ready)."""
+    that do not answer now (none = the platform is ready), `unboxed` says what follows where no sandbox works."""
 
     settings: Settings
     people: People
@@ -58,6 +59,7 @@ class Services:
     logs: Logs
     objects: Callable[[str], Objects]
     ready: Callable[[], Sequence[str]]
+    unboxed: Callable[[], Text | None] = lambda: None
 
 
 def services_of(app: Flask) -> Services:

@@ -6,6 +6,7 @@ The rule to keep: nothing here decides anything; a newcomer reads it to find the
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -57,6 +58,7 @@ from refmill_web.imports import HostedImports
 from refmill_web.remote import DataRemote
 from refmill_web.services import Services
 
+LOG = logging.getLogger(__name__)
 DATA_REMOTE = re.compile(r"/[^/]+/[^/]+\.dvc(/|$)")
 PACK_EVERY = 50
 """Runs of a repository between two packings of its refs; loose ones cost a file each at every push."""
@@ -151,6 +153,8 @@ def works(parts: Parts) -> Works:
         archive=lambda run: _keep(parts, run),
     )  # fmt: skip
     sandbox = box(parts.settings)
+    if (trouble := sandbox.trouble()) is not None:
+        LOG.warning("%s", trouble)
     engine = local_engine.make(
         parts.settings,
         listener=recorder,
@@ -292,6 +296,7 @@ def services(parts: Parts) -> Services:
         logs=places.logs(parts.settings),
         objects=parts.storage.objects,
         ready=lambda: _silent(parts),
+        unboxed=box(parts.settings).trouble,
     )
 
 

@@ -37,7 +37,7 @@ ETC = (
 )  # fmt: skip
 """What programs need of /etc; the rest may hold secrets that our own user can read."""
 
-SETTINGS_OF_THE_KERNEL = ("/proc/sys", "/proc/sysrq-trigger")
+KERNEL = ("/proc/sys", "/proc/sysrq-trigger")
 """Root may write them without any capability, and where the platform runs as root so would a stage."""
 
 RESOLVERS = ("/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager/resolv.conf")
@@ -98,12 +98,23 @@ class Sandbox:
             return False
         return done.returncode == 0
 
+    def trouble(self) -> Text | None:
+        """What people must know where commands are not boxed; None where they are."""
+        if self.works:
+            return None
+        if self._mode == "require":
+            return text("no sandbox works on this machine, and the setting “sandbox” requires one")
+        return text(
+            "stages run without a sandbox here: they can read and change what the server's user can, and use its"
+            " network; so only repositories of trusted people run"
+        )
+
     def refusal(self, owner: str, *, trusted: bool) -> Text | None:
         """Why a run of `owner` must not start here, or None."""
         if self.works or (trusted and self._mode != "require"):
             return None
         if self._mode == "require":
-            return text("no sandbox works on this machine, and the setting “sandbox” requires one")
+            return self.trouble()
         return text(
             "no sandbox works on this machine, so only repositories of trusted people run here, and %(owner)s is not"
             " one; install bubblewrap, or trust them: `refmill user change %(owner)s --trusted`",
@@ -152,7 +163,7 @@ class Sandbox:
         arguments += [
             "--proc",
             "/proc",
-            *_each("--ro-bind-try", SETTINGS_OF_THE_KERNEL),
+            *_each("--ro-bind-try", KERNEL),
             "--dev",
             "/dev",
             *tmp,

@@ -68,6 +68,8 @@ def _look(chosen: Settings) -> Iterator[Finding]:
         yield Finding("sandbox", "ok", text("stages run in a bubblewrap sandbox"))
     else:
         why = text("no sandbox works, so only trusted users' runs start: install bubblewrap")
+        if chosen.sandbox == "off":
+            why = text("the sandbox is switched off, so only trusted users' runs start")
         yield Finding("sandbox", "warning", why)
     place = next(folder for folder in (chosen.data, *chosen.data.parents) if folder.exists())
     free = shutil.disk_usage(place).free

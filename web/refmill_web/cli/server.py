@@ -13,7 +13,7 @@ from refmill import settings
 from refmill.flows.planning import EVERYWHERE
 from refmill.settings import Settings
 from refmill.texts import text
-from refmill_web import places
+from refmill_web import places, wiring
 from refmill_web.cli.options import example, json_option, setting_options
 from refmill_web.cli.speech import print_json, tell
 from refmill_web.processes.parent import Platform
@@ -43,6 +43,8 @@ def up(*, as_json: bool, **flags: Any) -> None:
                 )
             )
             _welcome(chosen)
+        if (trouble := wiring.box(chosen).trouble()) is not None:
+            tell(trouble, err=True)
         try:
             platform.watch()
         except KeyboardInterrupt:

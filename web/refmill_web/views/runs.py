@@ -15,7 +15,7 @@ from refmill.flows.control import retry_with
 from refmill.model.people import Repository
 from refmill.model.runs import RUN_ENDED, RUN_STATUSES, Run, RunStatus, StageRun
 from refmill.ports.resolver import Source
-from refmill.texts import text
+from refmill.texts import Text, text
 from refmill_web import auth
 from refmill_web.display import STATE_ICONS, STATES
 from refmill_web.logview import TAIL, LogView, view
@@ -68,6 +68,7 @@ class RunPage:
     previous: Run | None
     state: Mapping[str, object]
     wishes: frozenset[str]
+    unboxed: Text | None = None
     glyphs: Mapping[str, str] = field(default_factory=lambda: STATE_ICONS)
 
     @property
@@ -122,6 +123,7 @@ def run(owner: str, name: str, number: int) -> str:
         possible -= {"retry", "rerun"}
     page = RunPage(
         frame(access, "runs"), whole, stage, log, line, values, previous, state(whole), possible,
+        services().unboxed() if whole.run.engine == "local" else None,
     )  # fmt: skip
     return render({"stage": "run_stage.html", "results": "run_results.html"}.get(part or "", "run.html"), page)
 
