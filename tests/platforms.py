@@ -50,12 +50,13 @@ class Platform:
     process: subprocess.Popen[str] | None = None
     address: str = ""
     tokens: dict[str, str] = field(default_factory=dict)
+    sandbox: str = "off"
 
     def start(self, *flags: str) -> "Platform":
         """`refmill up`, until it says that it is ready."""
         with (self.data.parent / "up.log").open("a") as log:
             self.process = subprocess.Popen(
-                [REFMILL, "up", "--data", str(self.data), "--port", "0", "--json", "--sandbox", "off", *flags],
+                [REFMILL, "up", "--data", str(self.data), "--port", "0", "--json", "--sandbox", self.sandbox, *flags],
                 stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | self.environment,
             )  # fmt: skip
         line = self.process.stdout.readline()
