@@ -59,6 +59,7 @@ def lose(own: Platform, *numbers: int) -> None:
     connection.close()
 
 
+@pytest.mark.timeout(300)  # some thirty commands, each a process of its own
 def test_lost_runs_come_back_as_they_were(own: Platform, tmp_path: Path) -> None:
     own.user("alice", "--admin")
     marker = tmp_path / "marker"

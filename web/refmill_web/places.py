@@ -9,7 +9,7 @@ from pathlib import Path
 from refmill import errors
 from refmill.clients.bell import SocketBell
 from refmill.clients.database import Records, open_records, sqlite_url
-from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
+from refmill.clients.objects import INCOMING, DirectoryObjects, DirectoryRunCache
 from refmill.engine.logs import AttemptLogs
 from refmill.flows.planning import Storage
 from refmill.model.runs import Run
@@ -126,7 +126,14 @@ def logs(settings: Settings) -> Logs:
 
 
 def storage(settings: Settings) -> Storage:
-    """Objects and run-cache of each repository."""
-    return Storage(
-        lambda name: DirectoryObjects(objects(settings, name)), lambda name: DirectoryRunCache(objects(settings, name))
-    )
+    """Objects and run-cache of each repository; what is on its way into them lies in a folder that a start empties."""
+
+    def data(name: str) -> DirectoryObjects:
+        root = objects(settings, name)
+        return DirectoryObjects(root, aside=root / INCOMING)
+
+    def runs(name: str) -> DirectoryRunCache:
+        root = objects(settings, name)
+        return DirectoryRunCache(root, aside=root / INCOMING)
+
+    return Storage(data, runs)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from refmill import errors
 from refmill.clients import files
-from refmill.clients.objects import DirectoryObjects
+from refmill.clients.objects import INCOMING, DirectoryObjects
 from refmill.formats import directories
 from refmill.formats.hashing import OLD, OldDigest
 from refmill.texts import counted, text
@@ -28,7 +28,6 @@ Read = Callable[[int], bytes]
 CHUNK = 1 << 20
 LISTING_LIMIT = 256 << 20
 """The longest `.dir` listing, about two million files: what a store hands out in one piece."""
-_INCOMING = "incoming"
 _RENEW_SECONDS = 86_400.0  # collection leaves alone what is younger than days, so a day is exact enough
 
 
@@ -49,7 +48,7 @@ def renew(path: Path) -> None:
 
 def clean(stores: Path) -> None:
     """At start: take away what uploads left that were cut off by a SIGKILL, in all directories below `stores`."""
-    for incoming in stores.glob(f"*/{_INCOMING}"):
+    for incoming in stores.glob(f"*/{INCOMING}"):
         shutil.rmtree(incoming, ignore_errors=True)
 
 
@@ -65,14 +64,14 @@ def take(store: Path, md5: str, read: Read, *, limit: int) -> bool:
             pass
         renew(target)
         return False
-    temporary = store / _INCOMING / f"{md5}-{secrets.token_hex(8)}"
+    temporary = store / INCOMING / f"{md5}-{secrets.token_hex(8)}"
     try:
         try:
             _receive(temporary, md5, _blocks(read, limit))
             if md5.endswith(".dir"):
                 _check_listing(store, temporary, md5)
             if md5.startswith(OLD):
-                DirectoryObjects(store).put(temporary, md5, move=True)
+                DirectoryObjects(store, aside=store / INCOMING).put(temporary, md5, move=True)
                 temporary.unlink(missing_ok=True)
             else:
                 _settle(temporary, target)

@@ -47,7 +47,7 @@ from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
 from refmill_repos.trees import tree_factory
-from refmill_web import archive, local_engine, places, uploads
+from refmill_web import archive, local_engine, places, removal, uploads
 from refmill_web.admissions import RecentAdmissions
 from refmill_web.app import create_app
 from refmill_web.arrivals import Arrivals
@@ -115,6 +115,7 @@ def prepare(settings: Settings, address: str) -> None:
         socket.unlink(missing_ok=True)
     clean(settings.path("repos"))
     uploads.clean(settings.path("objects", "r"))
+    removal.clean(settings)
     places.records(settings).close()
     settings.path(*places.ADDRESS).write_text(json.dumps({"address": address, "pid": os.getpid()}))
 

@@ -62,9 +62,10 @@ def share(source: Path, target: Path) -> bool:
 
 
 @contextmanager
-def replacing(target: Path, *, durable: bool = False) -> Iterator[Path]:
-    """A temporary path beside `target` that takes its place when the block ends well."""
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
+def replacing(target: Path, *, durable: bool = False, beside: Path | None = None) -> Iterator[Path]:
+    """A temporary path that takes the place of `target` when the block ends well: `beside`, which must be on the same
+    disk, or one in the same folder."""
+    temporary = beside or target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
         if durable:

@@ -1,7 +1,8 @@
 """Objects and run-cache in a directory, in DVC's own layout: a `.dvc/cache`, a directory remote, or Refmill's store.
 
 The rule to keep: whatever stands under its final name is whole, verified and on disk; before that it has a temporary
-name (`.tmp-…`) in the same directory, which start-up cleaning may remove.
+name, in Refmill's store in a folder of such files alone (INCOMING), which start-up cleaning empties without a walk
+through the whole store.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from refmill.texts import text
 OBJECT_MODE = 0o444
 """DVC believes an object with this mode without hashing it again (dvc_data's LocalHashFileDB.check)."""
 TEMPORARY = ".tmp-"
+INCOMING = "incoming"
+"""The folder of a store in which what is on its way has its temporary name."""
 _RUN_LIMIT = 16 << 20
 _HEX = frozenset("0123456789abcdef")
 
@@ -32,13 +35,14 @@ class DirectoryObjects:
     """`ports.objects.Objects` over `root/files/md5/xx/…`. Safe for several processes at once.
 
     With `durable` False nothing is forced to disk, as DVC itself does it in its cache: for a working copy, whose
-    results can be made again.
+    results can be made again. `aside` is the folder of temporary files; None: each lies beside what it becomes.
     """
 
-    def __init__(self, root: Path, *, durable: bool = True) -> None:
+    def __init__(self, root: Path, *, durable: bool = True, aside: Path | None = None) -> None:
         self._root = root / "files" / "md5"
         self._old = root
         self._durable = durable
+        self._aside = aside
         self._today: dict[tuple[str, int, int], str] = {}
 
     def path(self, md5: str) -> Path:
@@ -141,7 +145,7 @@ class DirectoryObjects:
         self.put(source, today, move=move)
         if today != name:
             files.make_directory(final.parent, durable=self._durable)
-            temporary = final.with_name(TEMPORARY + secrets.token_hex(8))
+            temporary = _temporary(final, self._aside)
             temporary.symlink_to(Path("..", "files", "md5", today[:2], today[2:]))
             temporary.replace(final)
             if self._durable:
@@ -179,7 +183,7 @@ class DirectoryObjects:
     def _new(self, final: Path) -> Iterator[Path]:
         """A temporary path that becomes the object at `final` if the block ends well, and vanishes if not."""
         files.make_directory(final.parent, durable=self._durable)
-        temporary = final.with_name(TEMPORARY + secrets.token_hex(8))
+        temporary = _temporary(final, self._aside)
         try:
             yield temporary
             temporary.chmod(OBJECT_MODE)
@@ -195,9 +199,10 @@ class DirectoryObjects:
 class DirectoryRunCache:
     """`ports.objects.RunCache` over `root/runs/xx/<key>/<value>`."""
 
-    def __init__(self, root: Path, *, durable: bool = True) -> None:
+    def __init__(self, root: Path, *, durable: bool = True, aside: Path | None = None) -> None:
         self._root = root / "runs"
         self._durable = durable
+        self._aside = aside
 
     def load(self, key: str) -> LockEntry | None:
         if not _is_hash(key):
@@ -222,8 +227,16 @@ class DirectoryRunCache:
             return
         files.make_directory(final.parent, durable=self._durable)
         body = blockyaml.emit(entry)
-        with files.replacing(final, durable=self._durable) as temporary:
+        with files.replacing(final, durable=self._durable, beside=_temporary(final, self._aside)) as temporary:
             temporary.write_text(blockyaml.dump(entry) if body is None else body, encoding="utf-8")
+
+
+def _temporary(final: Path, aside: Path | None) -> Path:
+    """A name that nobody else has, on the disk of `final`."""
+    if aside is None:
+        return final.with_name(TEMPORARY + secrets.token_hex(8))
+    files.make_directory(aside, durable=False)
+    return aside / (TEMPORARY + secrets.token_hex(8))
 
 
 def _read_entry(path: Path) -> LockEntry | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import sys
 import time
 from dataclasses import replace
@@ -22,7 +20,7 @@ from refmill.settings import Settings
 from refmill.texts import text
 from refmill_repos.refs import BareRefs
 from refmill_repos.store import BareRepositories
-from refmill_web import archive, places
+from refmill_web import archive, places, removal
 from refmill_web.cli.names import find_repository, find_user, parts_of
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.questions import agreed
@@ -207,7 +205,8 @@ def repo_grant(*, repository: str, user: str, role: str, data: Path | None) -> N
 @click.option("--yes", is_flag=True, help=say(text("Do not ask.")))
 @data_option
 def repo_delete(*, repository: str, yes: bool, data: Path | None) -> None:
-    """First its runs end, then nobody finds it any more, then its files go: a crash leaves only unreachable files."""
+    """First its runs end, then its data gets a name that start-up removes, then nobody finds it any more, then the
+    files go: after a crash the same command, or the next start, does the rest."""
     settings = load(data)
     records = places.records(settings)
     found = find_repository(records, repository, today=True)
@@ -215,24 +214,37 @@ def repo_delete(*, repository: str, yes: bool, data: Path | None) -> None:
     agreed(question, text("nothing was deleted"), yes=yes)
     records.catalogue.change(replace(found, archived=True))  # no push begins another run meanwhile
     try:
-        _remove(settings, records, found)
+        _end_runs(settings, records, found)
     except errors.RefmillError:
         records.catalogue.change(found)
         raise
-    BareRepositories(settings.path("repos")).delete(found.id)
-    shutil.rmtree(places.objects(settings, found.id), ignore_errors=True)
+    gone = removal.put_away(settings, found.id)  # before its row: what start-up takes away has lost its name
+    _remove(settings, records, found)
+    removal.finish(gone)
     tell(text("%(name)s is deleted", name=found.full_name))
 
 
 def _remove(settings: Settings, records: Records, found: Repository) -> None:
-    """End its runs, and take its row away. Raises Unavailable if a run does not end."""
+    """Take its row away, also if a push that was under way has made one more run. Raises Unavailable."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            records.members.remove(found.id)
+        except errors.Conflict:
+            if time.monotonic() > until:
+                raise
+            _end_runs(settings, records, found)
+        else:
+            return
+
+
+def _end_runs(settings: Settings, records: Records, found: Repository) -> None:
+    """End its runs. Raises Unavailable if one does not end."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         unfinished = records.runs.list([found.id], statuses=UNFINISHED, limit=1000)
         if not unfinished:
-            with contextlib.suppress(errors.Conflict):  # a push that was under way has made one more
-                records.members.remove(found.id)
-                return
+            return
         for run in unfinished:
             records.states.ask(run.id, "stop")
         if parent.is_running(settings):

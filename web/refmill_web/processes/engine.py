@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from refmill import errors
+from refmill.flows.control import ENDS
 from refmill.flows.planning import sweep
 from refmill.model.runs import Run, RunStatus
 from refmill.texts import Text, text
@@ -51,8 +52,11 @@ class Loop:
         """Go on with every run that was under way when the last process ended."""
         unfinished = self._unfinished()
         self._works.engine.clean(run.id for run in unfinished)
+        ending = {run_id for run_id, wish in self._works.parts.records.states.wishes() if wish in ENDS}
         for run in reversed(unfinished):
             self._go_on(run, lambda why: text("it could not go on after a restart: %(detail)s", detail=why))
+            if run.id in ending:  # at once: what its stop had ended already would else be taken for a failure
+                self._works.engine.stop(run.id)
 
     def _unfinished(self) -> list[Run]:
         """Newest first. A list has an end, so it is asked for again from where it ended."""

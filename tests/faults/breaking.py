@@ -1,0 +1,196 @@
+"""A platform that dies at a named step, and what must hold of any platform after it has come back."""
+
+import contextlib
+import hashlib
+import http.client
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from platforms import Platform, alive, wait
+from refmill_repos import store
+
+INSIDE = Path(__file__).resolve().parent / "inside"
+HOOK = """#!/bin/sh
+if [ "$(cat {faults}/armed 2>/dev/null)" = "git : $1" ]; then
+    REFMILL_TEST_FAULTS={faults} exec {python} -S {script} "git : $1"
+fi
+exit 0
+"""
+"""Also within git there are points: the ref's lock is taken, the ref has moved."""
+CHANCE = ("SocketBell._send : unlink", "_make_private : create")
+"""Steps that depend on who of the processes is awake at the moment."""
+POINTS = Path(__file__).resolve().parent / "points"
+
+
+class Breaking(Platform):
+    """A platform with fault points in its processes. `arm` one, and everything but the stages dies there."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        self.faults = place / "faults"
+        self.faults.mkdir(exist_ok=True)
+        super().__init__(place / "data", {"PYTHONPATH": str(INSIDE), "REFMILL_TEST_FAULTS": str(self.faults)})
+
+    def start(self, *flags: str) -> "Breaking":
+        """As `Platform.start`; the points know whom to kill."""
+        super().start(*flags)
+        hook = self.data / "repos" / ".hooks" / "reference-transaction"
+        hook.write_text(HOOK.format(python=sys.executable, script=INSIDE / "sitecustomize.py", faults=self.faults))
+        hook.chmod(0o755)
+        return self
+
+    def arm(self, point: str, *, later: bool = False) -> None:
+        """Die at that point; `later`: once the scenario is `ready`."""
+        for name in ("armed", "waiting"):
+            (self.faults / name).unlink(missing_ok=True)
+        (self.faults / "armed.new").write_text(point)
+        (self.faults / "armed.new").rename(self.faults / ("waiting" if later else "armed"))
+
+    def ready(self) -> None:
+        """What led to the scenario's beginning is done: points count from here."""
+        if (self.faults / "waiting").exists():
+            (self.faults / "waiting").rename(self.faults / "armed")
+        if (self.faults / "record").exists():
+            self.record()
+
+    def late(self) -> None:
+        """Give steps that come after the visible end the time to come."""
+        if (self.faults / "armed").exists():
+            with contextlib.suppress(AssertionError):
+                wait(lambda: self.fired, "the point is reached", 3)
+
+    def done(self) -> None:
+        """The scenario's end is reached: what follows is no part of it."""
+        (self.faults / "record").unlink(missing_ok=True)
+        if (self.faults / "armed").exists():
+            (self.faults / "armed").rename(self.faults / "waiting")
+
+    def record(self) -> None:
+        """Note all points from here on."""
+        (self.faults / "reached").unlink(missing_ok=True)
+        (self.faults / "record").write_text(str(time.time_ns()))
+
+    def reached(self) -> list[str]:
+        """The points since `record`, in the order in which they were first reached."""
+        return list(dict.fromkeys((self.faults / "reached").read_text().splitlines()))
+
+    @property
+    def fired(self) -> bool:
+        """Whether the armed point was reached."""
+        return not (self.faults / "armed").exists() and not (self.faults / "waiting").exists()
+
+    @property
+    def dead(self) -> bool:
+        """Whether its parent is gone."""
+        return self.process is None or self.process.poll() is not None
+
+    def surely(self, step: Callable[[], bool]) -> None:
+        """Do a step as a stubborn person does: if the platform dies of it, start it and do the step again."""
+        for _ in range(3):
+            if step() and not self.dead:
+                return
+            self.back()
+        raise AssertionError(f"not done after three tries: {self.log()[-3000:]}")
+
+    def back(self) -> None:
+        """Start it again if it is dead."""
+        if self.dead:
+            self._close()
+            self.start()
+
+    def finished(self, repository: str, number: int = 1) -> dict[str, Any]:
+        """The run's end, however often the platform dies until then."""
+        over = {"succeeded", "failed", "stopped", "superseded", "nothing"}
+
+        def look() -> dict[str, Any] | None:
+            self.back()
+            found = [run for run in self.runs(repository) if run["number"] == number]
+            return next((run for run in found if run["status"] in over), None)
+
+        return wait(look, f"{repository}#{number} ends; {self.log()[-3000:]}")
+
+    def upload(self, repository: str, data: bytes) -> bool:
+        """Put an object into a repository's data remote as DVC does; False if nobody acknowledged it."""
+        md5 = hashlib.md5(data).hexdigest()
+        request = urllib.request.Request(
+            self.url(repository, ending=f".dvc/files/md5/{md5[:2]}/{md5[2:]}"), data=data, method="POST",
+            headers={"Authorization": "Basic " + b64encode(f"alice:{self.user('alice')}".encode()).decode()},
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status in (200, 201)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{error.code} {error.reason}") from error
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def assert_whole(platform: Platform, run_ids: list[str]) -> None:
+    """Nothing half-written, nothing left behind, nothing that still runs."""
+    for bare in sorted((platform.data / "repos").glob("*.git")):
+        checked = subprocess.run(
+            ["git", "--git-dir", str(bare), "fsck", "--full", "--strict", "--no-dangling", "--no-progress"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert checked.returncode == 0, checked.stderr
+        assert not checked.stderr, checked.stderr
+    assert not list(store._stale(platform.data / "repos"))
+    with sqlite3.connect(platform.data / "refmill.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+    for path in (platform.data / "objects").rglob("*"):
+        assert not path.name.endswith((".tmp", ".new")), path
+        assert ".tmp-" not in path.name, path
+        if path.is_file() and path.parent.parent.name == "md5":
+            _assert_object(path)
+    assert not [run for run in run_ids if alive(platform, run)]
+    wait(lambda: not [run for run in run_ids if (platform.data / "work" / run).exists()], "work folders go", 20)
+
+
+def _assert_object(path: Path) -> None:
+    """An object is what its name says."""
+    name = (path.parent.name + path.name).removesuffix(".dir")
+    assert hashlib.md5(path.read_bytes()).hexdigest() == name, path
+
+
+def assert_listed(platform: Breaking, scenario: str, *, write: bool) -> None:
+    """The points that were reached are those of the list; a few come a moment after the scenario's end."""
+    path = POINTS / f"{scenario}.txt"
+    listed = [] if write else points(scenario)
+    if not write:
+        with contextlib.suppress(AssertionError):  # then the comparison says what is missing
+            wait(lambda: set(listed) <= set(platform.reached()), "all points", 5)
+    reached = [line for line in platform.reached() if not line.endswith(CHANCE)]
+    if write:
+        path.write_text("".join(f"{line}\n" for line in reached))
+        return
+    assert sorted(reached) == sorted(listed), "a step came or went: pytest tests/faults --write-points"
+
+
+TELLING = (": commit", ": rename", ": replace", ": link")
+"""Steps after which others see something new."""
+
+
+def chosen(scenario: str, more: Sequence[str] = ()) -> list[Any]:
+    """A scenario's points for `parametrize`: where something becomes visible always, the others in the full count."""
+    return [
+        pytest.param(
+            point, marks=() if point.startswith("git") or point.endswith(TELLING) else pytest.mark.full, id=point
+        )
+        for point in (*points(scenario), *more)
+    ]
+
+
+def points(scenario: str) -> list[str]:
+    """The committed names of a scenario's points."""
+    return (POINTS / f"{scenario}.txt").read_text().splitlines()
