@@ -21,6 +21,8 @@ from refmill_repos import children, guards
 from refmill_repos.bodies import PIECE, Body, BrokenOff
 from refmill_repos.hooks.channel import HookChannel
 
+_FATAL = 128
+"""The exit code of git's `die`."""
 _log = logging.getLogger("refmill.git")
 
 
@@ -85,6 +87,10 @@ class Exchange:
         code = self._child.wait()
         self._feeder.join()
         return code != 0 or self.broken is not None
+
+    def gave_up(self) -> bool:
+        """Whether git ended by itself and called it fatal, as it does for what it cannot understand."""
+        return self._child.wait() == _FATAL
 
     def words(self) -> str:
         """What git wrote to its standard error, cut."""

@@ -23,7 +23,7 @@ from refmill.ports.trees import Tree
 from refmill.texts import text
 from refmill_repos import names
 from refmill_repos.memos import Memo
-from refmill_repos.objects import found_commit, opened
+from refmill_repos.objects import found_commit, found_tree, opened
 from refmill_repos.refs import plain
 from refmill_repos.trees import GitTree
 
@@ -156,9 +156,8 @@ def _below(repository: pygit2.Repository, oid: pygit2.Oid, depth: int, budget: l
     budget[0] -= 1
     if budget[0] < 0:
         raise errors.LimitExceeded(text("the repository has too many files, or too deep folders"))
-    tree = repository.get(oid)
     found: list[str] = []
-    for item in tree if isinstance(tree, pygit2.Tree) else ():
+    for item in found_tree(repository, oid):
         name = (item.raw_name or b"").decode("utf-8", "replace")
         if item.filemode == pygit2.GIT_FILEMODE_TREE and depth < _DEPTH and not name.startswith("."):
             found += [f"{name}/{file}" for file in _below(repository, item.id, depth + 1, budget)]

@@ -6,6 +6,7 @@ directory, and one `git cat-file --batch --filters` converts blob after blob the
 
 from __future__ import annotations
 
+import errno
 import re
 import secrets
 import shutil
@@ -18,7 +19,7 @@ from typing import IO
 
 from refmill import errors
 from refmill.texts import text
-from refmill_repos import children
+from refmill_repos import children, names
 from refmill_repos.objects import damaged
 
 _CHUNK = 1 << 16
@@ -63,16 +64,26 @@ class CheckoutFilter:
 
     def stream(self, path: str, oid: str, attributes: Mapping[str, bytes]) -> Iterator[bytes]:
         """The bytes of the blob `oid` at `path` (from the repository's root), converted as `attributes` say: the
-        .gitattributes files by their folder, those of all folders above `path`."""
+        .gitattributes files by their folder, those of all folders above `path`. Raises LimitExceeded for a folder
+        that no disk can hold."""
         for folder, data in attributes.items():
             if folder not in self._written:
-                place = self._child.folder / folder
-                place.mkdir(parents=True, exist_ok=True)
-                (place / ".gitattributes").write_bytes(data)
-                self._written.add(folder)
+                self._write(folder, data)
         if "\n" in path:
             return self._single(path, oid)
         return self._batched(path, oid)
+
+    def _write(self, folder: str, data: bytes) -> None:
+        place = self._child.folder / folder
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            (place / ".gitattributes").write_bytes(data)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            message = text("%(path)s is too long a name for a folder", path=names.shown(folder))
+            raise errors.LimitExceeded(message) from error
+        self._written.add(folder)
 
     def _batched(self, path: str, oid: str) -> Iterator[bytes]:
         """Ask for the blob, then for a name that nobody can guess: git's "missing" for it marks the blob's end.

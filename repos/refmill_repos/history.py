@@ -20,7 +20,7 @@ from refmill.ports.repositories import Commit
 from refmill.ports.trees import Entry
 from refmill.texts import text
 from refmill_repos import names
-from refmill_repos.objects import found_commit, opened
+from refmill_repos.objects import found_commit, found_tree, opened
 from refmill_repos.refs import Place, differences, plain
 from refmill_repos.trees import GitTree
 
@@ -145,13 +145,11 @@ def _last_changes(repository: pygit2.Repository, tip: pygit2.Commit, path: str) 
 
 
 def _names(repository: pygit2.Repository, commit: pygit2.Commit, path: str) -> dict[str, pygit2.Oid]:
-    tree: object = repository.get(commit.tree_id)
+    tree = found_tree(repository, commit.tree_id)
     for part in path.split("/") if path else ():
-        if not isinstance(tree, pygit2.Tree) or part not in tree:
+        if part not in tree or tree[part].filemode != pygit2.GIT_FILEMODE_TREE:
             return {}
-        tree = tree[part]
-    if not isinstance(tree, pygit2.Tree):
-        return {}
+        tree = found_tree(repository, tree[part].id)
     return {item.raw_name.decode("utf-8", "surrogateescape"): item.id for item in tree if item.raw_name}
 
 

@@ -16,6 +16,10 @@ from refmill import errors
 from refmill.texts import text
 from refmill_repos import names
 
+MAX_TREE, MAX_COMMIT = 64 << 20, 4 << 20
+"""Bytes of a directory (a million files and more), and of a commit or tag."""
+_TAGS = 20
+"""Tags of tags that are followed."""
 _SHORT = re.compile(r"[0-9a-f]{7,39}", re.ASCII)
 
 
@@ -48,7 +52,8 @@ def opened(path: Path, quarantine: Path | None = None) -> pygit2.Repository:
 
 
 def found_commit(repository: pygit2.Repository, revision: str) -> pygit2.Commit:
-    """The commit that a sha (40 digits, or 7 and more), full ref, branch, tag or HEAD names. Raises NotFound."""
+    """The commit that a sha (40 digits, or 7 and more), full ref, branch, tag or HEAD names. Raises NotFound, and
+    LimitExceeded where it is too large to be read."""
     commit = _by_sha(repository, revision) if names.SHA.fullmatch(revision) else _by_ref(repository, revision)
     if commit is None and _SHORT.fullmatch(revision):
         commit = _by_prefix(repository, revision)
@@ -59,10 +64,9 @@ def found_commit(repository: pygit2.Repository, revision: str) -> pygit2.Commit:
 
 def _by_sha(repository: pygit2.Repository, sha: str) -> pygit2.Commit | None:
     try:
-        found = repository.get(sha)
+        return _peeled(repository, pygit2.Oid(hex=sha))
     except (pygit2.GitError, ValueError) as error:
         raise damaged(sha) from error
-    return _peeled(found)
 
 
 def _by_prefix(repository: pygit2.Repository, prefix: str) -> pygit2.Commit | None:
@@ -84,19 +88,58 @@ def _by_ref(repository: pygit2.Repository, revision: str) -> pygit2.Commit | Non
         if names.ref_fault(name):
             continue
         try:
-            return _peeled(repository.get(repository.references[name].resolve().target))
+            return _peeled(repository, pygit2.Oid(hex=str(repository.references[name].resolve().target)))
         except (KeyError, ValueError, pygit2.GitError):
             continue
     return None
 
 
-def _peeled(found: pygit2.Object | None) -> pygit2.Commit | None:
-    if found is None or isinstance(found, pygit2.Commit):
-        return found
+def _peeled(repository: pygit2.Repository, oid: pygit2.Oid) -> pygit2.Commit | None:
+    """The commit that `oid` is, or that a tag (of a tag) names; None for a file, a directory, or nothing.
+
+    Raises LimitExceeded for what is too large to be read; a file of gigabytes is not read at all.
+    """
+    for _ in range(_TAGS):
+        try:
+            kind, _ = repository.odb.read_header(oid)
+        except KeyError:
+            return None
+        if kind not in (pygit2.enums.ObjectType.COMMIT, pygit2.enums.ObjectType.TAG):
+            return None
+        _check_size(repository, oid, MAX_COMMIT)
+        found = repository.get(oid)
+        if isinstance(found, pygit2.Commit):
+            return found
+        if not isinstance(found, pygit2.Tag):
+            return None
+        oid = found.target
+    return None
+
+
+def found_tree(repository: pygit2.Repository, oid: pygit2.Oid) -> pygit2.Tree:
+    """The directory `oid`. Raises Damaged where there is none, LimitExceeded above `MAX_TREE` bytes."""
+    _check_size(repository, oid, MAX_TREE)
+    tree = repository.get(oid)
+    if not isinstance(tree, pygit2.Tree):
+        raise damaged(oid)
+    return tree
+
+
+def _check_size(repository: pygit2.Repository, oid: pygit2.Oid, limit: int) -> None:
+    """Of a directory, commit or tag, which are held in memory whole; a delta makes gigabytes of a few bytes."""
     try:
-        return found.peel(pygit2.Commit)
-    except (pygit2.GitError, ValueError):  # a tag of a file or of a directory, or a file itself
-        return None
+        _, size = repository.odb.read_header(oid)
+    except (KeyError, pygit2.GitError) as error:
+        raise damaged(oid) from error
+    if size > limit:
+        raise errors.LimitExceeded(
+            text(
+                "the git object %(oid)s has %(size)s bytes; at most %(limit)s are read",
+                oid=str(oid),
+                size=size,
+                limit=limit,
+            )
+        )
 
 
 def damaged(oid: object) -> errors.Damaged:

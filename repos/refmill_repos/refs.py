@@ -15,7 +15,7 @@ from refmill.model.pushes import ZERO
 from refmill.ports.repositories import Commit, NewCommit
 from refmill.texts import text
 from refmill_repos import children, guards, names
-from refmill_repos.objects import damaged, found_commit, opened
+from refmill_repos.objects import found_commit, found_tree, opened
 
 MAX_CHANGED = 50_000
 """Paths that a comparison names before it gives up: a repository can hold billions of paths in a few kB."""
@@ -146,21 +146,18 @@ def _parted(place: Place | None) -> tuple[pygit2.Oid | None, Place | None]:
 def _listing(repository: pygit2.Repository, oid: pygit2.Oid | None) -> dict[str, Place]:
     if oid is None:
         return {}
-    tree = repository.get(oid)
-    if not isinstance(tree, pygit2.Tree):
-        raise damaged(oid)
     return {
         item.raw_name.decode("utf-8", "surrogateescape"): (int(item.filemode), item.id)
-        for item in tree
+        for item in found_tree(repository, oid)
         if item.raw_name
     }
 
 
 def _tip(repository: pygit2.Repository, ref: str) -> str | None:
-    """The commit at a full ref, tags peeled; None where it names none."""
+    """The commit at a full ref, tags peeled; None where it names none that can be read."""
     try:
         return str(found_commit(repository, ref).id)
-    except errors.NotFound:
+    except (errors.NotFound, errors.LimitExceeded):
         return None
 
 

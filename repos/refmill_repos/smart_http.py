@@ -114,6 +114,8 @@ class GitHTTP:
                 status, words = 413, exchange.broken.message
             elif exchange.broken:
                 status, words = 400, text("the request broke off")
+            elif not request.advertise and exchange.gave_up():
+                status, words = 400, text("git ended this request without an answer: it is not what a git client sends")
             exchange.close()
             raise _Refused(status, words)
         start_response("200 OK", [("Content-Type", f"application/x-{request.service}-{kind}"), *_NO_CACHE])

@@ -15,13 +15,16 @@ from refmill.texts import text
 from refmill_repos import names
 from refmill_repos.filters import CheckoutFilter, blob_stream
 from refmill_repos.memos import Memo
-from refmill_repos.objects import damaged, found_commit, opened
+from refmill_repos.objects import damaged, found_commit, found_tree, opened
 
 MAX_ENTRIES = 1_000_000
 """Files of one walk. A tree that contains another one ten times, ten levels deep, is 10 kB in git and 10^10 files."""
 MAX_DEPTH = 256
 _BIG = 32 << 20
 """Blobs above this are hashed as a stream from a git child, so that memory stays bounded."""
+_LARGEST_ATTRIBUTES = 256 << 10
+"""Bytes of a .gitattributes file. Git reads 100 MB, of which 100 kB in a pack are enough, and tries each line for each
+file."""
 _LONGEST_LINK = 4096
 """Linux makes no longer symbolic link (PATH_MAX)."""
 
@@ -44,6 +47,7 @@ class GitTree:
         self._folders: dict[pygit2.Oid, dict[str, tuple[int, pygit2.Oid]]] = {}
         self._prefix = project.strip("/")
         self._filter: CheckoutFilter | None = None
+        self._spoken: dict[pygit2.Oid, tuple[bytes, bool]] = {}
         if self._prefix and self._folder(self._prefix) is None:
             raise errors.NotFound(text("there is no directory “%(path)s”", path=names.shown(self._prefix)))
 
@@ -120,11 +124,27 @@ class GitTree:
             place = self._find(f"{folder}/.gitattributes" if folder else ".gitattributes")
             if place is None or place[0] not in (pygit2.GIT_FILEMODE_BLOB, pygit2.GIT_FILEMODE_BLOB_EXECUTABLE):
                 continue
-            data = self._blob(place[1])
-            found[folder] = data
+            if place[1] not in self._spoken:
+                self._spoken[place[1]] = self._said(folder, place[1])
+            found[folder], concerns = self._spoken[place[1]]
             oids.append(str(place[1]))
-            relevant = relevant or CheckoutFilter.concerns(data)
+            relevant = relevant or concerns
         return (",".join(oids), found) if relevant else ("", {})
+
+    def _said(self, folder: str, oid: pygit2.Oid) -> tuple[bytes, bool]:
+        """What a .gitattributes file holds, and whether that can change any file's bytes."""
+        if (size := self._size(oid)) > _LARGEST_ATTRIBUTES:
+            path = names.shown(f"{folder}/.gitattributes".lstrip("/"))
+            raise errors.LimitExceeded(
+                text(
+                    "%(path)s has %(size)s bytes; at most %(limit)s are read",
+                    path=path,
+                    size=size,
+                    limit=_LARGEST_ATTRIBUTES,
+                )
+            )
+        data = self._blob(oid)
+        return data, CheckoutFilter.concerns(data)
 
     def _full(self, path: str) -> str:
         return f"{self._prefix}/{path}" if self._prefix and path else self._prefix or path
@@ -157,9 +177,7 @@ class GitTree:
         """Names, modes and oids of a directory, in git's order; names that could not stand on a disk are left out."""
         listing = self._folders.get(oid)
         if listing is None:
-            tree = self._repository.get(oid)
-            if not isinstance(tree, pygit2.Tree):
-                raise damaged(oid)
+            tree = found_tree(self._repository, oid)
             named = ((item.raw_name.decode("utf-8", "surrogateescape"), item) for item in tree if item.raw_name)
             listing = {name: (int(item.filemode), item.id) for name, item in named if _possible(name)}
             self._folders[oid] = listing

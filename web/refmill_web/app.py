@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 from jinja2 import StrictUndefined
 
-from refmill_web import auth, csrf, display, failures, i18n, security, shell
+from refmill_web import auth, csrf, display, doorstep, failures, i18n, security, shell
 from refmill_web.services import KEY, Services
 from refmill_web.views import (
     accounts,
@@ -36,6 +36,7 @@ def create_app(services: Services) -> Flask:
     app.url_map.strict_slashes = False
     for part in (i18n, display, shell, security, auth, csrf, failures, live):
         part.install(app)
+    app.wsgi_app = doorstep.Doorstep(app.wsgi_app)  # type: ignore[method-assign]
     for views in (
         health,
         api,

@@ -88,13 +88,16 @@ class Contents:
 
     def _inside(self, root: str) -> Fault | None:
         """The first thing in a directory of git that cannot be read as DVC would."""
-        for path, entry in islice(self._tree.walk(root), MAX_FILES):
-            if directories.is_ignored(path) or self._hidden(path) or self._outputs.above(path):
-                continue
-            if self._foreign(path.rpartition("/")[0]):
-                continue  # DVC leaves a project inside of the directory out
-            if fault := self._fault(path, entry):
-                return fault
+        try:
+            for path, entry in islice(self._tree.walk(root), MAX_FILES):
+                if directories.is_ignored(path) or self._hidden(path) or self._outputs.above(path):
+                    continue
+                if self._foreign(path.rpartition("/")[0]):
+                    continue  # DVC leaves a project inside of the directory out
+                if fault := self._fault(path, entry):
+                    return fault
+        except errors.LimitExceeded as error:
+            return Fault("too-much", error.message, text("Keep fewer files there, or track the directory with DVC."))
         return None
 
     def _fault(self, path: str, entry: Entry) -> Fault | None:

@@ -109,6 +109,13 @@ class Template:
                     self._tell(error, group, path)
                 except errors.Invalid as error:
                     self._findings.take(error.problems)
+                except AssertionError:  # of DVC, which needs a name after the “@”
+                    self._findings.add(
+                        "bad-name",
+                        self._findings.place(self._file, path, key=True),
+                        text("An item of “%(group)s” is empty, so that its stage has no name", group=group),
+                        text("Use letters, digits, “-” and “_”, at most 250 characters."),
+                    )
                 except (TypeError, RecursionError) as error:
                     self._tell_other(error, path)
 

@@ -119,8 +119,10 @@ class Planner:
             return
         try:
             run, lines = self._plan(event)
-        except errors.NotFound as error:
-            run, lines = None, [str(error)]
+        except (errors.NotFound, errors.LimitExceeded, errors.WrongUse, errors.Damaged, errors.Invalid) as error:
+            # What is in the repository cannot be planned, now or later: the pusher is told, and nobody waits for it.
+            LOG.warning("event %s leads to no run: %s", event.id, error)
+            run, lines = None, [error.message.to(self._speak(event.pusher))]
         self._inbox.settle(event.id, handled=True, run_id=run, answer=lines)
         self._bell.ring(f"event:{event.id}")
 
@@ -371,7 +373,11 @@ def sweep(catalogue: Catalogue, refs: Refs, inbox: Inbox) -> int:
         if repository.id in known:
             continue
         handled = inbox.handled_tips(repository.id)
-        tips = refs.list(repository.id)
+        try:
+            tips = refs.list(repository.id)
+        except errors.RefmillError as error:  # it is deleted meanwhile, or damaged, and that stops no other
+            LOG.warning("%s: its branches cannot be read: %s", repository.full_name, error)
+            continue
         updates = [
             RefUpdate(ref, handled.get(ref) or ZERO, tip) for ref, tip in tips.items() if handled.get(ref) != tip
         ]

@@ -91,6 +91,7 @@ class DvcIgnore:
         self._read = read
         self._rules: dict[str, tuple[_Rule, ...]] = {}
         self._inside: dict[str, bool] = {"": False}
+        self._broken: dict[str, Invalid] = {}
 
     def __call__(self, path: str, /, *, is_directory: bool = False) -> bool:
         """See `Ignores`. Raises Invalid for a .dvcignore with which DVC cannot work."""
@@ -118,6 +119,15 @@ class DvcIgnore:
 
     def _of(self, folder: str) -> tuple[_Rule, ...]:
         """The rules that hold in `folder`: those of the directories above it, and its own, which come later."""
+        if folder in self._broken:  # read once, too: whoever goes on asks for every path below
+            raise self._broken[folder].with_traceback(None)
+        try:
+            return self._known(folder)
+        except Invalid as error:
+            self._broken[folder] = error
+            raise
+
+    def _known(self, folder: str) -> tuple[_Rule, ...]:
         if folder not in self._rules:
             above = folder.rpartition("/")[0]
             rules = self._of(above) if folder else ()

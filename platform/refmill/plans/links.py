@@ -13,7 +13,7 @@ MAX_LINKS = 40
 def real(tree: Tree, path: str) -> str:
     """`path` with every link in it followed; what is not there (yet) stays as it is written.
 
-    Raises WrongUse for a link that leads out of the project or in a circle.
+    Raises WrongUse for a link that leads out of the project, in a circle, or is longer than links can be.
     """
     pending = path.split("/")[::-1]
     done: list[str] = []
@@ -32,7 +32,11 @@ def real(tree: Tree, path: str) -> str:
         if entry is None or entry.kind != "link":
             done.append(part)
             continue
-        target = tree.target(here)
+        try:
+            target = tree.target(here)
+        except errors.NotFound as error:
+            message = text("“%(path)s” is a symbolic link that no disk can hold", path=here)
+            raise errors.WrongUse(message, text("Let the link lead to a file or directory.")) from error
         followed += 1
         if target.startswith("/"):
             raise _outside(here)

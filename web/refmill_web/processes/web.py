@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.http.errors import ParseException
 
 from refmill.settings import Settings
 from refmill_web import wiring
 from refmill_web.processes import child
 from refmill_web.processes.worker import LingeringWorker
+
+
+class Body:
+    """A request's body: where gunicorn cannot understand how it was cut into chunks, reading it raises OSError, as for
+    any other body that breaks off. (Its own errors are none of those that a WSGI application knows.)"""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, at most `size`."""
+        return self._tried(self._stream.read, size)
+
+    def readline(self, size: int = -1) -> bytes:
+        """The next line, at most `size` bytes of it."""
+        return self._tried(self._stream.readline, size)
+
+    @staticmethod
+    def _tried(read: Callable[[int], bytes], size: int) -> bytes:
+        try:
+            return read(size)
+        except ParseException as error:
+            raise ConnectionError(str(error)) from error
 
 
 class Server(BaseApplication):
@@ -43,7 +69,13 @@ class Server(BaseApplication):
         child.ready(self._handed)
 
     def load(self) -> Any:
-        return wiring.web_application(wiring.parts(self._settings, self._handed["address"]))
+        application = wiring.web_application(wiring.parts(self._settings, self._handed["address"]))
+
+        def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            environ["wsgi.input"] = Body(environ["wsgi.input"])
+            return application(environ, start_response)
+
+        return answer
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ browser that lost the connection asks again with the number of the next line.
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ LEFT_OPEN_SECONDS = 6 * 3600
 FULL = 1013
 """Close code "try again later" (IANA registry of RFC 6455 codes): the page then asks by plain requests."""
 REFUSED = 1008
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==", re.ASCII)
 SEATS = "refmill-seats"
 
 
@@ -57,7 +59,21 @@ class Seat:
 def install(app: Flask) -> None:
     """WebSockets, and as many seats for followers as the settings allow."""
     sock.init_app(app)
+    app.before_request(_shake_hands)
     app.extensions[SEATS] = threading.BoundedSemaphore(services_of(app).settings.viewers)
+
+
+def _shake_hands() -> None:
+    """A request for a WebSocket must be one (RFC 6455 §4.2.1): the library breaks down on any other."""
+    if request.url_rule is None or not request.url_rule.websocket:
+        return
+    asked = {word.strip().lower() for word in request.headers.get("Connection", "").split(",")}
+    key = request.headers.get("Sec-WebSocket-Key", "")
+    if request.headers.get("Sec-WebSocket-Version") != "13" or not _KEY.fullmatch(key) or "upgrade" not in asked:
+        raise errors.WrongUse(
+            text("This is not how a WebSocket is opened."),
+            text("Use a browser of this decade, or ask at the address with “.json”."),
+        )
 
 
 def state(whole: RunReport) -> dict[str, Any]:
