@@ -114,7 +114,7 @@ class Template:
                         "bad-name",
                         self._findings.place(self._file, path, key=True),
                         text("An item of “%(group)s” is empty, so that its stage has no name", group=group),
-                        text("Use letters, digits, “-” and “_”, at most 250 characters."),
+                        text("Give each item of a loop a text, or a number."),
                     )
                 except (TypeError, RecursionError) as error:
                     self._tell_other(error, path)
