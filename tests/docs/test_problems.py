@@ -1,11 +1,14 @@
-"""docs/problems.md lists every kind of problem that there is, in words that the program really says."""
+"""docs/problems.md and its Chinese twin list every kind of problem that there is, in words that the program says."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from babel.messages import pofile
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
@@ -20,8 +23,8 @@ MAKERS = {"Problem", "Fault", "Deviation", "BadPath", "add", "_add", "_invalid"}
 SLUG = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 
-def rows() -> dict[str, list[str]]:
-    page = (ROOT / "docs/problems.md").read_text(encoding="utf-8")
+def rows(name: str = "problems.md") -> dict[str, list[str]]:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     cells = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| `")]
     return {kind.strip(" `"): [cell.strip() for cell in others] for kind, *others in cells}
 
@@ -56,6 +59,48 @@ def sentences() -> list[re.Pattern[str]]:
                     parts = re.split(r"%\(\w+\)s", str(english))
                     found.append(re.compile(".+".join(map(re.escape, parts))))
     return [sentence for sentence in found if sentence.pattern not in (".+", ".*")]
+
+
+@functools.cache
+def catalogue() -> list[tuple[re.Pattern[str], str]]:
+    """Every English sentence as a pattern whose places have names, with what stands for it in Chinese; those with the
+    most letters of their own come first."""
+    with (ROOT / "platform/refmill/locale/zh/LC_MESSAGES/refmill.po").open("rb") as file:
+        messages = [message for message in pofile.read_po(file) if message.id]
+    found = []
+    for message in messages:
+        english = message.id if isinstance(message.id, tuple) else (message.id,)
+        chinese = message.string[-1] if isinstance(message.string, tuple) else message.string
+        for one in english:
+            parts = re.split(r"%\((\w+)\)s", one)
+            groups = [
+                re.escape(part) if at % 2 == 0 else f"(?P={part})" if part in parts[1:at:2] else f"(?P<{part}>.+)"
+                for at, part in enumerate(parts)
+            ]
+            if len("".join(parts[::2])) > 1:
+                found.append((len("".join(parts[::2])), re.compile("".join(groups)), str(chinese)))
+    return [(pattern, chinese) for _, pattern, chinese in sorted(found, key=lambda item: -item[0])]
+
+
+def translated(words: str, *, within: bool = False) -> str:
+    """What a Chinese reader is told instead of the English `words` of the table; `within` a sentence only what is
+    a part of a sentence itself, and not a name or a value."""
+    for pattern, chinese in catalogue():
+        if (match := pattern.fullmatch(words.replace("\\\\", "\\"))) and not (
+            within and (pattern.groups or " " not in words)
+        ):
+            values = {name: translated(value, within=True) for name, value in match.groupdict().items()}
+            return (chinese % values if values else chinese).replace("\\", "\\\\")
+    return words
+
+
+def test_the_chinese_page_says_the_same_in_the_words_of_the_catalogue() -> None:
+    chinese = rows("problems.zh-CN.md")
+    assert list(chinese) == list(rows())
+    for kind, (what, message, remedy) in rows().items():
+        assert chinese[kind][1:] == [translated(message), translated(remedy)], kind
+        assert ("*Warning.*" in what) == ("*警告。*" in chinese[kind][0]), kind
+        assert all(re.search("[\u4e00-\u9fff]", cell) for cell in chinese[kind]), kind
 
 
 def test_every_kind_is_listed_and_no_other() -> None:
