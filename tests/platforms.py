@@ -101,6 +101,15 @@ class Platform:
             self.tokens[name] = self.refmill("token", "add", name).strip()
         return self.tokens[name]
 
+    def chooses(self, name: str, language: str) -> None:
+        """Let a user have chosen a language in their settings."""
+        database = sqlite3.connect(self.data / "refmill.db")
+        try:
+            database.execute("UPDATE users SET language = ? WHERE name = ?", (language, name))
+            database.commit()
+        finally:
+            database.close()
+
     def url(self, repository: str, user: str | None = None, ending: str = ".git") -> str:
         """A repository's address, with a user's token in it (only tests put it there)."""
         if user is None:

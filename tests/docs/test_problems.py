@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from babel.messages import pofile
+from babel.messages import Message, pofile
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
@@ -61,12 +61,17 @@ def sentences() -> list[re.Pattern[str]]:
     return [sentence for sentence in found if sentence.pattern not in (".+", ".*")]
 
 
+def _of_problems(message: Message) -> bool:
+    folders = tuple(f"platform/refmill/{part}/" for part in ("formats", "specs", "clients"))
+    return any(file.startswith(folders) for file, _ in message.locations)
+
+
 @functools.cache
 def catalogue() -> list[tuple[re.Pattern[str], str]]:
     """Every English sentence as a pattern whose places have names, with what stands for it in Chinese; those with the
     most letters of their own come first."""
     with (ROOT / "platform/refmill/locale/zh/LC_MESSAGES/refmill.po").open("rb") as file:
-        messages = [message for message in pofile.read_po(file) if message.id]
+        messages = [message for message in pofile.read_po(file) if message.id and _of_problems(message)]
     found = []
     for message in messages:
         english = message.id if isinstance(message.id, tuple) else (message.id,)
@@ -86,9 +91,7 @@ def translated(words: str, *, within: bool = False) -> str:
     """What a Chinese reader is told instead of the English `words` of the table; `within` a sentence only what is
     a part of a sentence itself, and not a name or a value."""
     for pattern, chinese in catalogue():
-        if (match := pattern.fullmatch(words.replace("\\\\", "\\"))) and not (
-            within and (pattern.groups or " " not in words)
-        ):
+        if (match := pattern.fullmatch(words.replace("\\\\", "\\"))) and not (within and " " not in words):
             values = {name: translated(value, within=True) for name, value in match.groupdict().items()}
             return (chinese % values if values else chinese).replace("\\", "\\\\")
     return words

@@ -25,6 +25,7 @@ STAGE_LINES = 8
 def problem_lines(problems: Sequence[Problem], say: Translate, *, refused: bool = True) -> list[str]:
     """Every problem with place, message, offending text and remedy, errors first; not `refused`: they are taken in."""
     count = sum(not problem.warning for problem in problems)
+    fix = text("fix: ").to(say)  # not within another text, where it is not found to be translated
     lines: list[str] = []
     if count:
         head = (
@@ -40,7 +41,7 @@ def problem_lines(problems: Sequence[Problem], say: Translate, *, refused: bool 
         lines.append(f"  {problem.place}: {lead}{problem.message.to(say)}")
         if problem.excerpt:
             lines.append(f"      {problem.excerpt.strip()}")
-        lines.append(f"      {text('fix: ').to(say)}{problem.remedy.to(say)}")
+        lines.append(f"      {fix}{problem.remedy.to(say)}")
     if count and refused:
         lines.append(
             text("To push all the same, running nothing that is broken: git push -o refmill.validate=warn").to(say)
