@@ -34,6 +34,9 @@ _REQUEST_LIMIT = 256 << 20
 """Bytes of a fetch request: its wants and haves."""
 _SILENCE = 600.0
 """Seconds after which a client that sends and takes nothing is given up, so that it cannot hold a thread for ever."""
+_ALLOWED = "1g"
+"""Memory that git may ask for at once while it takes a push: a delta of some hundred bytes can mean any size. (Files
+that honest clients send as deltas are smaller than 512 MB, git's core.bigFileThreshold.)"""
 _NO_CACHE = [
     ("Cache-Control", "no-cache, max-age=0, must-revalidate"),
     ("Expires", "Fri, 01 Jan 1980 00:00:00 GMT"),
@@ -135,6 +138,8 @@ class GitHTTP:
         extra = {"GIT_COMMITTER_NAME": user, "GIT_COMMITTER_EMAIL": f"{user}@localhost"}
         if request.protocol:
             extra["GIT_PROTOCOL"] = request.protocol
+        if writes:
+            extra["GIT_ALLOC_LIMIT"] = _ALLOWED
         channel = HookChannel(self._listener, admission, self._translate) if writes else None
         extra |= channel.environment if channel else {}
         return Exchange(
