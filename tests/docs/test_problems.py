@@ -62,8 +62,8 @@ def sentences() -> list[re.Pattern[str]]:
 
 
 def _of_problems(message: Message) -> bool:
-    folders = tuple(f"platform/refmill/{part}/" for part in ("formats", "specs", "clients"))
-    return any(file.startswith(folders) for file, _ in message.locations)
+    speakers = {str(path.relative_to(ROOT)) for path in SPEAKERS}
+    return any(file in speakers for file, _ in message.locations)
 
 
 @functools.cache

@@ -74,6 +74,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "too-large": {"dvc.yaml": "#" * (8_388_608 + 1)},
     "too-many-documents": {"dvc.yaml": ONE, "refmill.yaml": "---\n{}\n" * 101},
     "too-many-problems": {"dvc.yaml": "stages:\n" + "".join(f"  s{number}: {{}}\n" for number in range(1000))},
+    "too-many-projects": {f"p{number}/.dvc/config": "" for number in range(101)},
     "too-many-stages": {
         "dvc.yaml": f"stages:\n  m: {{matrix: {{a: {list(range(100))}, b: {list(range(100))}}}, cmd: x}}\n"
     },
@@ -95,6 +96,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
     ),
     "yaml-syntax": {"dvc.yaml": "a: b: c\n"},
 }  # fmt: skip
+NOT_PUSHED = {"bad-parameter"}
+"""Those of wishes, which no push can hold."""
+AT_THE_GATE = {"too-many-projects"}
+"""Those that are found before any project is read."""
 ELSE = {"too-much"}
 """Those whose example in the page takes a gigabyte of memory; theirs here says something else of the same kind."""
 

@@ -37,7 +37,7 @@ def pushers(platform: Platform) -> None:
 
 
 def test_every_kind_has_an_example() -> None:
-    assert set(examples.EXAMPLES) == set(TABLES["en"]) == set(TABLES["zh"])
+    assert set(examples.EXAMPLES) | examples.NOT_PUSHED == set(TABLES["en"]) == set(TABLES["zh"])
 
 
 @pytest.mark.parametrize("language", PAGES)
@@ -48,7 +48,7 @@ def test_a_problem_is_told_at_a_push(
 ) -> None:
     commit = repository.commit(examples.files(kind))
     found = SocketResolver(platform.data / "run/resolver.sock").check(Source(repository.path, commit))
-    assert kind in [problem.kind for problem in found.problems]
+    assert kind in examples.AT_THE_GATE or kind in [problem.kind for problem in found.problems]
     user = PUSHERS[language]
     done = subprocess.run(
         ["git", "push", platform.url(f"{user}/{name}", user), f"{commit}:refs/heads/main"], cwd=repository.path,

@@ -7,6 +7,7 @@ import hashlib
 import socket
 import subprocess
 import zlib
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -82,6 +83,22 @@ def test_a_delta_that_means_gigabytes_is_refused(watched: Watch, platform: Platf
     assert b"unpack ok" not in answer
     assert b"ng refs/heads/main" in answer, answer
     watched.check(name)
+
+
+def test_a_parameter_file_of_a_gigabyte_is_refused(
+    watched: Watch, platform: Platform, name: str, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "dvc.yaml").write_text("stages:\n  a: {cmd: x, params: [lr]}\n")
+    with (work / "params.yaml").open("wb") as file:
+        file.truncate(1 << 30)
+    git = ["git", "-c", "core.compression=1", "-c", "core.bigFileThreshold=1m"]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "huge"]):
+        subprocess.run([*git, *words], cwd=work, check=True)
+    command = [*git, "push", platform.url(f"alice/{name}", "alice"), "HEAD:refs/heads/main"]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False, timeout=110)
+    assert "params.yaml has 1073741824 bytes; at most 8388608 are read" in done.stderr
 
 
 @pytest.mark.parametrize(
