@@ -17,9 +17,10 @@ The rule to keep: foreign errors are translated once, at the boundary where they
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, ClassVar
 
-from refmill.texts import Text, counted
+from refmill.texts import Text, counted, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,3 +105,31 @@ class Unavailable(RefmillError):
     """A part that is needed does not answer now; asking again later may work."""
 
     kind, status = "unavailable", 503
+
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+READ_ONLY = frozenset({errno.EROFS})
+FAULTY = frozenset({errno.EIO})
+_WORDS = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT,
+          "Read-only file system": errno.EROFS, "Input/output error": errno.EIO}  # fmt: skip
+"""What programs in the C locale say, as git does."""
+
+
+def of_disk(error: OSError | str) -> Unavailable | None:
+    """What it means for people that a disk refused to work, which may be over in a minute; None for anything else.
+    `error` is that of a call, or the words of a program."""
+    if isinstance(error, str):
+        code, file = next((code for words, code in _WORDS.items() if words in error), None), ""
+    else:
+        code, file = error.errno, str(error.filename or "")
+    room = text("Make room on the disk of the server; what failed for want of it can then be tried again.")
+    mend = text("Look at the disk of the server (`dmesg` names its faults), then try again.")
+    if code in NO_ROOM:
+        if not file:
+            return Unavailable(text("the disk of the server is full"), room)
+        return Unavailable(text("the disk of the server is full: %(file)s cannot be written", file=file), room)
+    if code in READ_ONLY:
+        return Unavailable(text("the disk of the server is read-only now"), mend)
+    if code in FAULTY:
+        return Unavailable(text("the disk of the server has a fault"), mend)
+    return None

@@ -11,6 +11,7 @@ existence before the gate has admitted them.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from typing import IO, Literal, Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from refmill import errors
+from refmill.clients import wholeness
 from refmill.formats.hashing import OLD
 from refmill.model.people import is_name
 from refmill.texts import Text, text
@@ -34,6 +36,9 @@ _OLD_OBJECT = re.compile(r"(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\.dir)?
 _FOLDERS = frozenset({"", "files", "files/", "files/md5", "files/md5/"})
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _METHODS = "GET, HEAD, POST, PUT"
+CHECKED_FIRST = 8 << 20
+"""Bytes of an object that is read before the answer begins, the first time that it is asked for; larger ones are
+compared with their names while they are sent, so that a question whether one is there waits for nothing."""
 _DRAINED = 16 << 20  # bytes of a refused upload that are read away, so that the refusal reaches the sender
 _HEADERS = [
     # Whatever a person stored must never run as a page of this site.
@@ -161,6 +166,13 @@ def _give(environ: WSGIEnvironment, start_response: StartResponse, path: Path, m
         headers += [("Content-Range", f"bytes */{size}"), ("Content-Length", "0")]
         start_response("416 Range Not Satisfiable", headers)
         return ()
+    status = os.fstat(file.fileno())
+    checked = wholeness.known(status, md5)
+    if not checked and size <= CHECKED_FIRST:
+        checked = wholeness.holds(path, md5)
+        if not checked:
+            file.close()
+            raise _not_whole(path, md5)
     headers.append(("Content-Length", str(end - start)))
     if part:
         headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
@@ -169,6 +181,8 @@ def _give(environ: WSGIEnvironment, start_response: StartResponse, path: Path, m
         file.close()
         return ()
     file.seek(start)
+    if not checked and part is None and not md5.startswith(OLD):
+        return _read_checked(file, path, md5)
     # A server's own wrapper sends the file from the kernel; it stops at Content-Length.
     wrapper = environ.get("wsgi.file_wrapper")
     return wrapper(file, uploads.CHUNK) if wrapper and end == size else _read_part(file, end - start)
@@ -184,6 +198,30 @@ def _part(environ: WSGIEnvironment, size: int, etag: str) -> tuple[int, int] | N
         return size - min(int(found[2]), size), size
     start, last = int(found[1]), int(found[2] or size)
     return (min(start, size), min(last + 1, size)) if start <= last or not found[2] else None
+
+
+def _read_checked(file: IO[bytes], path: Path, md5: str) -> Iterator[bytes]:
+    """A large object, compared with its name as it goes. Its end is held back: of one that is not whole the client gets
+    too few bytes, which it takes for a broken connection, and never for the object."""
+    digest, held = hashlib.md5(usedforsecurity=False), b""
+    with file:
+        while block := file.read(uploads.CHUNK):
+            digest.update(block)
+            if held:
+                yield held
+            held = block
+        if digest.hexdigest() != md5[:32]:
+            LOG.error("%s", _not_whole(path, md5))
+            raise ConnectionAbortedError(str(path))
+        wholeness.note(os.fstat(file.fileno()), md5)
+    yield held
+
+
+def _not_whole(path: Path, md5: str) -> errors.Damaged:
+    return errors.Damaged(
+        text("the object %(md5)s does not hold what its name says, and is not given out", md5=md5),
+        text("Take %(path)s away; it is brought again by `dvc push` from a copy that is whole.", path=str(path)),
+    )
 
 
 def _read_part(file: IO[bytes], length: int) -> Iterator[bytes]:

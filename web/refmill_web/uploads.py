@@ -6,7 +6,6 @@ it lists is there too (DVC believes a directory complete as soon as its listing 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import secrets
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from refmill import errors
-from refmill.clients import files
+from refmill.clients import files, wholeness
 from refmill.clients.objects import INCOMING, DirectoryObjects
 from refmill.formats import directories
 from refmill.formats.hashing import OLD, OldDigest
@@ -79,10 +78,12 @@ def take(store: Path, md5: str, read: Read, *, limit: int) -> bool:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in errors.NO_ROOM:
             raise errors.Unavailable(
                 text("the disk of the server is full"), text("Tell whoever runs it; nothing of this object was kept.")
             ) from error
+        if (fault := errors.of_disk(error)) is not None:
+            raise fault from error
         raise
     return True
 
@@ -128,6 +129,7 @@ def _receive(temporary: Path, md5: str, blocks: Iterator[bytes]) -> None:
             )
         os.fchmod(file.fileno(), 0o444)  # as in DVC's own cache: nobody writes into an object
         os.fsync(file.fileno())
+        wholeness.note(os.fstat(file.fileno()), md5)
 
 
 def _write(file: IO[bytes], block: bytes) -> None:

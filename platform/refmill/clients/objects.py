@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from refmill import errors
-from refmill.clients import files
+from refmill.clients import files, wholeness
 from refmill.errors import Damaged, LimitExceeded, NotFound
 from refmill.formats import blockyaml, hashing, lockfile, yamlfile
 from refmill.model.pipelines import LockEntry
@@ -34,8 +34,9 @@ _HEX = frozenset("0123456789abcdef")
 class DirectoryObjects:
     """`ports.objects.Objects` over `root/files/md5/xx/…`. Safe for several processes at once.
 
-    With `durable` False nothing is forced to disk, as DVC itself does it in its cache: for a working copy, whose
-    results can be made again. `aside` is the folder of temporary files; None: each lies beside what it becomes.
+    With `durable` False nothing is forced to disk, and what is there is believed, as DVC itself does it in its cache:
+    for a working copy, whose results can be made again. Else what is handed out was found to be whole. `aside` is the
+    folder of temporary files; None: each lies beside what it becomes.
     """
 
     def __init__(self, root: Path, *, durable: bool = True, aside: Path | None = None) -> None:
@@ -87,10 +88,12 @@ class DirectoryObjects:
                 data = source.read(limit + 1)
         except FileNotFoundError as error:
             raise _absent(md5) from error
+        except (PermissionError, IsADirectoryError) as error:
+            raise _unreadable(md5, path, error) from error
         digest: Any = hashing.OldDigest() if md5.startswith(hashing.OLD) else hashlib.md5(usedforsecurity=False)
         digest.update(data)
         if digest.hexdigest() != md5.removeprefix(hashing.OLD)[:32]:
-            raise _damaged(md5)
+            raise _damaged(md5, path)
         return data
 
     def write(self, data: bytes, suffix: str = "") -> str:
@@ -116,6 +119,8 @@ class DirectoryObjects:
                 files.copy(source, temporary)
             if hashing.md5_file(temporary)[0] != md5[:32]:
                 raise Damaged(text("%(path)s changed while it was stored", path=source.name))
+            if self._durable:
+                wholeness.note(temporary.stat(), md5)
 
     def today(self, name: str) -> str | None:
         """See the port; files of a DVC 2 cache are read whole, once."""
@@ -154,6 +159,8 @@ class DirectoryObjects:
     def get(self, md5: str, target: Path, *, link: bool = False, executable: bool = False) -> None:
         path = self.path(md5)
         try:
+            if self._durable and not wholeness.holds(path, md5):
+                raise _damaged(md5, path)
             # One inode has one mode: a file that must be executable cannot be a link to one that must not.
             if link and not executable and files.link(path, target):
                 return
@@ -164,6 +171,8 @@ class DirectoryObjects:
             if path.exists():
                 raise
             raise _absent(md5) from error
+        except (PermissionError, IsADirectoryError) as error:
+            raise _unreadable(md5, path, error) from error
 
     def verify(self, md5: str) -> bool:
         """Whether the object is there and holds what its name says; reads it whole."""
@@ -258,8 +267,15 @@ def _absent(md5: str) -> NotFound:
     return NotFound(text("There is no object %(md5)s", md5=md5))
 
 
-def _damaged(md5: str) -> Damaged:
+def _damaged(md5: str, path: Path) -> Damaged:
     return Damaged(
         text("The object %(md5)s does not hold what its name says", md5=md5),
-        text("Take the file away; it is brought again by `dvc push` from a copy that is whole."),
+        text("Take %(path)s away; it is brought again by `dvc push` from a copy that is whole.", path=str(path)),
+    )
+
+
+def _unreadable(md5: str, path: Path, error: OSError) -> Damaged:
+    return Damaged(
+        text("The object %(md5)s cannot be read: %(detail)s", md5=md5, detail=error.strerror or str(error)),
+        text("Look at the owner and the mode of %(path)s, then try again.", path=str(path)),
     )
