@@ -66,7 +66,8 @@ def run(
     pass_fds: Sequence[int] = (),
     timeout: float = 120,
 ) -> bytes:
-    """Run a short git command and give its output. Raises GitFailed with git's own words, Unavailable without git."""
+    """Run a short git command and give its output. Raises GitFailed with git's own words, Unavailable without git
+    and when the disk is full."""
     command = ["git", *OPTIONS, *options, *arguments]
     try:
         done = subprocess.run(
@@ -78,7 +79,7 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise errors.Unavailable(text("git %(command)s took too long", command=arguments[0])) from error
     if done.returncode:
-        raise GitFailed(arguments[0], done.returncode, done.stderr.decode(errors="replace"))
+        raise _failure(arguments[0], done.returncode, done.stderr)
     return done.stdout
 
 
@@ -86,7 +87,7 @@ def run_long(
     arguments: Sequence[str], stopping: Callable[[], bool], *, options: Sequence[str] = (), pass_fds: Sequence[int] = ()
 ) -> None:  # fmt: skip
     """Run a git command that may take hours and whose output nobody needs; once `stopping` says so it is ended with
-    all its children. Raises GitFailed, and Unavailable without git."""
+    all its children. Raises GitFailed, and Unavailable as `run` does."""
     command = ["git", *OPTIONS, *options, *arguments]
     try:
         child = subprocess.Popen(
@@ -106,7 +107,13 @@ def run_long(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)  # git takes its locks and half-written packs away
     if child.returncode and not stopped:
-        raise GitFailed(arguments[0], child.returncode, words.decode(errors="replace"))
+        raise _failure(arguments[0], child.returncode, words)
+
+
+def _failure(command: str, code: int, words: bytes) -> errors.RefmillError:
+    """What a bad end of git means: a full disk is no fault of the repository."""
+    told = words.decode(errors="replace")
+    return errors.of_disk(told) or GitFailed(command, code, told)
 
 
 def no_git() -> errors.Unavailable:

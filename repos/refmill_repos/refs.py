@@ -65,7 +65,13 @@ class BareRefs:
     def record(self, repository_id: str, commit: NewCommit, ref: str, expected: str | None) -> str:
         names.check_ref(ref)
         repository = self._open(repository_id)
-        sha = _made(repository, commit)
+        try:
+            sha = _made(repository, commit)
+        except (pygit2.GitError, OSError) as error:
+            detail = str(error)
+            raise errors.of_disk(detail) or errors.Damaged(
+                text("the results cannot be written into git: %(detail)s", detail=detail[:200])
+            ) from error
         try:
             self._update(repository_id, [f"update {ref}", sha, expected or ZERO])
         except children.GitFailed as error:

@@ -16,6 +16,7 @@ from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.clients.objects import DirectoryObjects
 from refmill.clients.resolver.inprocess import DirectResolver
 from refmill.clients.worktree import WorkTree
+from refmill.model.asides import Aside
 from refmill.model.people import Repository
 from refmill.model.pipelines import Dependency, LockEntry, Output, Pipeline, Stage
 from refmill.model.plans import Plan, Reason, StagePlan
@@ -215,12 +216,14 @@ def make_world(root: Path, settings: Settings | None = None) -> World:
         return DirectoryObjects(root / "objects" / repository_id, durable=False)
 
     repositories, logs, bell = BareRepositories(root / "repos"), MemoryLogs(), LocalBell()
+    aside: list[Aside] = []
     services = Services(
         settings=replace(settings or Settings(), data=root), people=records.people, profiles=records.profiles,
         sessions=records.sessions, journal=records.journal, secrets=records.secrets, catalogue=records.catalogue, runs=records.runs,
         states=records.states, history=records.history, repositories=repositories, refs=BareRefs(root / "repos"),
         past=History(root / "repos"), experiments=BareExperiments(root / "repos", objects), bell=bell, logs=logs,
         resolver=DirectResolver(tree_factory(lambda source: WorkTree(source.path))),
+        aside=lambda repository_id: [item for item in aside if item.repository_id == repository_id],
         objects=objects, ready=list,
     )  # fmt: skip
     return World(root, records, repositories, logs, bell, create_app(services))

@@ -10,7 +10,9 @@ from fakes.git_hosting import Client, Hosting
 from fakes.record_values import Clock, a_plan, a_run
 from refmill import errors
 from refmill.clients.database import Records, open_records, sqlite_url
-from refmill.flows.upkeep import Keeping, Upkeep
+from refmill.flows.asides import Asides
+from refmill.flows.upkeep import Calendar, Keeping, Reckoning, Upkeep
+from refmill.model.asides import Aside
 from refmill.model.people import Repository
 from refmill.model.runs import RunStatus
 from refmill.ports.repositories import NewCommit
@@ -26,6 +28,8 @@ class Kept:
 
     def __init__(self, git: Client, root: Path) -> None:
         self.clock = Clock()
+        self.last: Reckoning | None = None
+        self.asides = Asides(lambda found: None)
         self.records: Records = open_records(sqlite_url(root / "refmill.db"), clock=self.clock)
         self.records.people.add("ann", None)
         self.repository: Repository = self.records.catalogue.add("ann", "churn")
@@ -50,11 +54,15 @@ class Kept:
     def ref(self, name: str) -> str:
         return f"refs/exps/{self.sha[:2]}/{self.sha[2:]}/{name}"
 
-    def tend(self, days: float = 90, count: int = 500) -> list[str]:
-        """Look after it; gives the names of the experiments that are left."""
+    def keep(self, found: Reckoning) -> None:
+        self.last = found
+
+    def tend(self, days: float = 90, count: int = 500, *, anew: bool = True) -> list[str]:
+        """Look after it, for the first time or once more; gives the names of the experiments that are left."""
+        self.last = None if anew else self.last
         parts = {
             "catalogue": self.records.catalogue, "runs": self.records.runs, "repositories": self.store,
-            "refs": self.refs, "now": self.clock,
+            "refs": self.refs, "asides": self.asides, "calendar": Calendar(lambda: self.last, self.keep, self.clock),
         }  # fmt: skip
         Upkeep(**parts, keeping=Keeping(days, count)).round(lambda: False)
         return [ref.rpartition("/")[2] for ref in self.refs.list(self.repository.id, "refs/exps/")]
@@ -175,3 +183,28 @@ def test_packing_beside_pushes_loses_nothing(git: Client, hosting: Hosting, work
     assert "bad" not in git("fsck", "--strict", cwd=hosting.bare("alice/churn"))
     git("clone", "-q", hosting.url("alice/churn"), tmp_path / "clone")
     assert git("rev-list", "--count", "--all", cwd=tmp_path / "clone").strip() == "16"
+
+
+def test_a_clock_that_jumps_ahead_makes_nothing_old(kept: Kept) -> None:
+    kept.run("r1")
+    assert kept.tend() == ["run-1"]
+    kept.clock.pass_seconds(400 * DAY)
+    assert kept.tend(anew=False) == ["run-1"]
+    kept.clock.pass_seconds(-400 * DAY)
+    assert kept.tend(anew=False) == ["run-1"]
+    for _ in range(92):  # a platform that was really off for a year catches up, a day at a time
+        kept.clock.pass_seconds(DAY)
+        kept.tend(anew=False)
+    assert kept.tend(anew=False) == []
+
+
+def test_a_repository_that_cannot_be_looked_after_is_told_of_and_stops_no_other(kept: Kept) -> None:
+    kept.run("r1")
+    broken = kept.records.catalogue.add("ann", "aaa")  # comes first, and has no folder
+    told: list[Aside] = []
+    kept.asides = Asides(lambda found: told.__setitem__(slice(None), found))
+    assert kept.tend(days=0, count=0) == ["run-1"]
+    assert [item.repository_id for item in told] == [broken.id]
+    kept.store.create(broken.id, "main")
+    kept.tend()
+    assert told == []

@@ -41,9 +41,9 @@ class Restored:
 
 
 def keep(settings: Settings, records: Records, run: Run) -> None:
-    """Write the archive of a run that has ended or is about to be called so; again is no error."""
+    """Write the archive of a run that has ended or is about to be called so; again is no error. Raises Unavailable if
+    the disk is full."""
     target = places.run_archive(settings, run)
-    target.mkdir(parents=True, exist_ok=True)
     attempts = tuple(records.history.attempts(run.id))
     latest = tuple({stage.address: stage for stage in attempts}.values())
     told = codec.to_json(attempts)
@@ -105,8 +105,15 @@ def _outcome(found: Archive) -> RunStatus:
 
 def _write(path: Path, content: str) -> None:
     new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        if (fault := errors.of_disk(error)) is not None:
+            raise fault from error
+        raise

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from refmill import errors
+from refmill.clients import codec, files
 from refmill.clients.bell import SocketBell
 from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.clients.objects import INCOMING, DirectoryObjects, DirectoryRunCache
 from refmill.engine.logs import AttemptLogs
 from refmill.flows.planning import Storage
+from refmill.flows.upkeep import Reckoning
+from refmill.model.asides import Aside
 from refmill.model.runs import Run
 from refmill.ports.logs import Logs
 from refmill.ports.waking import Bell
@@ -62,6 +67,7 @@ RESERVED = frozenset(
 
 SECRETS_KEY = "secrets.key"
 """Encrypts repositories' secrets; whoever copies the database elsewhere takes it along by another way."""
+ASIDE, UPKEEP = ("run", "aside.json"), ("run", "upkeep.json")
 ADDRESS = ("run", "address.json")
 """Where a platform says how it is reached; what stands there outlives it."""
 
@@ -123,6 +129,34 @@ def archives(settings: Settings, repository_id: str) -> Path:
 def logs(settings: Settings) -> Logs:
     """What stages print and printed."""
     return AttemptLogs(settings.path("work"), lambda run: run_archive(settings, run) / "logs")
+
+
+def asides(settings: Settings) -> Sequence[Aside]:
+    """What the engine has set aside; nothing if it has not said so."""
+    try:
+        return codec.from_json(tuple[Aside, ...], settings.path(*ASIDE).read_bytes())
+    except (OSError, errors.Damaged):
+        return ()
+
+
+def keep_asides(settings: Settings, found: Sequence[Aside]) -> None:
+    """Note what is set aside. On a full disk nobody is told by this, but the log has it."""
+    with contextlib.suppress(OSError):
+        files.write(settings.path(*ASIDE), codec.to_json(tuple(found)).encode())
+
+
+def reckoning(settings: Settings) -> Reckoning | None:
+    """When the last upkeep was."""
+    try:
+        return codec.from_json(Reckoning, settings.path(*UPKEEP).read_bytes())
+    except (OSError, errors.Damaged):
+        return None
+
+
+def keep_reckoning(settings: Settings, found: Reckoning) -> None:
+    """Note when the upkeep was; without room for that the process remembers it."""
+    with contextlib.suppress(OSError):
+        files.write(settings.path(*UPKEEP), codec.to_json(found).encode())
 
 
 def storage(settings: Settings) -> Storage:

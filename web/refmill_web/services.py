@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from flask import Flask, current_app
 
+from refmill.model.asides import Aside
 from refmill.ports.experiments import Experiments
 from refmill.ports.logs import Logs
 from refmill.ports.objects import Objects
@@ -37,8 +38,9 @@ class Past(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that a page may ask. `objects` gives the store of a repository by its id; `ready` names the parts
-    that do not answer now (none = the platform is ready), `unboxed` says what follows where no sandbox works."""
+    """Everything that a page may ask. `objects` gives the store of a repository by its id, `aside` what the engine set
+    aside of it; `ready` names the parts that do not answer now (none = the platform is ready), `unboxed` says what
+    follows where no sandbox works."""
 
     settings: Settings
     people: People
@@ -58,6 +60,7 @@ class Services:
     bell: Bell
     logs: Logs
     objects: Callable[[str], Objects]
+    aside: Callable[[str], Sequence[Aside]]
     ready: Callable[[], Sequence[str]]
     unboxed: Callable[[], Text | None] = lambda: None
 

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, render_template, request, url_for
 
 from refmill.clients.catalogues import LANGUAGES, script_messages
+from refmill.model.asides import Aside
 from refmill.model.people import Repository
 from refmill.texts import Text, text
 from refmill_web import assets, auth, csrf
@@ -29,12 +30,14 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The head of a repository's pages; `here` is the name of the tab one stands on."""
+    """The head of a repository's pages; `here` is the name of the tab one stands on, `aside` what the platform could
+    not do for it, for those who may see the reason."""
 
     access: Access
     here: str
     kind: Text | None = None
     tabs: tuple[Tab, ...] = field(default=())
+    aside: tuple[Aside, ...] = ()
 
     @property
     def repository(self) -> Repository:
@@ -55,7 +58,8 @@ def frame(access: Access, here: str) -> Frame:
     ]
     if access.may("admin"):
         tabs.append(Tab("secrets", text("Secrets"), url_for("secrets.of_repository", **names)))
-    return Frame(access, here, kind, tuple(tabs))
+    aside = services().aside(access.repository.id) if access.may("write") else ()
+    return Frame(access, here, kind, tuple(tabs), tuple(aside))
 
 
 def render(template: str, page: object) -> str:

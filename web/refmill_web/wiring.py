@@ -5,6 +5,7 @@ The rule to keep: nothing here decides anything; a newcomer reads it to find the
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -26,11 +27,13 @@ from refmill.clients.worktree import WorkTree
 from refmill.engine.environments import Environments
 from refmill.engine.local import LocalEngine
 from refmill.engine.sandbox import Mode, Sandbox
+from refmill.flows.asides import Asides
 from refmill.flows.control import Control
 from refmill.flows.planning import EVERYWHERE, Planner, Storage
 from refmill.flows.receive import Reception
 from refmill.flows.recording import Recorder
-from refmill.flows.upkeep import Keeping, Upkeep
+from refmill.flows.sweeping import Sweeper
+from refmill.flows.upkeep import Calendar, Keeping, Upkeep
 from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
@@ -39,8 +42,8 @@ from refmill.ports.engines import RunOrder, StageSettings
 from refmill.ports.repositories import Refs
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
-from refmill.settings import Settings
-from refmill.texts import Translate
+from refmill.settings import DATABASE, Settings
+from refmill.texts import Translate, counted, text
 from refmill_repos.experiments import BareExperiments
 from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
@@ -60,6 +63,8 @@ from refmill_web.services import Services
 
 LOG = logging.getLogger(__name__)
 DATA_REMOTE = re.compile(r"/[^/]+/[^/]+\.dvc(/|$)")
+CHECKED = 512 << 20
+"""Bytes of a database that is read whole at each start: about a second; `refmill doctor` reads any."""
 PACK_EVERY = 50
 """Runs of a repository between two packings of its refs; loose ones cost a file each at every push."""
 FOLDERS = ("run", "repos", "objects", "env", "work", "cache", "tmp")
@@ -97,7 +102,9 @@ class Works:
     engine: LocalEngine
     planner: Planner
     control: Control
+    sweeper: Sweeper
     upkeep: Upkeep
+    asides: Asides
     elsewhere: HttpElsewhere
     archive: Callable[[Run], None]
 
@@ -116,8 +123,29 @@ def prepare(settings: Settings, address: str) -> None:
     clean(settings.path("repos"))
     uploads.clean(settings.path("objects", "r"))
     removal.clean(settings)
-    places.records(settings).close()
+    _check_database(settings)
     settings.path(*places.ADDRESS).write_text(json.dumps({"address": address, "pid": os.getpid()}))
+
+
+def _check_database(settings: Settings) -> None:
+    """Bring the schema up to date. Raises Damaged for a database that is not whole, or that was emptied: going on with
+    an empty one would look as if nobody had ever been here."""
+    found = places.records(settings)
+    try:
+        if found.database.url.database and settings.path(DATABASE).stat().st_size <= CHECKED:
+            found.database.check()
+        hosted = sum(1 for _ in settings.path("repos").glob("*.git"))
+        if hosted and not found.people.users():
+            raise errors.Damaged(
+                counted(
+                    "The database is empty, but there is %(count)s repository here: it was lost or cut off",
+                    "The database is empty, but there are %(count)s repositories here: it was lost or cut off",
+                    hosted,
+                ),
+                text("Go back to a backup of it; `refmill repo reindex` puts later runs back."),
+            )
+    finally:
+        found.close()
 
 
 def parts(settings: Settings, address: str) -> Parts:
@@ -181,11 +209,17 @@ def works(parts: Parts) -> Works:
         archive=lambda run: _keep(parts, run), speak=parts.speak, address=parts.address_of,
     )  # fmt: skip
     control = Control(kept.runs, kept.states, kept.catalogue, parts.refs, engine, planner, parts.bell)
+    asides = Asides(functools.partial(places.keep_asides, parts.settings))
     upkeep = Upkeep(
         catalogue=kept.catalogue, runs=kept.runs, repositories=parts.repositories, refs=parts.refs,
-        keeping=Keeping(parts.settings.experiment_days, parts.settings.experiments),
+        keeping=Keeping(parts.settings.experiment_days, parts.settings.experiments), asides=asides,
+        calendar=Calendar(
+            lambda: places.reckoning(parts.settings), lambda found: places.keep_reckoning(parts.settings, found)
+        ),
     )  # fmt: skip
-    return Works(parts, engine, planner, control, upkeep, elsewhere, lambda run: _keep(parts, run))
+    sweeper = Sweeper(catalogue=kept.catalogue, refs=parts.refs, inbox=kept.inbox, journal=kept.journal, asides=asides)
+    keep = functools.partial(_keep, parts)
+    return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, keep)
 
 
 def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
@@ -215,7 +249,10 @@ def _keep(parts: Parts, run: Run) -> None:
     """Archive a finished run; now and then pack the refs, for every push has all experiments listed to it."""
     archive.keep(parts.settings, parts.records, run)
     if run.number % PACK_EVERY == 0:
-        parts.repositories.pack_refs(run.repository_id)
+        try:
+            parts.repositories.pack_refs(run.repository_id)
+        except errors.RefmillError as error:  # the run is as it is, and the upkeep tries again
+            LOG.warning("%s: its refs could not be packed: %s", run.repository, error)
 
 
 def _checked(parts: Parts, run: Run) -> Checked:
@@ -296,6 +333,9 @@ def services(parts: Parts) -> Services:
         bell=parts.bell,
         logs=places.logs(parts.settings),
         objects=parts.storage.objects,
+        aside=lambda repository_id: [
+            item for item in places.asides(parts.settings) if item.repository_id == repository_id
+        ],
         ready=lambda: _silent(parts),
         unboxed=box(parts.settings).trouble,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 
+from refmill import errors
 from refmill.engine import amounts
 from refmill.engine.stages import Bounds
 from refmill.engine.supervision import Exit
@@ -65,7 +66,17 @@ def _passed(reason: str, bounds: Bounds) -> Text:
     )
 
 
+def told(error: errors.RefmillError) -> Text:
+    """What a page shows of a stage that failed of it: also what can be done, where the machine is to blame."""
+    if isinstance(error, errors.Unavailable | errors.Damaged) and error.remedy is not None:
+        return text("%(what)s. %(remedy)s", what=error.message, remedy=error.remedy)
+    return error.message
+
+
 def _exited(end: Exit) -> Text | None:
+    if end.code and end.detail and errors.of_disk(end.detail):  # its log could not be written any more
+        full = text("the disk of the server was full while it ran")
+        return text("ended with exit code %(code)s; %(detail)s", code=end.code, detail=full)
     if end.signal is not None:
         try:
             name = signal.Signals(end.signal).name

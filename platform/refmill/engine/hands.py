@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from refmill import errors
 from refmill.engine import attempts, endings, logs, results, stages, supervision
 from refmill.engine.courses import Course, StageCourse
+from refmill.engine.endings import told
 from refmill.engine.environments import Environment
 from refmill.engine.parts import Parts
 from refmill.engine.removing import Remover
@@ -16,6 +18,8 @@ from refmill.model.plans import StagePlan
 from refmill.model.runs import Usage
 from refmill.plans.inputs import Inputs
 from refmill.texts import Text, text
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,8 @@ class Hands:
             try:
                 result = stages.collect(job, end)
             except errors.RefmillError as error:
-                why = error.message
-        if why is not None:
-            logs.note(job.directory, why)
-        self._put_away(course, stage, job)
+                why = told(error)
+        self._put_away(course, stage, job, why)
         return Ending(end, result, why)
 
     def files(self, course: Course) -> dict[str, bytes]:
@@ -94,12 +96,17 @@ class Hands:
         began = supervision.started(job.directory) or 0
         end = Exit("lost" if gone else "stuck", "", None, None, began, 0.0, Usage())
         why = endings.explain(end, memory=job.memory, timeout=job.timeout, bounds=job.bounds)
-        if why is not None:
-            logs.note(job.directory, why)
-        self._put_away(course, stage, job)
+        self._put_away(course, stage, job, why)
         return Ending(end, None, why)
 
-    def _put_away(self, course: Course, stage: StageCourse, job: stages.Job) -> None:
-        (job.directory / "ended").touch()
-        self.parts.keep(course.order.run, stage.address, stage.attempt, job.directory / attempts.LOG)
-        self.remover.remove(*stages.workspace(job.directory))
+    def _put_away(self, course: Course, stage: StageCourse, job: stages.Job, why: Text | None) -> None:
+        """Close the attempt's log, and let its workspace go: also, and above all, where the disk is full."""
+        try:
+            if why is not None:
+                logs.note(job.directory, why)
+            (job.directory / "ended").touch()
+            self.parts.keep(course.order.run, stage.address, stage.attempt, job.directory / attempts.LOG)
+        except OSError as error:
+            LOG.warning("the log of %s of %s is not kept: %s", stage.address, course.order.run.name, error)
+        finally:
+            self.remover.remove(*stages.workspace(job.directory))

@@ -21,6 +21,7 @@ from typing import TypeVar
 from refmill import errors
 from refmill.engine import attempts, leftovers, stages, supervision
 from refmill.engine.courses import Course, StageCourse
+from refmill.engine.endings import told
 from refmill.engine.environments import Environment
 from refmill.engine.hands import Ending, Hands
 from refmill.engine.parts import Parts
@@ -78,14 +79,14 @@ class LocalEngine:
 
         def refused(why: Text) -> None:
             self._coming.pop(run_id, None)
-            self._teller.do(lambda: self._parts.listener.ended(run_id, "failed", {}, {}, why))
+            self._teller.do(run_id, lambda: self._parts.listener.ended(run_id, "failed", {}, {}, why))
 
         self._mind.do(lambda: self._expect(run_id))
         self._give(self._hands, read, self._enter, refused)
 
     def stop(self, run_id: str) -> None:
         def unknown() -> None:
-            self._teller.do(lambda: self._parts.listener.ended(run_id, "stopped", {}, {}))
+            self._teller.do(run_id, lambda: self._parts.listener.ended(run_id, "stopped", {}, {}))
 
         self._mind.do(lambda: self._wish(run_id, self._stop, unknown))
 
@@ -309,6 +310,7 @@ class LocalEngine:
             return
         if stage.job is not None:
             self._places.pop(stage.job.directory, None)
+            self._remover.remove(*stages.workspace(stage.job.directory))
         self._over(course, stage, StageRun(stage.address, "failed", max(1, stage.attempt), explanation=why))
 
     def _late(self, course: Course) -> None:
@@ -336,7 +338,7 @@ class LocalEngine:
             return
         waiting = course.progress.named(["queued"])
         if course.asking.issuperset(waiting):
-            self._teller.do(lambda: self._parts.listener.waits(course.run_id, waiting))
+            self._teller.do(course.run_id, lambda: self._parts.listener.waits(course.run_id, waiting))
 
     def _hopeless(self, course: Course) -> None:
         """Close the stages that will never start, and the run when nothing is left."""
@@ -361,7 +363,12 @@ class LocalEngine:
             self._parts.listener.ended(course.run_id, outcome, files, dict(course.entries), why)
             self._remover.remove(course.folder)
 
-        self._teller.do(tell)
+        def give_up(fault: str) -> None:
+            lost = text("its results could not be recorded: %(detail)s", detail=fault)
+            self._parts.listener.ended(course.run_id, "failed", {}, {}, lost)
+            self._remover.remove(course.folder)
+
+        self._teller.do(course.run_id, tell, give_up)
         self._runs.pop(course.run_id, None)
 
     def _drop(self, stage: StageCourse) -> None:
@@ -425,10 +432,15 @@ class LocalEngine:
             try:
                 value = work()
             except errors.RefmillError as error:
-                why = error.message
+                why = told(error)
             except Exception as error:
-                LOG.exception("the engine failed at a job")
-                why = text("Refmill itself failed: %(detail)s", detail=f"{type(error).__name__}: {error}")
+                fault = errors.of_disk(error) if isinstance(error, OSError) else None
+                if fault is None:
+                    LOG.exception("the engine failed at a job")
+                    why = text("Refmill itself failed: %(detail)s", detail=f"{type(error).__name__}: {error}")
+                else:
+                    LOG.warning("a stage fails: %s", error)
+                    why = told(fault)
             else:
                 self._mind.do(lambda: then(value))
                 return

@@ -172,6 +172,9 @@ def collect(job: Job, end: Exit) -> Result:
         except errors.Damaged as error:
             raise errors.WrongUse(text("output %(path)s: %(reason)s", path=out.root, reason=error.message)) from error
         except OSError as error:
+            if (fault := errors.of_disk(error)) is not None:
+                told = text("output %(path)s: %(reason)s", path=out.root, reason=fault.message)
+                raise errors.Unavailable(told, fault.remedy) from error
             reason = f"{error.strerror} ({error.filename})" if error.filename else str(error)
             raise errors.Unavailable(text("output %(path)s: %(reason)s", path=out.root, reason=reason)) from error
     entry = dict(job.known)

@@ -2,7 +2,8 @@
 
 A stage that takes no time has three states within a few milliseconds, and each call of the listener is a transaction.
 So what comes while one call is under way, or within GATHER after it, goes into the next; the first news, and the end of
-a run, wait for nothing.
+a run, wait for nothing. What the listener cannot take waits aside, with all that comes later of the same run: a full
+disk delays, and a damaged repository stops no other run.
 
 The rule to keep: what is told late, or not at all because the process was killed, stands on disk, and is told by a
 successor.
@@ -15,6 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from refmill import errors
@@ -25,8 +27,22 @@ LOG = logging.getLogger(__name__)
 GATHER = 0.05  # seconds; nobody sees a page that is so much older, and it is ten stages that take no time
 MOST = 500  # states in one call: what a transaction holds, and how long others wait for it, stays bounded
 PATIENCE = 10.0  # seconds that close() waits for what is being told
-AGAIN = (0.1, 0.5, 2.0, 10.0)  # seconds before the listener is told once more, when it could not listen
-_News: TypeAlias = "tuple[str, StageRun] | Callable[[], None] | None"
+AGAIN = (0.1, 0.5)  # seconds before the listener is told once more, when it could not listen
+LATER = 5.0  # seconds between two tries with what waits aside
+TRIES = 5  # of what fails for another reason than that a part does not answer now, such as a damaged repository
+
+
+@dataclass(slots=True)
+class _Call:
+    """Something to be told of a run; `give_up` tells instead that it cannot be told, with the reason."""
+
+    run_id: str
+    call: Callable[[], None]
+    give_up: Callable[[str], None] | None = None
+    failures: int = 0
+
+
+_News: TypeAlias = "tuple[str, StageRun] | _Call | None"
 
 
 class Teller:
@@ -35,6 +51,8 @@ class Teller:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._queue: queue.SimpleQueue[_News] = queue.SimpleQueue()
+        self._aside: dict[str, list[_Call]] = {}
+        self._later = 0.0
         self._open = True
         self._thread = threading.Thread(target=self._run, name="refmill-teller", daemon=True)
         self._thread.start()
@@ -43,9 +61,9 @@ class Teller:
         """A stage changed its state."""
         self._queue.put((run_id, state))
 
-    def do(self, call: Callable[[], None]) -> None:
-        """Have `call` tell something else, after all that came before."""
-        self._queue.put(call)
+    def do(self, run_id: str, call: Callable[[], None], give_up: Callable[[str], None] | None = None) -> None:
+        """Have `call` tell something else, after all that came before; `give_up` if that turns out to be impossible."""
+        self._queue.put(_Call(run_id, call, give_up))
 
     def close(self) -> None:
         """Begin nothing more; wait a while for what is being told."""
@@ -57,14 +75,19 @@ class Teller:
     def _run(self) -> None:
         told = 0.0
         while self._open:
-            news = self._queue.get()
+            try:
+                news = self._queue.get(timeout=max(0.0, self._later - time.monotonic()) if self._aside else None)
+            except queue.Empty:
+                news = None
             while isinstance(news, tuple):
                 states, news = self._gathered(news, told + GATHER)
                 for run_id, found in states.items():
-                    self._tell(lambda run_id=run_id, found=found: self._listener.stages(run_id, found))  # type: ignore[misc]
+                    self._tell(_Call(run_id, lambda run_id=run_id, found=found: self._listener.stages(run_id, found)))  # type: ignore[misc]
                 told = time.monotonic()
             if news is not None:
                 self._tell(news)
+            if self._aside and time.monotonic() >= self._later:
+                self._try_again()
 
     def _gathered(self, first: tuple[str, StageRun], until: float) -> tuple[dict[str, list[StageRun]], _News]:
         """The states that came up to `until`, by run, and what came after them (None: nothing yet)."""
@@ -79,20 +102,49 @@ class Teller:
             found.setdefault(news[0], []).append(news[1])
         return found, None
 
-    def _tell(self, call: Callable[[], None]) -> None:
+    def _tell(self, news: _Call) -> None:
+        """Tell at once, or put aside what cannot be told now."""
+        if news.run_id in self._aside:
+            self._aside[news.run_id].append(news)
+            return
         for pause in (*AGAIN, None):
-            if not self._open:
+            if not self._open or self._told(news):
                 return
-            try:
-                call()
-            except errors.RefmillError:
-                if pause is None:
-                    LOG.exception("the listener could not be told")
-                    return
-                LOG.exception("the listener could not be told; once more in %s s", pause)
+            if pause is not None:
                 time.sleep(pause)
-            except Exception:
-                LOG.exception("the listener failed")
-                return
-            else:
-                return
+        if not self._aside:
+            self._later = time.monotonic() + LATER
+        self._aside[news.run_id] = [news]
+
+    def _try_again(self) -> None:
+        """What waits aside, each run from where it stands. One call for each that fails, so that the others go on."""
+        for run_id, waiting in list(self._aside.items()):
+            while waiting and self._open and self._told(waiting[0]):
+                waiting.pop(0)
+            if not waiting:
+                del self._aside[run_id]
+        self._later = time.monotonic() + LATER
+
+    def _told(self, news: _Call) -> bool:
+        """Whether the listener took it, or never will."""
+        try:
+            news.call()
+        except errors.Unavailable as error:
+            LOG.warning("run %s: the listener could not be told, and is told again: %s", news.run_id, error)
+            return False
+        except Exception as error:
+            news.failures += 1
+            LOG.exception("run %s: the listener failed (%s of %s)", news.run_id, news.failures, TRIES)
+            if news.failures < TRIES:
+                return False
+            self._give_up(news, error)
+        return True
+
+    @staticmethod
+    def _give_up(news: _Call, error: Exception) -> None:
+        if news.give_up is None:
+            return
+        try:
+            news.give_up(str(error)[:500])
+        except Exception:
+            LOG.exception("run %s: not even that could be told", news.run_id)

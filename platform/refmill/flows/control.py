@@ -53,8 +53,14 @@ class Control:
                 name = run.name
                 self._grant(run, wish)
                 lasting = wish in ENDS and run.status not in RUN_ENDED
+            except errors.Unavailable as error:
+                LOG.warning("%s: %s has to wait: %s", name, wish, error)
+                continue
             except errors.RefmillError as error:
                 LOG.warning("%s: %s is not possible: %s", name, wish, error)
+                lasting = False
+            except Exception:
+                LOG.exception("%s: %s failed, and is struck out", name, wish)
                 lasting = False
             if not lasting:
                 self.states.grant(run_id, wish)

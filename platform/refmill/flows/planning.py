@@ -18,7 +18,7 @@ from refmill.flows.answers import blocked_lines, idle_lines, invalid_lines, noth
 from refmill.model.people import Repository, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
-from refmill.model.pushes import ZERO, Event, RefUpdate
+from refmill.model.pushes import ZERO, Event
 from refmill.model.runs import RUN_ENDED, SET, SOURCE, Run, StageRun, StageStatus, run_id
 from refmill.plans import digests, environments, make, projects
 from refmill.plans.decide import Memory
@@ -36,6 +36,9 @@ SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip refmill]")
 VOID_AFTER = 3600.0
 """Seconds after which an announced ref that never moved is given up: no push takes longer between hook and ref."""
 CONFIG_LIMIT = 1 << 20
+SWEPT = "refmill.swept"
+"""The option of events that no push made, but the comparing of branches with events."""
+FOUND = text("found by comparing branches with pushes: no push told of this commit")
 RESULT_TRAILER = "Refmill-Run: "
 AUTHOR, EMAIL = "Refmill", "refmill@localhost"
 """Of the commits that we make."""
@@ -58,7 +61,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A run that is asked for: by a push, a retry, a person."""
+    """A run that is asked for: by a push, a retry, a person. `note` stands among the warnings of its plan."""
 
     repository: Repository
     commit: Commit
@@ -68,6 +71,7 @@ class Wish:
     attempt: int = 1
     force: frozenset[str] = frozenset()
     project: str = ""
+    note: Text | None = None
 
     @property
     def source(self) -> str:
@@ -204,7 +208,8 @@ class Planner:
             quiet = quiet or (several and not (project or checked.pipeline.stages or checked.pipeline.data))
             return None, [] if quiet else idle_lines(update, checked.pipeline, base, say, project)
         attempt = self._attempt(repository, commit, project)
-        wish = Wish(repository, commit, update.ref, event.pusher, {}, attempt, project=project)
+        note = FOUND if SWEPT in event.options else None
+        wish = Wish(repository, commit, update.ref, event.pusher, {}, attempt, project=project, note=note)
         run, plan = self.begin(wish, checked)
         if checked.documents.pipeline.cancel_superseded and update.branch:
             self._supersede(run, update.ref)
@@ -276,6 +281,7 @@ class Planner:
                 run.attempt,
                 forced(plan),
                 run.project,
+                FOUND if FOUND in plan.warnings else None,
             )
             plan = self._make(wish, checked)
             missing = {item.md5 for stage in plan.stages for item in stage.missing}
@@ -313,7 +319,8 @@ class Planner:
             pipeline, memory, force=wish.force, earlier=self._earlier(wish), environments=today if counts else {}
         )
         plan = plan if counts else self._noted(repository, plan, today)
-        return replace(plan, warnings=tuple(problem.message for problem in checked.problems if problem.warning))
+        warnings = [problem.message for problem in checked.problems if problem.warning]
+        return replace(plan, warnings=(*([wish.note] if wish.note else []), *warnings))
 
     def _noted(self, repository: Repository, plan: Plan, today: Mapping[str, str]) -> Plan:
         """The plan with a note on each stage that is cached although its environment changed."""
@@ -363,30 +370,6 @@ class Planner:
 
     def _check(self, repository: Repository, commit: str, project: str, words: tuple[str, ...] = ()) -> Checked:
         return self._resolver.check(Source(self._repositories.path(repository.id), commit, project, words=words))
-
-
-def sweep(catalogue: Catalogue, refs: Refs, inbox: Inbox) -> int:
-    """Find branch tips that no event covers (a crash, a ref moved by hand) and make their events; how many."""
-    found = 0
-    known = {event.repository_id for event in inbox.open()}
-    for repository in catalogue.visible(EVERYWHERE):
-        if repository.id in known:
-            continue
-        handled = inbox.handled_tips(repository.id)
-        try:
-            tips = refs.list(repository.id)
-        except errors.RefmillError as error:  # it is deleted meanwhile, or damaged, and that stops no other
-            LOG.warning("%s: its branches cannot be read: %s", repository.full_name, error)
-            continue
-        updates = [
-            RefUpdate(ref, handled.get(ref) or ZERO, tip) for ref, tip in tips.items() if handled.get(ref) != tip
-        ]
-        if updates:
-            events = inbox.announce(repository.id, repository.owner, updates, ("refmill.swept",))
-            inbox.land([event.id for event in events])
-            LOG.warning("%s: %d branch tips that no push told of", repository.full_name, len(updates))
-            found += len(updates)
-    return found
 
 
 def _dvc_config(tree: Tree) -> bytes | None:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from refmill import errors
+from refmill.flows.asides import Asides
 from refmill.flows.planning import EVERYWHERE
 from refmill.flows.receive import RUN_EXPERIMENT
 from refmill.model.people import Repository
 from refmill.model.runs import RUN_ENDED, Run
 from refmill.ports.records import Catalogue, Runs
 from refmill.ports.repositories import Refs, Repositories
+from refmill.texts import text
 
 LOG = logging.getLogger(__name__)
 AT_ONCE = 500
@@ -25,6 +27,8 @@ AT_ONCE = 500
 LOOK = 1000
 """Runs that are read at once; older ones, which have an experiment for a while at most, one by one."""
 DAY = 24 * 3600 * 1_000_000
+STEP = DAY
+"""Microseconds that the clock may go on from one round to the next; a platform that was off for longer catches up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +39,77 @@ class Keeping:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """What is kept between two rounds: the time at which the last one was, as far as it was believed."""
+
+    believed: int
+
+
+class Calendar:
+    """The time by which ages are counted. A clock that jumps a year ahead, by a fault or by hand, must not make a
+    year's results old: from one round to the next it is believed to have gone on by STEP at most.
+
+    `load` and `keep` hold a Reckoning over restarts (None: there was no round yet).
+    """
+
+    def __init__(
+        self, load: Callable[[], Reckoning | None], keep: Callable[[Reckoning], None],
+        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:  # fmt: skip
+        self._load, self._keep, self._now = load, keep, now
+        self._last: int | None = None
+
+    def today(self) -> tuple[int, bool]:
+        """The time that is believed now (UTC microseconds), and whether it is what the clock says."""
+        now = self._now()
+        kept = self._load()
+        before = self._last if kept is None else kept.believed
+        believed = now if before is None else min(now, before + STEP)
+        if believed < now:
+            LOG.warning("the clock is %.1f days ahead of what it was: it is followed slowly", (now - believed) / DAY)
+        self._last = believed
+        self._keep(Reckoning(believed))
+        return believed, believed == now
+
+
 class Upkeep:
-    """Goes through all repositories. `now` is the clock in UTC microseconds."""
+    """Goes through all repositories. What fails is noted in `asides`."""
 
     def __init__(
         self, *, catalogue: Catalogue, runs: Runs, repositories: Repositories, refs: Refs, keeping: Keeping,
-        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        calendar: Calendar, asides: Asides,
     ) -> None:  # fmt: skip
         self._catalogue, self._runs, self._repositories, self._refs = catalogue, runs, repositories, refs
-        self._keeping, self._now = keeping, now
+        self._keeping, self._calendar, self._asides = keeping, calendar, asides
+        self._today, self._sure = 0, False
 
     def round(self, stopping: Callable[[], bool]) -> None:
         """Look after every repository, until `stopping`; one that cannot be looked after stops no other."""
+        self._today, self._sure = self._calendar.today()
         for repository in self._catalogue.visible(EVERYWHERE):
+            key = f"upkeep:{repository.id}"
             if stopping():
                 return
+            if self._asides.rests(key):
+                continue
             try:
                 self.tend(repository, stopping)
-            except errors.RefmillError as error:
+            except errors.Unavailable as error:
+                LOG.warning("%s could not be looked after now: %s", repository.full_name, error)
+            except Exception as error:  # noqa: BLE001 - one repository must stop no other, whatever is wrong with it
                 LOG.warning("%s could not be looked after: %s", repository.full_name, error)
+                detail = str(error)[:300] or type(error).__name__
+                self._asides.failed(key, repository.id, text("it could not be looked after: %(detail)s", detail=detail))
+            else:
+                self._asides.well(key)
 
     def tend(self, repository: Repository, stopping: Callable[[], bool] = lambda: False) -> None:
         """Look after one repository. Raises RefmillError."""
         if gone := self._expire(repository):
             LOG.info("%s: %d old experiments removed", repository.full_name, gone)
-        if self._repositories.worn(repository.id):
+        # git counts the ages of what no ref leads to by the clock, so that must be believed.
+        if self._sure and self._repositories.worn(repository.id):
             self._repositories.maintain(repository.id, stopping)
         else:
             self._repositories.pack_refs(repository.id)
@@ -82,7 +132,7 @@ class Upkeep:
             if run is None or run.status not in RUN_ENDED or ref != _ref(run):
                 continue  # nobody here made it, or it is still being made
             many = bool(self._keeping.count) and kept >= self._keeping.count
-            age = self._now() - (run.finished or run.created)
+            age = self._today - (run.finished or run.created)
             if many or (self._keeping.days and age > self._keeping.days * DAY):
                 yield ref, ours[ref]
             else:

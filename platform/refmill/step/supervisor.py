@@ -19,6 +19,7 @@ The rule to keep: exit.json is written once, whole, when nothing of the command'
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import json
@@ -42,6 +43,9 @@ TICK = 0.2  # seconds between two looks at memory, the clock and the stop file
 TICK_NEAR = 0.05  # the same when memory is near its limit: a gigabyte is written in a third of a second
 MEASURING = 0.02  # seconds of a tick that go to what the stage has written
 FOLLOW = 0.25  # seconds in which the processes of a sandbox end behind their command
+FULL = 64 << 10  # bytes; with less room the disk is called full
+KEPT = 4096  # bytes that are kept free for exit.json
+ROOM = 3600.0  # seconds to wait for room on the disk for exit.json
 STUBBORN = 10.0  # seconds to wait for processes that SIGKILL does not end (blocked in the kernel)
 CHUNK = 64 << 10  # bytes; what a pipe holds
 
@@ -86,7 +90,7 @@ class Supervisor:
         status = self.status
         return {
             "reason": self.reason or "exited",
-            "detail": self.detail or self.log.broken,
+            "detail": self.detail or self.log.broken or self._room(),
             "code": os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
             "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
             "started": int(self.started * 1_000_000),
@@ -97,6 +101,13 @@ class Supervisor:
                 "written_bytes": usage.ru_oublock * space.BLOCK if processes.LINUX else 0,
             },
         }
+
+    def _room(self) -> str:
+        """What to say of the disk after a command that failed: many programs only say that they could not write."""
+        if not self.status:
+            return ""
+        disk = os.statvfs(self.directory)
+        return os.strerror(errno.ENOSPC) if disk.f_bavail * disk.f_frsize < FULL else ""
 
     def _listen(self) -> None:
         self.waking, write = os.pipe()
@@ -291,9 +302,21 @@ def write_exit(directory: str, result: dict[str, Any], notify: str) -> None:
     so that the engine takes what another boot left for lost until it has collected it.
     """
     temporary = os.path.join(directory, "exit.json.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(result, file)
-    os.rename(temporary, os.path.join(directory, "exit.json"))
+    until = time.monotonic() + ROOM
+    while True:
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                written = os.write(descriptor, json.dumps(result).encode())  # whole: its room is kept, or all is new
+                os.ftruncate(descriptor, written)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, os.path.join(directory, "exit.json"))
+            break
+        except OSError:  # a full disk: what the command did must not be called lost for that
+            if not os.path.isdir(directory) or time.monotonic() > until:
+                raise
+            time.sleep(1)
     if notify:
         try:
             bell = os.open(notify, os.O_WRONLY | os.O_NONBLOCK)
@@ -301,6 +324,12 @@ def write_exit(directory: str, result: dict[str, Any], notify: str) -> None:
             os.close(bell)
         except OSError:
             pass  # only a hint: the engine looks by itself, and a later engine finds the file
+
+
+def keep_room(directory: str) -> None:
+    """Have room for exit.json, also if the command fills the disk. Raises OSError if there is none now."""
+    with open(os.path.join(directory, "exit.json.tmp"), "wb") as file:
+        file.write(b" " * KEPT)
 
 
 def load(path: str) -> dict[str, Any]:
@@ -326,6 +355,7 @@ def supervise(path: str, descriptor: int) -> None:
     """One attempt from its lock to its exit.json."""
     directory = os.path.dirname(path)
     spec = load(path)
+    keep_room(directory)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "started": int(time.time() * 1_000_000)}).encode(), 0)
     write_exit(directory, Supervisor(spec, directory, take_secrets(directory)).run(), spec.get("notify", ""))

@@ -33,8 +33,8 @@ class Slow:
 
 def finished(teller: Teller, listener: Slow) -> None:
     done = threading.Event()
-    teller.do(lambda: listener.calls.append("end"))
-    teller.do(done.set)
+    teller.do("end", lambda: listener.calls.append("end"))
+    teller.do("end", done.set)
     assert done.wait(10)
     teller.close()
 
@@ -65,3 +65,48 @@ def test_a_listener_that_could_not_listen_is_told_again_before_anything_else(mon
     teller.stage("r1", StageRun("a", "running"))
     finished(teller, listener)
     assert listener.calls == [("r1", 1), "end"]
+
+
+def test_a_full_disk_delays_and_loses_nothing_and_others_are_told_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "AGAIN", (0.0,))
+    monkeypatch.setattr(telling, "LATER", 0.05)
+    listener = Slow()
+    listener.go.set()
+    teller = Teller(listener)
+    full = threading.Event()
+    told: list[str] = []
+
+    def end() -> None:
+        if not full.is_set():
+            raise errors.Unavailable(text("the disk is full"))
+        told.append("r1 ended")
+
+    teller.do("r1", end)
+    teller.do("r1", lambda: told.append("after"))
+    other = threading.Event()
+    teller.do("r2", other.set)
+    assert other.wait(10)
+    assert told == []
+    full.set()
+    done = threading.Event()
+    teller.do("r1", done.set)
+    assert done.wait(10)
+    assert told == ["r1 ended", "after"]
+    teller.close()
+
+
+def test_what_can_never_be_told_is_given_up_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "AGAIN", (0.0,))
+    monkeypatch.setattr(telling, "LATER", 0.01)
+    teller = Teller(Slow())
+    given_up: list[str] = []
+    done = threading.Event()
+
+    def never() -> None:
+        raise errors.Damaged(text("the git object cannot be read"))
+
+    teller.do("r1", never, given_up.append)
+    teller.do("r1", done.set)
+    assert done.wait(10)
+    assert given_up == ["the git object cannot be read"]
+    teller.close()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 import click
 
-from refmill import settings
+from refmill import errors, settings
+from refmill.clients.objects import DirectoryObjects
 from refmill.engine import machine, sandbox
+from refmill.engine.endings import told
+from refmill.flows.planning import EVERYWHERE
 from refmill.settings import Settings
 from refmill.texts import Text, text
+from refmill_web import places
 from refmill_web.cli.options import data_option, example, json_option
 from refmill_web.cli.speech import print_json, say
 
@@ -36,11 +40,13 @@ class Finding:
 @click.command(
     **example(text("Look whether this machine has what the platform and its stages need."), "refmill doctor")
 )
+@click.option("--objects", is_flag=True, help=say(text("Also read every stored object and compare it with its name.")))
 @data_option
 @json_option
-def doctor(*, data: Path | None, as_json: bool) -> None:
+def doctor(*, objects: bool, data: Path | None, as_json: bool) -> None:
     """Exit code 1 if something that is needed is missing."""
-    findings = list(_look(settings.load({"data": data})))
+    chosen = settings.load({"data": data})
+    findings = [*_look(chosen), *_look_at_data(chosen, objects=objects)]
     if as_json:
         print_json([{"name": item.name, "state": item.state, "message": str(item.message)} for item in findings])
     else:
@@ -73,8 +79,54 @@ def _look(chosen: Settings) -> Iterator[Finding]:
         yield Finding("sandbox", "warning", why)
     place = next(folder for folder in (chosen.data, *chosen.data.parents) if folder.exists())
     free = shutil.disk_usage(place).free
-    yield Finding("disk", "ok" if free > LITTLE_DISK else "warning", text("%(free)s GiB free in %(place)s",
-                  free=f"{free / 2**30:.1f}", place=str(place)))  # fmt: skip
+    values = {"free": f"{free / 2**30:.1f}", "place": str(place)}
+    if free > LITTLE_DISK:
+        yield Finding("disk", "ok", text("%(free)s GiB free in %(place)s", **values))
+    else:
+        few = text("only %(free)s GiB free in %(place)s: when it is full, pushes are refused and runs fail", **values)
+        yield Finding("disk", "warning", few)
+
+
+def _look_at_data(chosen: Settings, *, objects: bool) -> Iterator[Finding]:
+    """What there is of a data directory: the database whole, nothing set aside, and, if asked for, every object."""
+    if not chosen.path(settings.DATABASE).exists():
+        return
+    try:
+        records = places.records(chosen)
+        records.database.check()
+        found = records.catalogue.visible(EVERYWHERE)
+        records.close()
+    except errors.RefmillError as error:
+        yield Finding("database", "bad", told(error))
+        return
+    yield Finding("database", "ok", text("the database is whole"))
+    names = {item.id: item.full_name for item in found}
+    for item in places.asides(chosen):
+        if item.repository_id in names:
+            why = text("%(name)s is set aside: %(why)s", name=names[item.repository_id], why=item.why)
+            yield Finding("aside", "warning", why)
+    if objects:
+        yield from _look_at_objects(chosen, names)
+
+
+def _look_at_objects(chosen: Settings, names: Mapping[str, str]) -> Iterator[Finding]:
+    count = 0
+    for repository_id, name in names.items():
+        store = DirectoryObjects(places.objects(chosen, repository_id))
+        for md5 in store.names():
+            count += 1
+            try:
+                whole = store.verify(md5)
+            except OSError as error:
+                yield Finding("objects", "bad", text("%(name)s: %(path)s cannot be read: %(detail)s", name=name,
+                              path=str(store.path(md5)), detail=error.strerror or str(error)))  # fmt: skip
+                continue
+            if not whole:
+                yield Finding("objects", "bad", text(
+                    "%(name)s: %(path)s does not hold what its name says: take it away, then `dvc push` it again or"
+                    " run its stage again", name=name, path=str(store.path(md5)),
+                ))  # fmt: skip
+    yield Finding("objects", "ok", text("%(count)s objects were read", count=count))
 
 
 def _version(*command: str) -> str | None:

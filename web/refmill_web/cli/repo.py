@@ -62,24 +62,35 @@ def repo() -> None:
 @json_option
 def repo_list(*, data: Path | None, as_json: bool) -> None:
     """All of them, by name."""
-    found = places.records(load(data)).catalogue.visible(EVERYWHERE)
+    settings = load(data)
+    found = places.records(settings).catalogue.visible(EVERYWHERE)
+    aside = {item.repository_id: item.why for item in places.asides(settings)}
     if as_json:
-        print_json([_json(repository) for repository in found])
+        print_json([
+            {**_json(item), "aside": str(aside[item.id]) if item.id in aside else None} for item in found
+        ])  # fmt: skip
         return
     words = {True: say(text("public")), False: say(text("private"))}
     rows = [
-        [item.full_name, words[item.public], item.default_branch, _state(item), item.description[:DESCRIPTION]]
+        [item.full_name, words[item.public], item.default_branch, _state(item, aside=item.id in aside),
+         item.description[:DESCRIPTION]]
         for item in found
     ]  # fmt: skip
     headings = (text("repository"), text("visible"), text("branch"), text("state"), text("description"))
     table([say(heading) for heading in headings], rows)
+    for item in found:
+        if item.id in aside:
+            why = text("%(name)s is set aside: %(why)s", name=item.full_name, why=aside[item.id])
+            tell(why, err=True)
 
 
-def _state(repository: Repository) -> str:
+def _state(repository: Repository, *, aside: bool) -> str:
     """What is unusual about it, for a table."""
     found = [text("archived")] if repository.archived else []
     if not repository.network:
         found.append(text("no network"))
+    if aside:
+        found.append(text("set aside"))
     return ", ".join(map(say, found))
 
 

@@ -7,13 +7,12 @@ import logging
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from types import FrameType
 
 from refmill import errors
 from refmill.flows.control import ENDS
-from refmill.flows.planning import sweep
+from refmill.model.pushes import Event
 from refmill.model.runs import Run, RunStatus
 from refmill.texts import Text, text
 from refmill_web import wiring
@@ -29,8 +28,10 @@ PAGE = 1000
 """How many runs the index gives at a time."""
 FIRST_UPKEEP_SECONDS = 300.0
 """After a start: soon enough for a server that is started anew every day, late enough not to slow the start."""
-PATIENCE = 3
-"""Tries before an event that cannot be planned is set aside, so that one bad push never stops the others."""
+LOOK_BROKEN = 10.0
+"""The same while it fails, as on a full disk: the log stays readable."""
+PATIENCE = 12
+"""Tries, over some hours, before an event that cannot be planned is closed."""
 
 
 class Loop:
@@ -39,7 +40,9 @@ class Loop:
     def __init__(self, works: Works) -> None:
         self._works = works
         self._stopping = threading.Event()
-        self._failures: Counter[int] = Counter()
+        self._asides = works.asides
+        self._left: dict[str, Callable[[Text], Text]] = {}
+        self._broken = 0
         self._swept = 0.0
         self._upkeep = threading.Thread(target=self._look_after, name="upkeep")
 
@@ -72,15 +75,32 @@ class Loop:
             before = new[-1].created + 1
 
     def _go_on(self, run: Run, trouble: Callable[[Text], Text]) -> None:
+        """Go on with a run; one that cannot fails with its reason, one that cannot now is tried again."""
+        key = f"run:{run.id}"
+        if self._asides.rests(key):
+            return
         try:
             self._works.planner.resume(run)
+        except errors.Unavailable as error:
+            LOG.warning("%s has to wait: %s", run.name, error)
+            self._asides.failed(key, run.repository_id, error.message, lasting=False)
+            self._left[run.id] = trouble
+            return
         except errors.RefmillError as error:
-            LOG.error("%s cannot go on: %s", run.name, error)  # noqa: TRY400 - the message says it all
-            why = trouble(error.message)
-            self._works.parts.records.states.move(run.id, "failed", expected=UNFINISHED, explanation=why)
-            self._works.parts.records.waiting.done(run.id)
-            with contextlib.suppress(errors.NotFound):
-                self._works.archive(self._works.parts.records.runs.get(run.id))
+            self._cannot(run, trouble(error.message))
+        except Exception as error:
+            LOG.exception("%s cannot go on", run.name)
+            self._cannot(run, trouble(text("Refmill itself failed: %(detail)s", detail=str(error)[:300])))
+        self._left.pop(run.id, None)
+        self._asides.well(key)
+
+    def _cannot(self, run: Run, why: Text) -> None:
+        LOG.error("%s cannot go on: %s", run.name, why)
+        kept = self._works.parts.records
+        kept.states.move(run.id, "failed", expected=UNFINISHED, explanation=why)
+        kept.waiting.done(run.id)
+        with contextlib.suppress(errors.NotFound):
+            self._works.archive(kept.runs.get(run.id))
 
     def run(self) -> None:
         """Until stopped."""
@@ -89,7 +109,7 @@ class Loop:
         try:
             while not self._stopping.is_set():
                 self._turn()
-                bell.wait(TOPICS, LOOK_SECONDS)
+                bell.wait(TOPICS, LOOK_SECONDS if not self._broken else min(LOOK_SECONDS * self._broken, LOOK_BROKEN))
         finally:
             self._stopping.set()
             self._upkeep.join()
@@ -106,29 +126,65 @@ class Loop:
                 LOG.exception("the upkeep of repositories was broken off")
 
     def _turn(self) -> None:
+        """Each kind of work by itself: where the database or the disk refuses one, the others are tried, too."""
+        wrong = 0
+        for work in (self._settle_all, self._works.control.grant_all, self._go_on_all, self._sweep):
+            try:
+                work()
+            except errors.RefmillError as error:
+                wrong += 1
+                LOG.warning("the engine's turn was broken off, and goes on soon: %s", error)
+            except Exception:
+                wrong += 1
+                LOG.exception("the engine's turn was broken off, and goes on soon")
+        self._broken = self._broken + 1 if wrong else 0
+
+    def _settle_all(self) -> None:
         for event in self._works.parts.records.inbox.open():
+            key = f"event:{event.id}"
+            if self._asides.rests(key):
+                continue
             try:
                 self._works.planner.settle(event)
+            except errors.Unavailable as error:
+                LOG.warning("event %s has to wait: %s", event.id, error)
+                self._asides.failed(key, event.repository_id, error.message, lasting=False)
             except Exception as error:  # noqa: BLE001 - the outermost loop: one bad push must not stop the others
-                self._failed(event.id, error)
-        self._works.control.grant_all()
-        for run_id in self._works.parts.records.waiting.ready():
-            with contextlib.suppress(errors.NotFound):  # its repository was deleted after the look
-                run = self._works.parts.records.runs.get(run_id)
-                self._go_on(run, lambda why: text("it could not go on when its data had come: %(detail)s", detail=why))
-        if time.monotonic() - self._swept > self._works.parts.settings.sweep_seconds or not self._swept:
-            self._swept = time.monotonic()
-            with contextlib.suppress(errors.NotFound):  # likewise; the next sweep sees the others
-                sweep(self._works.parts.records.catalogue, self._works.parts.refs, self._works.parts.records.inbox)
+                self._failed(key, event, error)
+            else:
+                self._asides.well(key)
 
-    def _failed(self, event_id: int, error: Exception) -> None:
-        self._failures[event_id] += 1
-        LOG.exception(
-            "event %s could not be planned (%s of %s)", event_id, self._failures[event_id], PATIENCE, exc_info=error
-        )
-        if self._failures[event_id] >= PATIENCE:
+    def _go_on_all(self) -> None:
+        """Runs whose data has come, and those that had to wait for a part of the platform."""
+        kept = self._works.parts.records
+
+        def data_came(why: Text) -> Text:
+            return text("it could not go on when its data had come: %(detail)s", detail=why)
+
+        for run_id, trouble in {**dict.fromkeys(kept.waiting.ready(), data_came), **self._left}.items():
+            try:
+                run = kept.runs.get(run_id)
+            except errors.NotFound:  # its repository was deleted after the look
+                self._left.pop(run_id, None)
+                self._asides.well(f"run:{run_id}")
+                continue
+            self._go_on(run, trouble)
+
+    def _sweep(self) -> None:
+        if time.monotonic() - self._swept > self._works.parts.settings.sweep_seconds or not self._swept:
+            self._works.sweeper.sweep()
+            self._swept = time.monotonic()
+
+    def _failed(self, key: str, event: Event, error: Exception) -> None:
+        """Try again, later and later; then close the event, and say so to whoever asks what became of the push."""
+        why = text("a push cannot be planned: %(detail)s", detail=str(error)[:300] or type(error).__name__)
+        tries = self._asides.failed(key, event.repository_id, why)
+        LOG.error("event %s could not be planned (%s of %s)", event.id, tries, PATIENCE, exc_info=error)
+        if tries >= PATIENCE:
             note = text("this push could not be planned and was set aside: %(detail)s", detail=str(error)[:500])
-            self._works.parts.records.inbox.settle(event_id, handled=True, answer=[str(note)])
+            self._works.parts.records.inbox.settle(event.id, handled=True, answer=[str(note)])
+            self._works.parts.records.journal.note("", "push-set-aside", event.update.ref, detail=str(error)[:500])
+            self._asides.well(key)
 
 
 def main() -> None:

@@ -79,6 +79,15 @@ class Database:
             finally:
                 connection.invalidate()
 
+    def check(self) -> None:
+        """Read all of it. Raises Damaged if it is not whole, Unavailable if it does not answer."""
+        if not self.is_sqlite:
+            return
+        with self.reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise damaged(str(found))
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -146,7 +155,12 @@ def _translated() -> Iterator[None]:
     except exc.DatabaseError as error:
         if type(error) is not exc.DatabaseError:  # its kinds, such as IntegrityError, belong to whoever caused them
             raise
-        raise errors.Damaged(
-            text("The database is damaged, or no database: %(detail)s", detail=str(error.orig)),
-            text("Go back to a backup of it; `refmill repo reindex` puts later runs back."),
-        ) from error
+        raise damaged(str(error.orig)) from error
+
+
+def damaged(detail: str) -> errors.Damaged:
+    """The error for a database that cannot be gone on with."""
+    return errors.Damaged(
+        text("The database is damaged, or no database: %(detail)s", detail=detail),
+        text("Go back to a backup of it; `refmill repo reindex` puts later runs back."),
+    )

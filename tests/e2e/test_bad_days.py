@@ -1,0 +1,239 @@
+"""A faulty database, objects that went bad, a stopped machine, repositories that are broken: it says so and goes on."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+import loads
+from platforms import Copy, Platform, new_copy, wait
+
+PIPELINE = "stages:\n  a: {cmd: 'cat in.txt > a.txt', deps: [in.txt], outs: [a.txt]}\n"
+TWO = PIPELINE + "  b: {cmd: 'cat a.txt > b.txt', deps: [a.txt], outs: [b.txt]}\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Platform]:
+    """A platform that a test may damage; it compares branches with events all the time."""
+    running = Platform(tmp_path / "data", {"REFMILL_SWEEP_SECONDS": "0.5"}).start()
+    running.user("alice", "--admin")
+    yield running
+    running.stop()
+
+
+def pushed(platform: Platform, copy: Copy, repository: str) -> None:
+    copy.git("push", "--quiet", platform.url(repository, "alice"), "main")
+
+
+def refusal(platform: Platform) -> str:
+    """What `refmill up` says instead of starting."""
+    with pytest.raises(AssertionError):
+        platform.start()
+    platform.process.wait(30)
+    platform.stop()
+    return platform.log()
+
+
+# The database
+
+
+def test_a_push_waits_while_another_process_holds_the_database(own: Platform, tmp_path: Path) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    pushed(own, copy, "alice/busy")
+    own.ended("alice/busy")
+    holder = sqlite3.connect(own.data / "refmill.db", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    threading.Timer(5, lambda: holder.execute("ROLLBACK")).start()
+    copy.write({"in.txt": "2\n"}).commit()
+    pushed(own, copy, "alice/busy")
+    assert own.ended("alice/busy", 2)["status"] == "succeeded"
+    assert "is started again" not in own.log()
+    holder.close()
+
+
+@pytest.mark.parametrize("fault", ["page", "cut", "header", "empty", "gone"])
+def test_a_server_with_a_damaged_database_refuses_to_start_and_says_what_to_do(
+    own: Platform, tmp_path: Path, fault: str
+) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    pushed(own, copy, "alice/hurt")
+    own.ended("alice/hurt")
+    own.stop()
+    path = own.data / "refmill.db"
+    backup = tmp_path / "backup.db"
+    shutil.copy(path, backup)
+    for beside in own.data.glob("refmill.db-*"):
+        beside.unlink()
+    whole = path.read_bytes()
+    page = 4096 * (len(whole) // 8192)
+    damaged = {
+        "page": whole[:page] + os.urandom(4096) + whole[page + 4096 :], "cut": whole[: len(whole) // 2],
+        "header": b"no database" + whole[11:], "empty": b"", "gone": b"",
+    }[fault]  # fmt: skip
+    path.unlink() if fault == "gone" else path.write_bytes(damaged)
+    said = refusal(own)
+    assert "The database is" in said
+    assert "backup" in said
+    for beside in own.data.glob("refmill.db-*"):
+        beside.unlink()
+    shutil.copy(backup, path)
+    own.start()
+    assert own.runs("alice/hurt")[0]["status"] == "succeeded"
+
+
+def test_a_lost_write_ahead_log_loses_no_push(own: Platform, tmp_path: Path) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    pushed(own, copy, "alice/wal")
+    own.ended("alice/wal")
+    own.stop()  # closing the database puts all into its file
+    own.start()
+    sha = copy.write({"in.txt": "2\n"}).commit()
+    pushed(own, copy, "alice/wal")
+    own.ended("alice/wal", 2)
+    own.kill()
+    time.sleep(1)  # its children end with it
+    for beside in own.data.glob("refmill.db-*"):
+        beside.unlink()
+    own.start()
+    run = wait(lambda: next((run for run in own.runs("alice/wal") if run["commit"] == sha), None), "it is found again")
+    assert own.ended("alice/wal", run["number"])["status"] == "succeeded", own.log()[-3000:]
+
+
+# What the sweeper finds
+
+
+def test_a_tip_that_no_push_told_of_is_run_and_told_of(own: Platform, tmp_path: Path) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    pushed(own, copy, "alice/swept")
+    own.ended("alice/swept")
+    sha = copy.write({"in.txt": "2\n"}).commit()
+    bare = next((own.data / "repos").glob("*.git"))
+    copy.git("push", "--quiet", str(bare), "main")
+    wait(lambda: len(own.runs("alice/swept")) == 2, "the sweeper finds it")
+    own.ended("alice/swept", 2)
+    assert "1 branch tips that no push told of: refs/heads/main " + sha[:12] in own.log()
+    page = requests.get(
+        f"{own.address}/alice/swept/runs/2", headers={"Cookie": loads.signed_in(own, "alice")}, timeout=10
+    ).text
+    assert "found by comparing branches with pushes" in page
+    ((details,),) = own.query("SELECT details FROM journal WHERE what = 'found-by-comparing'")
+    assert json.loads(details)["tips"] == {"refs/heads/main": sha}
+
+
+# Broken repositories
+
+
+def break_head(bare: Path) -> None:
+    (bare / "HEAD").write_bytes(b"\0garbage")
+
+
+def break_folder(bare: Path) -> None:
+    bare.rename(bare.with_suffix(".lost"))
+
+
+def break_objects(bare: Path) -> None:
+    tip = (bare / "refs" / "heads" / "main").read_text().strip()
+    path = bare / "objects" / tip[:2] / tip[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"no object at all")
+
+
+def break_refs(bare: Path) -> None:
+    (bare / "packed-refs").write_bytes(b"no refs\0\xff\n" * 50)
+
+
+@pytest.mark.parametrize("fault", [break_head, break_folder, break_objects, break_refs])
+def test_a_broken_repository_stops_no_other(own: Platform, tmp_path: Path, fault: object) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    pushed(own, copy, "alice/aaa")
+    own.ended("alice/aaa")
+    fault(next((own.data / "repos").glob("*.git")))
+    copy.write({"in.txt": "2\n"}).commit()
+    pushed(own, copy, "alice/bbb")
+    assert own.ended("alice/bbb")["status"] == "succeeded"
+    if fault is break_folder:  # what can still be listed is no trouble to the platform itself
+        wait(lambda: json.loads(own.refmill("repo", "list", "--json"))[0]["aside"], "it is set aside")
+        assert "alice/aaa is set aside" in own.refmill("doctor", check=False)
+    listed = json.loads(own.refmill("repo", "list", "--json"))
+    assert listed[1]["aside"] is None
+    bare = next(path for path in (own.data / "repos").glob("*.git") if path.name.startswith(listed[1]["id"]))
+    sha = copy.write({"in.txt": "3\n"}).commit()
+    copy.git("push", "--quiet", str(bare), "main")  # past every hook: the sweeper still works for the others
+    wait(lambda: any(run["commit"] == sha for run in own.runs("alice/bbb")), "the sweeper finds it")
+    assert "is started again" not in own.log()
+    own.stop()
+    own.start()  # also with a broken repository
+
+
+# Objects
+
+
+def test_a_stage_whose_input_went_bad_fails_with_its_name_and_records_nothing(own: Platform, tmp_path: Path) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": TWO, "in.txt": "1\n"})
+    pushed(own, copy, "alice/bad")
+    own.ended("alice/bad")
+    own.stop()  # what was found whole is believed until the next start, or until the file tells of a change
+    (object_path,) = {path for path in own.data.glob("objects/r/*/files/md5/*/*") if path.is_file()}
+    object_path.chmod(0o644)
+    object_path.write_bytes(b"9\n")
+    own.start()
+    copy.write({"dvc.yaml": TWO.replace("cat a.txt >", "tac a.txt >")}).commit()
+    pushed(own, copy, "alice/bad")
+    run = own.ended("alice/bad", 2)
+    md5 = object_path.parent.name + object_path.name
+    assert run["status"] == "failed"
+    assert f"The object {md5} does not hold what its name says" in run["explanation"]
+    assert str(object_path) in run["explanation"]
+    address = own.url("alice/bad", ending=f".dvc/files/md5/{md5[:2]}/{md5[2:]}")
+    served = requests.get(address, auth=("alice", own.user("alice")), timeout=10)
+    assert served.status_code == 500
+    assert served.content != b"9\n"
+    assert "does not hold what its name says" in own.refmill("doctor", "--objects", check=False)
+    object_path.unlink()
+    own.refmill("retry", "alice/bad#2", "--force")
+    assert own.ended("alice/bad", 3)["status"] == "succeeded"
+    assert object_path.read_bytes() == b"1\n"
+
+
+# The machine
+
+
+def test_a_machine_that_slept_goes_on_where_it_was(own: Platform, tmp_path: Path) -> None:
+    started, go = tmp_path / "started", tmp_path / "go"
+    copy = new_copy(tmp_path / "copy", {
+        "dvc.yaml": f"stages:\n  a: {{cmd: 'touch {started}; while ! test -e {go}; do sleep 0.1; done; echo 1 > a.txt',"
+        " outs: [a.txt]}\n",
+    })  # fmt: skip
+    pushed(own, copy, "alice/sleep")
+    wait(started.exists, "the stage starts")
+    asleep = everything(own)
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(8)
+    for pid in reversed(asleep):
+        os.kill(pid, signal.SIGCONT)
+    go.touch()
+    run = own.ended("alice/sleep")
+    assert [(stage["status"], stage["attempt"]) for stage in run["stages"]] == [("succeeded", 1)]
+    assert "is started again" not in own.log()
+
+
+def everything(platform: Platform) -> list[int]:
+    """All processes of a platform and of its stages."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if str(platform.data).encode() in words and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
