@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import socket
 import subprocess
@@ -154,3 +155,19 @@ def test_names_that_look_alike_stay_two_files(
     }  # fmt: skip
     push(platform, name, repository, files)
     assert platform.ended(f"alice/{name}")["status"] == "succeeded"
+
+
+def test_half_requests_keep_nobody_out(watched: Watch, platform: Platform) -> None:
+    clients = [connection(platform) for _ in range(300)]
+    try:
+        for number, client in enumerate(clients):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: " if number % 2 else b"G")
+        watched.check("three hundred half requests")
+        clients[0].sendall(b"ET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert clients[0].recv(100).startswith(b"HTTP/1.1 200"), "a slow one is answered all the same"
+        clients[1].settimeout(30)
+        with contextlib.suppress(ConnectionResetError):
+            assert clients[1].recv(100) == b"", "one that never comes to its end is let go"
+    finally:
+        for client in clients:
+            client.close()
