@@ -172,7 +172,7 @@ def assert_listed(platform: Breaking, scenario: str, *, write: bool) -> None:
             wait(lambda: set(listed) <= set(platform.reached()), "all points", 5)
     reached = [line for line in platform.reached() if not line.endswith(CHANCE)]
     if write:
-        path.write_text("".join(f"{line}\n" for line in reached))
+        path.write_text("".join(f"{line}\n" for line in sorted(reached)))
         return
     assert sorted(reached) == sorted(listed), "a step came or went: pytest tests/faults --write-points"
 

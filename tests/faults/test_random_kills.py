@@ -131,20 +131,34 @@ def campaign(place: Path, seed: int, kills: int) -> Counter[str]:
             struck[strike(platform, chance)] += 1
             if platform.process.poll() is not None or _gone(platform):
                 platform.kill()
-                platform.start("--port", port)
+                again(platform, port)
     finally:
         for pusher in pushers:
             pusher.ended = True
         for thread in threads:
             thread.join(60)
     if platform.process.poll() is not None:
-        platform.start("--port", port)
+        again(platform, port)
     for pusher in pushers:
         assert_all_ran_once(platform, pusher)
     platform.stop()
     pushes = sum(len(pusher.acknowledged) for pusher in pushers)
     sys.stdout.write(f"{sum(struck.values())} kills {dict(struck)}, {pushes} pushes, nothing lost\n")
     return struck
+
+
+def again(platform: Platform, port: str) -> None:
+    """Start it under the same address, as soon as what is left of its web has let go of it."""
+    for _ in range(60):
+        try:
+            platform.start("--port", port)
+        except AssertionError:
+            platform.stop()
+            if "cannot be listened on" not in platform.log()[-500:]:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _gone(platform: Platform) -> bool:

@@ -15,7 +15,6 @@ from watching import Watch
 from platforms import Platform
 from refmill import errors
 from refmill.clients import dvc_parsing
-from refmill.flows.planning import sweep
 from refmill.ports.resolver import Checked
 from refmill_repos import objects
 from refmill_repos.refs import BareRefs
@@ -110,43 +109,6 @@ def test_a_file_is_no_commit_and_is_not_read_to_find_out(repository: Repository)
     blob = repository.write(ObjectType.BLOB, b"x" * 100)
     with pytest.raises(errors.NotFound):
         BareRefs(repository.path.parent).commit("hostile", blob)
-
-
-def test_a_damaged_repository_does_not_stop_the_sweep() -> None:
-    class Item:
-        def __init__(self, name: str) -> None:
-            self.id = self.full_name = self.owner = name
-
-    class World:
-        """Two repositories, of which the first cannot be read."""
-
-        def __init__(self) -> None:
-            self.announced: list[str] = []
-
-        def visible(self, user: object) -> list[Item]:
-            return [Item("broken"), Item("whole")]
-
-        def open(self) -> list[object]:
-            return []
-
-        def handled_tips(self, repository_id: str) -> dict[str, str]:
-            return {}
-
-        def list(self, repository_id: str) -> dict[str, str]:
-            if repository_id == "broken":
-                raise objects.damaged("0" * 40)
-            return {"refs/heads/main": "1" * 40}
-
-        def announce(self, repository_id: str, *_: object) -> list[object]:
-            self.announced.append(repository_id)
-            return []
-
-        def land(self, events: object) -> None:
-            return
-
-    world = World()
-    assert sweep(world, world, world) == 1  # type: ignore[arg-type]
-    assert world.announced == ["whole"]
 
 
 def test_what_cannot_be_planned_is_told_and_set_aside_at_once(

@@ -15,7 +15,10 @@ blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 @blueprint.post("/login")
 def login() -> Response:
     """`{username, password, label?}` → `{username, token}`: a new personal token with the scopes read and write."""
-    asked = request.get_json(silent=True)
+    try:
+        asked = request.get_json(silent=True)
+    except RecursionError:  # brackets within brackets within brackets: no fault of JSON to the parser
+        asked = None
     if not isinstance(asked, dict) or not all(isinstance(asked.get(key), str) for key in ("username", "password")):
         raise errors.WrongUse(text("send a JSON object with “username” and “password”"))
     attempts: Attempts = current_app.extensions["refmill-attempts"]
