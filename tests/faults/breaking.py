@@ -27,7 +27,7 @@ fi
 exit 0
 """
 """Also within git there are points: the ref's lock is taken, the ref has moved."""
-CHANCE = ("SocketBell._send : unlink", "_make_private : create")
+CHANCE = ("SocketBell._send : unlink", "_make_private : create", "removing._remove : wait")
 """Steps that depend on who of the processes is awake at the moment."""
 POINTS = Path(__file__).resolve().parent / "points"
 
@@ -174,7 +174,11 @@ def assert_listed(platform: Breaking, scenario: str, *, write: bool) -> None:
     if write:
         path.write_text("".join(f"{line}\n" for line in sorted(reached)))
         return
-    assert sorted(reached) == sorted(listed), "a step came or went: pytest tests/faults --write-points"
+    known = {line for file in POINTS.glob("*.txt") for line in file.read_text().splitlines()}
+    # What one scenario meets only now and then is listed with another.
+    gone, new = sorted(set(listed) - set(reached)), sorted(set(reached) - known)
+    assert not gone, f"{gone} went: pytest tests/faults --write-points"
+    assert not new, f"{new} came: pytest tests/faults --write-points"
 
 
 TELLING = (": commit", ": rename", ": replace", ": link")

@@ -196,8 +196,8 @@ def assert_all_ran_once(platform: Platform, pusher: Pusher) -> None:
     assert_whole(platform, [run["id"] for run in runs.values()])
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.full  # minutes: what is left of a killed web lets go of the address after seconds
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(4))
 def test_a_hundred_deaths_lose_nothing(part: int, tmp_path: Path) -> None:
     struck = campaign(tmp_path, SEED * 1000 + part, 25)
