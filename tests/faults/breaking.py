@@ -27,7 +27,12 @@ fi
 exit 0
 """
 """Also within git there are points: the ref's lock is taken, the ref has moved."""
-CHANCE = ("SocketBell._send : unlink", "_make_private : create", "removing._remove : wait")
+CHANCE = (
+    "SocketBell._send : unlink",
+    "_make_private : create",
+    "removing._remove : wait",
+    "check_token > clients.database.connection.Database.writing : commit",
+)
 """Steps that depend on who of the processes is awake at the moment."""
 POINTS = Path(__file__).resolve().parent / "points"
 
