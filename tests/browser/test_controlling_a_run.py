@@ -49,7 +49,7 @@ def test_a_run_is_paused_resumed_consented_to_and_stopped(platform: Platform, pa
     expect(page.locator("#run-why")).to_have_text("")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#run-state")).to_have_text("stopped", timeout=15_000)
-    buttons(page, "Run all again", "Run again")
+    buttons(page, "Run all again", "Run again", "Run")
 
 
 def test_the_page_follows_what_others_ask_of_the_run(platform: Platform, page: Page, tmp_path: Path) -> None:
@@ -62,4 +62,4 @@ def test_the_page_follows_what_others_ask_of_the_run(platform: Platform, page: P
     platform.refmill("pause", "alice/followed#1")
     buttons(page, "Go on", "Stop")
     platform.refmill("stop", "alice/followed#1")
-    buttons(page, "Run all again", "Run again")
+    buttons(page, "Run all again", "Run again", "Run")
