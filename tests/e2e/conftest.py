@@ -7,6 +7,7 @@ import pytest
 
 from platforms import Copy, new_copy
 from running import name, platform  # noqa: F401 - fixtures
+from serving import served  # noqa: F401 - a fixture
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The disk of the server is full, or read-only: whom it concerns is told, nothing is half-written, and it goes on."""
 
 import hashlib
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import requests
 
 from disks import SmallDisk, read_only, small_disk
+from intact import assert_intact
 from platforms import Copy, Platform, new_copy, wait
 
 PIPELINE = "stages:\n  a: {cmd: 'cat in.txt > a.txt', deps: [in.txt], outs: [a.txt]}\n"
@@ -31,23 +31,6 @@ def cramped(disk: SmallDisk) -> Iterator[Platform]:
     running.stop()
 
 
-def whole(platform: Platform) -> None:
-    """Nothing is half-written, under whatever name."""
-    for bare in (platform.data / "repos").glob("*.git"):
-        checked = subprocess.run(
-            ["git", "--git-dir", str(bare), "fsck", "--full", "--strict", "--no-dangling", "--no-progress"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert checked.returncode == 0, checked.stderr
-    database = sqlite3.connect(platform.data / "refmill.db")
-    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    database.close()
-    for path in (platform.data / "objects").rglob("*"):
-        assert not path.name.endswith((".tmp", ".new")), path
-        if path.is_file() and path.parent.parent.name == "md5":
-            assert hashlib.md5(path.read_bytes()).hexdigest() == (path.parent.name + path.name)[:32]
-
-
 def pushed(platform: Platform, copy: Copy, repository: str) -> subprocess.CompletedProcess[str]:
     return copy.git("push", platform.url(repository, "alice"), "main", check=False)
 
@@ -66,7 +49,7 @@ def test_a_push_to_a_full_disk_is_refused_in_words_and_taken_when_there_is_room(
     disk.make_room()
     assert pushed(cramped, copy, "alice/full").returncode == 0
     assert cramped.ended("alice/full", 2)["status"] == "succeeded"
-    whole(cramped)
+    assert_intact(cramped.data)
 
 
 def test_an_object_for_which_there_is_no_room_is_refused_and_leaves_nothing(
@@ -85,7 +68,7 @@ def test_an_object_for_which_there_is_no_room_is_refused_and_leaves_nothing(
     assert not list(cramped.data.glob("objects/r/*/incoming/*"))
     disk.make_room()
     assert requests.post(address, data=data, auth=who, timeout=30).status_code == 201
-    whole(cramped)
+    assert_intact(cramped.data)
 
 
 @pytest.mark.parametrize("place", ["outputs", "log"])
@@ -105,7 +88,7 @@ def test_a_stage_that_fills_the_disk_says_so_and_can_be_retried(
     (tmp_path / "small").touch()
     cramped.refmill("retry", "alice/much#1")
     assert cramped.ended("alice/much", 2)["status"] == "succeeded", cramped.log()[-3000:]
-    whole(cramped)
+    assert_intact(cramped.data)
 
 
 def test_a_run_that_ends_on_a_full_disk_is_told_so_when_there_is_room(
@@ -128,7 +111,7 @@ def test_a_run_that_ends_on_a_full_disk_is_told_so_when_there_is_room(
     assert "the disk of the server was full" in run["explanation"]
     cramped.refmill("retry", "alice/late#1")
     assert cramped.ended("alice/late", 2)["status"] == "succeeded"
-    whole(cramped)
+    assert_intact(cramped.data)
 
 
 @pytest.mark.parametrize("folder", ["repos", "objects", "work"])
@@ -154,7 +137,7 @@ def test_a_disk_that_is_read_only_for_a_while_stops_nothing_for_good(
     else:
         assert pushed(cramped, copy, "alice/shut").returncode == 0
         assert cramped.ended("alice/shut", 2)["status"] == "succeeded"
-    whole(cramped)
+    assert_intact(cramped.data)
 
 
 def test_doctor_warns_of_little_room(cramped: Platform) -> None:

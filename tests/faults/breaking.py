@@ -3,8 +3,6 @@
 import contextlib
 import hashlib
 import http.client
-import sqlite3
-import subprocess
 import sys
 import time
 import urllib.error
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from intact import assert_intact
 from platforms import Platform, alive, wait
 from refmill_repos import store
 
@@ -142,30 +141,10 @@ class Breaking(Platform):
 
 def assert_whole(platform: Platform, run_ids: list[str]) -> None:
     """Nothing half-written, nothing left behind, nothing that still runs."""
-    for bare in sorted((platform.data / "repos").glob("*.git")):
-        checked = subprocess.run(
-            ["git", "--git-dir", str(bare), "fsck", "--full", "--strict", "--no-dangling", "--no-progress"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert checked.returncode == 0, checked.stderr
-        assert not checked.stderr, checked.stderr
+    assert_intact(platform.data)
     assert not list(store._stale(platform.data / "repos"))
-    with sqlite3.connect(platform.data / "refmill.db") as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    database.close()
-    for path in (platform.data / "objects").rglob("*"):
-        assert not path.name.endswith((".tmp", ".new")), path
-        assert ".tmp-" not in path.name, path
-        if path.is_file() and path.parent.parent.name == "md5":
-            _assert_object(path)
     assert not [run for run in run_ids if alive(platform, run)]
     wait(lambda: not [run for run in run_ids if (platform.data / "work" / run).exists()], "work folders go", 20)
-
-
-def _assert_object(path: Path) -> None:
-    """An object is what its name says."""
-    name = (path.parent.name + path.name).removesuffix(".dir")
-    assert hashlib.md5(path.read_bytes()).hexdigest() == name, path
 
 
 def assert_listed(platform: Breaking, scenario: str, *, write: bool) -> None:

@@ -7,7 +7,6 @@ stages, whatever the order in which they ended; and every file is replaced whole
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.plans import locks
 from refmill.plans.decide import Memory
-from refmill.ports.trees import Entry, Tree
+from refmill.ports.trees import Through, Tree
 from refmill.texts import text
 
 _SHARE = 0.1
@@ -68,38 +67,23 @@ class Results:
         self._next = ended + (ended - began) / _SHARE
 
 
-class _Before:
+class _Before(Through):
     """A tree whose files, once read, stay as they were: what the stages change on the way does not count.
 
     Without it the order of the lock's entries would be that in which the stages happened to end.
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+        super().__init__(tree)
         self._read: dict[str, bytes | None] = {}
-
-    def entry(self, path: str) -> Entry | None:
-        return self._tree.entry(path)
 
     def read(self, path: str, limit: int = 64 << 20) -> bytes:
         if path not in self._read:
             try:
-                self._read[path] = self._tree.read(path, limit)
+                self._read[path] = super().read(path, limit)
             except errors.NotFound:
                 self._read[path] = None
         found = self._read[path]
         if found is None:
             raise errors.NotFound(text("%(path)s does not exist", path=path))
         return found
-
-    def children(self, path: str) -> dict[str, Entry]:
-        return self._tree.children(path)
-
-    def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
-        return self._tree.walk(path)
-
-    def target(self, path: str) -> str:
-        return self._tree.target(path)
-
-    def md5(self, path: str) -> tuple[str, int]:
-        return self._tree.md5(path)

@@ -42,3 +42,34 @@ class Tree(Protocol):
 
     def md5(self, path: str) -> tuple[str, int]:
         """MD5 and size in bytes of a file as a *checkout* would hold it: after eol conversion and other git filters."""
+
+
+class Through:
+    """A tree that hands every question on to another one; whoever has an answer of its own overrides the question."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def entry(self, path: str) -> Entry | None:
+        """See Tree."""
+        return self._tree.entry(path)
+
+    def read(self, path: str, limit: int = 64 << 20) -> bytes:
+        """See Tree."""
+        return self._tree.read(path, limit)
+
+    def children(self, path: str) -> dict[str, Entry]:
+        """See Tree."""
+        return self._tree.children(path)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Entry]]:
+        """See Tree."""
+        return self._tree.walk(path)
+
+    def target(self, path: str) -> str:
+        """See Tree."""
+        return self._tree.target(path)
+
+    def md5(self, path: str) -> tuple[str, int]:
+        """See Tree."""
+        return self._tree.md5(path)

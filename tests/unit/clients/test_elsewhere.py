@@ -1,11 +1,8 @@
 """Objects fetched out of remotes over HTTP into a store: in their order, verified, each once."""
 
-import functools
-import http.server
 import json
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,34 +11,7 @@ from platforms import wait
 from refmill.clients.elsewhere import HttpElsewhere, Reach
 from refmill.clients.objects import DirectoryObjects
 from refmill.formats.hashing import OLD, old_md5
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, and notes what it was asked."""
-
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *arguments: object) -> None:
-        """Nothing."""
-
-
-@pytest.fixture
-def remote(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and its address."""
-    folder = tmp_path / "remote"
-    folder.mkdir()
-    Handler.asked = []
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield folder, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+from serving import Handler
 
 
 class World:
@@ -66,9 +36,9 @@ class World:
 
 
 def test_a_directory_comes_after_its_files_and_what_is_here_is_not_asked_for(
-    remote: tuple[Path, str], tmp_path: Path
+    served: tuple[Path, str], tmp_path: Path
 ) -> None:
-    folder, url = remote
+    folder, url = served
     theirs, world = DirectoryObjects(folder), World(tmp_path)
     one, two = theirs.write(b"one"), theirs.write(b"two")
     listing = theirs.write(json.dumps([{"md5": two, "relpath": "b"}, {"md5": one, "relpath": "a"}]).encode(), ".dir")
@@ -81,9 +51,9 @@ def test_a_directory_comes_after_its_files_and_what_is_here_is_not_asked_for(
 
 
 def test_a_listing_that_is_something_else_has_no_files_fetched(
-    remote: tuple[Path, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    served: tuple[Path, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder, url = remote
+    folder, url = served
     theirs, world = DirectoryObjects(folder), World(tmp_path)
     one = theirs.write(b"one")
     listing = theirs.write(b"[]", ".dir")
@@ -96,8 +66,8 @@ def test_a_listing_that_is_something_else_has_no_files_fetched(
     assert world.arrived == [] == list(world.store.names())
 
 
-def test_a_directory_with_a_lacking_file_is_not_there_at_all(remote: tuple[Path, str], tmp_path: Path) -> None:
-    folder, url = remote
+def test_a_directory_with_a_lacking_file_is_not_there_at_all(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
     theirs, world = DirectoryObjects(folder), World(tmp_path)
     one = theirs.write(b"one")
     files = [{"md5": one, "relpath": "a"}, {"md5": "f" * 32, "relpath": "b"}]
@@ -107,8 +77,8 @@ def test_a_directory_with_a_lacking_file_is_not_there_at_all(remote: tuple[Path,
     assert list(world.store.names()) == [one]
 
 
-def test_data_of_dvc_2_comes_from_its_own_place(remote: tuple[Path, str], tmp_path: Path) -> None:
-    folder, url = remote
+def test_data_of_dvc_2_comes_from_its_own_place(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
     source = tmp_path / "source"
     source.write_bytes(b"a\r\nb\r\n")
     old = OLD + old_md5(source)
@@ -121,24 +91,24 @@ def test_data_of_dvc_2_comes_from_its_own_place(remote: tuple[Path, str], tmp_pa
     assert world.store.read(old) == b"a\r\nb\r\n"
 
 
-def test_the_next_remote_is_asked_where_one_has_it_not(remote: tuple[Path, str], tmp_path: Path) -> None:
-    folder, url = remote
+def test_the_next_remote_is_asked_where_one_has_it_not(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
     world, one = World(tmp_path), DirectoryObjects(folder / "second").write(b"one")
     world.bring(f"{url}/first", one, more=f"['remote \"b\"']\nurl = {url}/second\n")
     assert world.arrived == [one]
     assert len(Handler.asked) == 2
 
 
-def test_what_is_too_large_is_not_kept(remote: tuple[Path, str], tmp_path: Path) -> None:
-    folder, url = remote
+def test_what_is_too_large_is_not_kept(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
     world, one = World(tmp_path), DirectoryObjects(folder).write(b"x" * 1001)
     world.bring(url, one)
     assert world.arrived == [] == list(world.store.names())
 
 
 @pytest.mark.parametrize("reach", ["off", "public", "own"])
-def test_remotes_that_are_not_to_be_asked_are_not(remote: tuple[Path, str], tmp_path: Path, reach: str) -> None:
-    folder, url = remote
+def test_remotes_that_are_not_to_be_asked_are_not(served: tuple[Path, str], tmp_path: Path, reach: str) -> None:
+    folder, url = served
     one = DirectoryObjects(folder / "a").write(b"one")
     world = World(tmp_path, own=url, reach="all") if reach == "own" else World(tmp_path, reach=reach)
     world.bring(f"{url}/a", one)

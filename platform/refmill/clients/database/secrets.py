@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import select
 
 from refmill import errors
+from refmill.clients import files
 from refmill.clients.database import schema
 from refmill.clients.database.connection import Database
 from refmill.ports.records import SecretName
@@ -100,7 +101,5 @@ def _key(path: Path) -> bytes:
         pass
     finally:
         beside.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    files.sync(path.parent)
     return path.read_bytes()
