@@ -40,7 +40,8 @@ def test_a_push_to_a_full_disk_is_refused_in_words_and_taken_when_there_is_room(
 ) -> None:
     copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
     assert pushed(cramped, copy, "alice/full").returncode == 0
-    cramped.ended("alice/full")
+    run = cramped.ended("alice/full")
+    wait(lambda: not (cramped.data / "work" / run["id"]).exists(), "its folder goes, which would make room later")
     copy.write({"in.txt": "2\n"}).commit()
     disk.fill()
     refused = pushed(cramped, copy, "alice/full")

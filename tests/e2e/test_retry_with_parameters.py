@@ -113,14 +113,15 @@ def test_parameters_that_cannot_be_set_are_refused_at_once(
 
 @pytest.fixture(scope="module")
 def failed(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A run that failed."""
+    """A run that failed. The module may be begun twice on one platform: the folder's name is new each time."""
     copy = Copy(tmp_path_factory.mktemp("failed"))
+    name = f"alice/{copy.path.name}"
     copy.git("init", "--quiet", "--initial-branch=main")
     copy.dvc("init", "--quiet")
     copy.write(FILES).commit()
-    copy.git("push", "--quiet", platform.url("alice/failed", "alice"), "main")
-    platform.ended("alice/failed")
-    return "alice/failed#1"
+    copy.git("push", "--quiet", platform.url(name, "alice"), "main")
+    platform.ended(name)
+    return f"{name}#1"
 
 
 def test_parameters_of_a_project_in_a_directory_are_its_own(platform: Platform, name: str, tmp_path: Path) -> None:

@@ -170,11 +170,15 @@ TELLING = (": commit", ": rename", ": replace", ": link")
 
 
 def chosen(scenario: str, more: Sequence[str] = ()) -> list[Any]:
-    """A scenario's points for `parametrize`: where something becomes visible always, the others in the full count."""
+    """A scenario's points for `parametrize`: where something becomes visible always, the others, and what a push comes
+    by as well, in the full count."""
+    elsewhere = set(points("push")) if scenario != "push" else set()
+
+    def always(point: str) -> bool:
+        return (point.startswith("git") or point.endswith(TELLING)) and point not in elsewhere
+
     return [
-        pytest.param(
-            point, marks=() if point.startswith("git") or point.endswith(TELLING) else pytest.mark.full, id=point
-        )
+        pytest.param(point, marks=() if always(point) else pytest.mark.full, id=point)
         for point in (*points(scenario), *more)
     ]
 
