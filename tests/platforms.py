@@ -1,6 +1,7 @@
 """A real `refmill up` for tests: started as a command, reached over HTTP, ended (or killed) as a process."""
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -74,6 +75,9 @@ class Platform:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
         self._close()
+        with contextlib.suppress(OSError):  # what a kill kept it from doing itself, or there is none
+            for parent in control_groups_of(self):
+                parent.rmdir()
 
     def kill(self) -> None:
         """SIGKILL to the parent; its children die with it."""
@@ -226,6 +230,17 @@ def alive(platform: Platform, run: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def control_groups(platform: Platform) -> set[str]:
+    """The names of the control groups that stages of the platform have now."""
+    return {place.name for parent in control_groups_of(platform) for place in parent.glob("*/")}
+
+
+def control_groups_of(platform: Platform) -> list[Path]:
+    """Where the platform makes control groups for its stages."""
+    used = json.loads((platform.data / "run" / "groups.json").read_text())
+    return [Path(parent) for parent, _ in used["places"].values()]
 
 
 def run_of(platform: Platform, repository: str, number: int) -> dict[str, Any]:

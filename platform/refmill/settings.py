@@ -21,6 +21,7 @@ from refmill.texts import Text, text
 
 FILE = "refmill.toml"
 _ADDRESS = re.compile(r"https?://[^/\s?#]+[^\s?#]*", re.ASCII)
+_GROUP = re.compile(r"(/(?!\.\.?(/|$))[^/\0\n]+)+")
 _TRUTHS = {
     "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
 }  # fmt: skip
@@ -79,6 +80,14 @@ class Settings:
         "auto",
         text("auto: use bubblewrap where it works; off: never; require: refuse to run without."),
         choices=("auto", "off", "require"),
+    )
+    cgroup: str = _setting(
+        "auto",
+        text(
+            "auto: give each stage a control group where that works; off: watch its processes and memory instead; or"
+            " the path of the group below which these groups are made."
+        ),
+        unit="group",
     )
     network: bool = _setting(True, text("Whether stages may use the network."))
     trust_all_users: bool = _setting(False, text("Run everybody's repositories even where no sandbox works."))
@@ -203,12 +212,12 @@ def expected(setting: Any) -> Text:
         return text("one of %(choices)s", choices=choices)
     if kind is bool:
         return text("true or false")
-    if meta["unit"] == "bytes":
-        return text("an amount of bytes, like 2Gi or 500M")
-    if meta["unit"] == "address":
-        return text("an address, like https://refmill.example.org")
     if kind is str:
-        return text("a text")
+        return {
+            "bytes": text("an amount of bytes, like 2Gi or 500M"),
+            "address": text("an address, like https://refmill.example.org"),
+            "group": text("auto, off, or a control group's path, like /refmill"),
+        }.get(meta["unit"], text("a text"))
     if meta["most"] is not None:
         return text("a whole number from %(least)s to %(most)s", least=meta["least"], most=meta["most"])
     if kind is int:
@@ -239,6 +248,8 @@ def _value(setting: Any, written: Any) -> Any:
         raise ValueError("another word")
     if meta["unit"] == "address" and written and not _ADDRESS.fullmatch(written):
         raise ValueError("no address")
+    if meta["unit"] == "group" and written not in ("auto", "off") and not _GROUP.fullmatch(written):
+        raise ValueError("no group")
     return written
 
 

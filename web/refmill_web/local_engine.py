@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -9,6 +10,7 @@ from typing import TypeAlias
 from refmill import specs
 from refmill.clients import files
 from refmill.engine import attempts, machine
+from refmill.engine.cgroups import Groups
 from refmill.engine.courses import Defaults
 from refmill.engine.environments import Environments
 from refmill.engine.local import LocalEngine
@@ -26,6 +28,7 @@ from refmill.ports.repositories import Repositories
 from refmill.settings import Settings
 from refmill_web import places
 
+LOG = logging.getLogger(__name__)
 Results: TypeAlias = Callable[[str, Sequence[LockEntry]], Sequence[Sequence[Made]]]
 
 
@@ -35,6 +38,14 @@ def _bounds(settings: Settings) -> Bounds:
         processes=settings.stage_processes, disk=int(specs.quantity(settings.stage_disk)), files=settings.stage_files,
         keep=int(specs.quantity(settings.disk_reserve)),
     )  # fmt: skip
+
+
+def _groups(settings: Settings) -> Groups:
+    """The control groups for stages, after telling people which."""
+    found = places.groups(settings)
+    LOG.log(logging.WARNING if found.why else logging.INFO, "%s", found.said())
+    places.keep_groups(settings, found)
+    return found
 
 
 def make(
@@ -78,6 +89,7 @@ def make(
                 timeout=settings.stage_timeout,
                 bounds=_bounds(settings),
             ),
+            groups=_groups(settings),
             keep=keep,
             secrets=lambda run, names: secrets.values(run.repository_id, names),
         )

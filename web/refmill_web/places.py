@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from refmill.clients import codec, files
 from refmill.clients.bell import SocketBell
 from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.clients.objects import INCOMING, DirectoryObjects, DirectoryRunCache
+from refmill.engine import cgroups
 from refmill.engine.logs import AttemptLogs
 from refmill.flows.planning import Storage
 from refmill.flows.upkeep import Reckoning
@@ -67,7 +69,7 @@ RESERVED = frozenset(
 
 SECRETS_KEY = "secrets.key"
 """Encrypts repositories' secrets; whoever copies the database elsewhere takes it along by another way."""
-ASIDE, UPKEEP = ("run", "aside.json"), ("run", "upkeep.json")
+ASIDE, UPKEEP, GROUPS = ("run", "aside.json"), ("run", "upkeep.json"), ("run", "groups.json")
 ADDRESS = ("run", "address.json")
 """Where a platform says how it is reached; what stands there outlives it."""
 
@@ -143,6 +145,26 @@ def keep_asides(settings: Settings, found: Sequence[Aside]) -> None:
     """Note what is set aside. On a full disk nobody is told by this, but the log has it."""
     with contextlib.suppress(OSError):
         files.write(settings.path(*ASIDE), codec.to_json(tuple(found)).encode())
+
+
+def groups(settings: Settings, *, move: bool = True) -> cgroups.Groups:
+    """The control groups that this process can give to stages; see `cgroups.find`."""
+    digits = hashlib.sha256(os.fsencode(settings.data.resolve())).hexdigest()[:12]
+    return cgroups.find(settings.cgroup, f"refmill-{digits}", move=move)
+
+
+def keep_groups(settings: Settings, found: cgroups.Groups) -> None:
+    """Note which control groups the engine uses: another process, in another group, would find others."""
+    with contextlib.suppress(OSError):
+        files.write(settings.path(*GROUPS), codec.to_json(found).encode())
+
+
+def groups_in_use(settings: Settings) -> cgroups.Groups | None:
+    """Those that the engine noted at its start; None if it has not."""
+    try:
+        return codec.from_json(cgroups.Groups, settings.path(*GROUPS).read_bytes())
+    except (OSError, errors.Damaged):
+        return None
 
 
 def reckoning(settings: Settings) -> Reckoning | None:

@@ -66,6 +66,8 @@ class LocalEngine:
         self._worker = Hands(parts, self._supervisors, self._remover)
         self._coming: dict[str, list[Callable[[Course], None]]] = {}
         parts.work.mkdir(parents=True, exist_ok=True)
+        for name in parts.groups.sweep(lambda name: _alive(parts.work, name)):
+            LOG.error("the control group %s: something in it cannot be ended", name)
         self._watcher = Watcher(parts.work / "ended.fifo", lambda place: self._mind.do(lambda: self._ended(place)))
 
     def submit(self, order: RunOrder) -> None:
@@ -110,6 +112,7 @@ class LocalEngine:
             workers.close()
         self._watcher.close()
         self._supervisors.close()
+        self._parts.groups.leave()
 
     def clean(self, keep: Iterable[str]) -> None:
         """End what runs of runs that are not in `keep`, and take their folders away. At start-up."""
@@ -245,7 +248,9 @@ class LocalEngine:
         self._places[job.directory] = (course, stage)
 
         def start() -> None:
-            spec = stages.spec(job, self._parts.sandbox, environment, grant.gpus, self._watcher.fifo)
+            spec = stages.spec(
+                job, self._parts.sandbox, environment, grant.gpus, self._watcher.fifo, self._parts.groups
+            )
             self._supervisors.start(job.directory, spec, self._worker.secrets(course, stage))
 
         self._hand(course, stage, start, self._launched, self._starter)
@@ -450,6 +455,12 @@ class LocalEngine:
 
     def _tell_stage(self, course: Course, state: StageRun) -> None:
         self._teller.stage(course.run_id, state)
+
+
+def _alive(work: Path, group: str) -> bool:
+    """Whether the attempt with that control group has its supervisor still."""
+    run_id, _, place = group.partition(".")
+    return supervision.signs(work / run_id / place) == "alive"
 
 
 def _end(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from refmill.engine.cgroups import Groups
 from refmill.engine.courses import Defaults
 from refmill.engine.environments import Environments
 from refmill.engine.sandbox import Sandbox
@@ -30,7 +31,8 @@ class Parts:
 
     `work` is its folder; `memory` gives what is remembered in a run's repository, `repository` its bare folder by id;
     `keep(run, address, attempt, log)` copies the finished log of an attempt to where it lasts. `secrets(run, names)`
-    gives the values of a repository's secrets by name; those that are not set are left out.
+    gives the values of a repository's secrets by name; those that are not set are left out. Stages have a control group
+    each where there are `groups`.
     """
 
     work: Path
@@ -41,5 +43,6 @@ class Parts:
     sandbox: Sandbox
     budget: Budget
     defaults: Defaults = field(default_factory=Defaults)
+    groups: Groups = field(default_factory=Groups)
     keep: Callable[[Run, str, int, Path], None] = _forget
     secrets: Callable[[Run, Iterable[str]], Mapping[str, str]] = _no_secrets

@@ -15,6 +15,7 @@ from typing import Any
 
 from refmill import errors
 from refmill.engine import attempts, checkouts, supervision, workspaces
+from refmill.engine.cgroups import Groups
 from refmill.engine.environments import Environment
 from refmill.engine.sandbox import Box, Sandbox
 from refmill.engine.supervision import Exit
@@ -107,7 +108,9 @@ def prepare(job: Job, sandbox: Sandbox) -> Job:
     return replace(job, known=_measured(job))
 
 
-def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, ...], notify: Path) -> dict[str, Any]:
+def spec(
+    job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, ...], notify: Path, groups: Groups,
+) -> dict[str, Any]:  # fmt: skip
     """What the supervisor is told."""
     stage = job.stage
     cwd = workspaces.make_folder(job.root, stage.wdir)
@@ -129,6 +132,7 @@ def spec(job: Job, sandbox: Sandbox, environment: Environment, gpus: tuple[int, 
         "timeout": job.timeout or 0,
         "memory": job.memory,
         "processes": job.bounds.processes,
+        "group": groups.spec(f"{job.run_id}.{job.directory.name}"),
         "space": _space(job, folders, linked),
         "remarks": [] if sandbox.works else [UNBOXED],
         "notify": os.fspath(notify),

@@ -71,7 +71,10 @@ def exit_of(directory: Path) -> Exit:
 def exit_from(found: Any) -> Exit:
     """What the supervisor wrote, or `dataclasses.asdict` made of it. Raises ValueError, KeyError, TypeError."""
     used = found["usage"]
-    usage = Usage(float(used["cpu_seconds"]), int(used["peak_memory"]), written_bytes=int(used.get("written_bytes", 0)))
+    usage = Usage(
+        float(used["cpu_seconds"]), int(used["peak_memory"]), written_bytes=int(used.get("written_bytes", 0)),
+        gpu_memory=int(used.get("gpu_memory", 0)),
+    )  # fmt: skip
     return Exit(
         found["reason"], found["detail"], found["code"], found["signal"], found["started"], found["seconds"], usage
     )

@@ -39,12 +39,13 @@ def run_id(repository_id: str, commit: str, project: str, parameters: Mapping[st
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What a stage used: seconds of CPU, peak resident memory in bytes, bytes of its outputs, bytes that it had written
-    to disks (0 where the system does not count them)."""
+    to disks (0 where the system does not count them), peak memory of GPUs in bytes, as far as it was seen."""
 
     cpu_seconds: float = 0.0
     peak_memory: int = 0
     output_bytes: int = 0
     written_bytes: int = 0
+    gpu_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)

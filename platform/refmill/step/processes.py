@@ -47,18 +47,19 @@ def make_modest(pid: int, nice: int) -> None:
         pass  # it has ended already, or this machine does not allow it
 
 
-def descendants(root: int) -> list[int]:
-    """Process ids below `root`, without itself, parents before children."""
-    return census(root)[0]
+def descendants(root: int, without: int = 0) -> list[int]:
+    """Process ids below `root`, without itself and `without`, parents before children."""
+    return census(root, without=without)[0]
 
 
-def census(root: int, most: int = 0) -> tuple[list[int], int]:
-    """The process ids below `root`, parents before children, and how many threads they have together.
+def census(root: int, most: int = 0, without: int = 0) -> tuple[list[int], int]:
+    """The process ids below `root`, parents before children, and how many threads they have together; `without` and
+    what is below it are left out.
 
     Above `most` threads (0 is none) it stops counting: a tree that grows faster than one walks through it has no end.
     """
     if not _has_children:
-        found = _from_table(root)
+        found = [pid for pid in _from_table(root) if pid != without]
         return found, len(found)
     found = []
     threads = 0
@@ -66,6 +67,7 @@ def census(root: int, most: int = 0) -> tuple[list[int], int]:
     while queue and not (most and threads > most):
         pid = queue.pop()
         below, own = _children(pid)
+        below = [child for child in below if child != without] if without else below
         threads += own if pid != root else 0
         found += below
         queue += below

@@ -1,4 +1,4 @@
-"""Starts a stage's commands, watches them, and says how they ended. The one place that starts a command.
+"""Starts a stage's commands, watches them, and says how they ended.
 
 `supervisor.py SPEC` supervises in this process. `supervisor.py --serve` is a fork server: for each path of a SPEC on
 its standard input it forks a supervisor into a session of its own, which outlives the server and the engine, and
@@ -10,6 +10,8 @@ pid and start), `log`, `stop` (put there by whoever wants an end), `exit.json` (
     commands  list of {"argv": [...], "shown": "text for the log"}, run in turn until one fails
     cwd, env, nice, marker ("NAME=value" in env by which leftovers are known)
     timeout, grace (seconds), memory (bytes), log_limit (bytes), processes (with threads); 0 is none
+    group     the control group to be made for it: see `groups`; without one its processes and memory are watched
+    gpus      numbers of those that it was given; what it holds of their memory is looked at
     space     what its folders may take up on the disk: see `space.Space`
     remarks   lines for the top of the log
     notify    a FIFO that is told the directory when exit.json stands
@@ -20,22 +22,20 @@ The rule to keep: exit.json is written once, whole, when nothing of the command'
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import json
 import os
 import resource
 import selectors
 import signal
-import subprocess
 import sys
 import time
-from typing import IO, Any, List
+from typing import IO, Any, List, Tuple
 
 if __name__ == "__main__":  # started by path: the folder above the package is not on the path yet
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from refmill.step import masks, output, processes, space
+from refmill.step import gpus, groups, masks, output, papers, processes, space, starting
 
 LOG_LIMIT = 64 << 20  # bytes
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -44,8 +44,6 @@ TICK_NEAR = 0.05  # the same when memory is near its limit: a gigabyte is writte
 MEASURING = 0.02  # seconds of a tick that go to what the stage has written
 FOLLOW = 0.25  # seconds in which the processes of a sandbox end behind their command
 FULL = 64 << 10  # bytes; with less room the disk is called full
-KEPT = 4096  # bytes that are kept free for exit.json
-ROOM = 3600.0  # seconds to wait for room on the disk for exit.json
 STUBBORN = 10.0  # seconds to wait for processes that SIGKILL does not end (blocked in the kernel)
 CHUNK = 64 << 10  # bytes; what a pipe holds
 
@@ -70,6 +68,9 @@ class Supervisor:
         self.kill_at: float | None = None
         self.tick_at = time.monotonic() + TICK_NEAR
         self.peak = 0
+        self.cache = 0  # the most bytes of the file cache that were seen in its group
+        self.group: groups.Group | None = None
+        self.gpus = gpus.Gpus() if spec.get("gpus") else None
         self.space = space.Space(spec["space"]) if spec.get("space") else None
         self.asked = False
 
@@ -77,15 +78,19 @@ class Supervisor:
         """Carry out the spec; gives what goes into exit.json."""
         processes.become_subreaper()
         self._listen()
+        self._wall_in()
         for remark in self.spec.get("remarks", ()):
             self.log.note(remark)
         for command in self.spec["commands"]:
             self._check_wishes()
             if self.reason or not self._one(command):
                 break
+        if self.gpus is not None:
+            self.gpus.close()
         self._end_leftovers()
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        largest = usage.ru_maxrss * (1024 if processes.LINUX else 1)
+        used = self._usage()
+        if self.group is not None and not self.group.clear(STUBBORN):
+            self.log.note("its control group cannot be taken away")
         self.log.close()
         status = self.status
         return {
@@ -95,11 +100,34 @@ class Supervisor:
             "signal": os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
             "started": int(self.started * 1_000_000),
             "seconds": time.monotonic() - self.began,
-            "usage": {
-                "cpu_seconds": usage.ru_utime + usage.ru_stime,
-                "peak_memory": max(self.peak, largest),
-                "written_bytes": usage.ru_oublock * space.BLOCK if processes.LINUX else 0,
-            },
+            "usage": used,
+        }
+
+    def _wall_in(self) -> None:
+        """Make the group. Where that fails, though it has worked before, watching is better than nothing."""
+        if self.spec.get("group"):
+            group = groups.Group(self.spec["group"])
+            try:
+                group.make(self.spec.get("processes") or 0, self.spec.get("memory") or 0)
+            except (OSError, KeyError) as error:
+                self.log.note("no control group could be made, so that it is watched instead: %s" % error)
+                group.clear(0)
+            else:
+                self.group = group
+
+    def _usage(self) -> dict[str, Any]:
+        """What it has used: by its group's account, where there is one, also of what nobody waited for."""
+        found = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds, most = 0.0, 0
+        if self.group is not None:
+            self._weigh(self.group)
+            seconds, most = self.group.cpu_seconds(), self.group.peak()
+        peak = most - self.cache if most else found.ru_maxrss * (1024 if processes.LINUX else 1)
+        return {
+            "cpu_seconds": seconds or found.ru_utime + found.ru_stime,
+            "peak_memory": max(self.peak, peak),
+            "written_bytes": found.ru_oublock * space.BLOCK if processes.LINUX else 0,
+            "gpu_memory": self.gpus.peak if self.gpus is not None else 0,
         }
 
     def _room(self) -> str:
@@ -126,25 +154,23 @@ class Supervisor:
         """Run one command to its end; True if it succeeded."""
         self.log.note("$ " + command["shown"])
         try:
-            process = subprocess.Popen(
-                command["argv"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                cwd=self.spec["cwd"], env={**self.spec["env"], **self.secrets}, start_new_session=True,
-            )  # fmt: skip
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            self.reason, self.detail = "start-failed", str(error)
-            self.log.note(self.detail)
+            environment = {**self.spec["env"], **self.secrets}
+            process = starting.start(command["argv"], self.spec["cwd"], environment, self.group)
+        except (OSError, ValueError) as error:
+            self._feel()
+            if not self.reason:
+                self.reason, self.detail = "start-failed", str(error)
+                self.log.note(self.detail)
             return False
         self.main, self.status = process.pid, None
         processes.make_modest(process.pid, self.spec.get("nice", 0))
         for pipe, letter in ((process.stdout, "o"), (process.stderr, "e")):
-            if pipe is None:  # never: both were asked for
-                continue
             os.set_blocking(pipe.fileno(), False)
             self.streams[pipe] = output.Stream(self.log, letter)
             self.selector.register(pipe, selectors.EVENT_READ, pipe)
         while self.status is None:
             self._turn()
-        process.returncode = self.status  # reaped here, so that Popen need not ask
+        self._feel()
         return self.status == 0 and not self.reason
 
     def _turn(self) -> None:
@@ -186,12 +212,33 @@ class Supervisor:
                 return
             if pid == self.main:
                 self.status = status
+            elif self.gpus is not None:
+                self.gpus.buried(pid)
 
     def _tick(self) -> None:
         """Look at the clock, the memory and the wishes; enforce what was decided."""
         self.asked = self.asked and not self.reason
+        pause = TICK
+        if self.group is not None:
+            self._feel()
+            self._weigh(self.group)
+            tree = self.group.members()
+        else:
+            tree, pause = self._watch()
+        if self.gpus is not None and not self.reason:
+            self.gpus.look(tree)
+        self._measure(tree)
+        self._check_wishes()
+        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+            self._kill(signal.SIGKILL)
+        for stream in self.streams.values():
+            stream.tick()
+        self.tick_at = time.monotonic() + pause
+
+    def _watch(self) -> Tuple[List[int], float]:
+        """Count processes and memory where no group does. Gives the tree, and the seconds until the next look."""
         most = self.spec.get("processes") or 0
-        tree, threads = processes.census(os.getpid(), most)
+        tree, threads = processes.census(os.getpid(), most, self._helper())
         if most and threads > most:
             self._too_much("processes", "more than %d" % most)
         limit = self.spec.get("memory") or 0
@@ -199,13 +246,20 @@ class Supervisor:
         self.peak = max(self.peak, used)
         if limit and used > limit:
             self._too_much("memory", "%d of %d bytes" % (used, limit))
-        self._measure(tree)
-        self._check_wishes()
-        if self.kill_at is not None and time.monotonic() >= self.kill_at:
-            self._kill(signal.SIGKILL)
-        for stream in self.streams.values():
-            stream.tick()
-        self.tick_at = time.monotonic() + (TICK_NEAR if limit and used > limit // 2 else TICK)
+        return tree, TICK_NEAR if limit and used > limit // 2 else TICK
+
+    def _feel(self) -> None:
+        """End it if it has run into a wall of its group: what was refused or killed there may have been any part."""
+        passed = self.group.passed() if self.group is not None and not self.reason else ""
+        if passed == "processes":
+            self._too_much(passed, "more than %d" % self.spec["processes"])
+        elif passed and self.group is not None:
+            self._too_much(passed, "%d of %d bytes" % (self.group.peak(), self.spec["memory"]))
+
+    def _weigh(self, group: groups.Group) -> None:
+        """Keep the most memory that was seen. The file cache is not counted: it gives way before a limit hurts."""
+        used, cache = group.memory()
+        self.peak, self.cache = max(self.peak, used), max(self.cache, cache)
 
     def _measure(self, tree: List[int]) -> None:
         """Look at what the stage has written, for a moment."""
@@ -236,9 +290,20 @@ class Supervisor:
 
     def _kill(self, number: int) -> None:
         if number == signal.SIGKILL:
+            if self.group is not None:
+                self.group.kill()
             processes.end(os.getpid())
         else:
-            processes.send(processes.descendants(os.getpid()), number)
+            processes.send(self._tree(), number)
+
+    def _tree(self) -> List[int]:
+        """What is there of it: what is below this process, or else in its group."""
+        below = processes.descendants(os.getpid(), self._helper())
+        return below or (self.group.members() if self.group is not None else [])
+
+    def _helper(self) -> int:
+        """The program that is asked about GPUs, which is not of the tree; 0 if it does not run."""
+        return self.gpus.asked if self.gpus is not None else 0
 
     def _end_leftovers(self) -> None:
         """What the commands left running in the background goes with them."""
@@ -250,7 +315,7 @@ class Supervisor:
                 self._kill(signal.SIGTERM)
             kill_at = self.kill_at or time.monotonic() + self.spec.get("grace", GRACE)
             give_up = max(kill_at, time.monotonic()) + STUBBORN
-            while processes.descendants(os.getpid()) and time.monotonic() < give_up:
+            while self._tree() and time.monotonic() < give_up:
                 if time.monotonic() >= kill_at:
                     self._kill(signal.SIGKILL)
                 self.tick_at = time.monotonic() + 0.01  # a process that ends elsewhere in the tree sends us no signal
@@ -265,11 +330,11 @@ class Supervisor:
     def _left(self) -> List[int]:
         """The processes that are still there; those of the sandbox follow their command within a moment."""
         until = time.monotonic() + FOLLOW
-        left = processes.descendants(os.getpid())
+        left = self._tree()
         while left and not self.reason and time.monotonic() < until:
             self.tick_at = time.monotonic() + 0.005
             self._turn()
-            left = processes.descendants(os.getpid())
+            left = self._tree()
         return left
 
 
@@ -281,84 +346,16 @@ def _drain(descriptor: int) -> None:
         pass
 
 
-def take_lock(directory: str) -> int | None:
-    """The attempt's lock as an open descriptor, or None if somebody has it or the attempt is over already."""
-    descriptor = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    if os.path.exists(os.path.join(directory, "exit.json")):
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def write_exit(directory: str, result: dict[str, Any], notify: str) -> None:
-    """Put exit.json in its place and tell the engine.
-
-    It outlives any process. That it outlives a power cut is not needed: the outputs beside it need not do so either,
-    so that the engine takes what another boot left for lost until it has collected it.
-    """
-    temporary = os.path.join(directory, "exit.json.tmp")
-    until = time.monotonic() + ROOM
-    while True:
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                written = os.write(descriptor, json.dumps(result).encode())  # whole: its room is kept, or all is new
-                os.ftruncate(descriptor, written)
-            finally:
-                os.close(descriptor)
-            os.rename(temporary, os.path.join(directory, "exit.json"))
-            break
-        except OSError:  # a full disk: what the command did must not be called lost for that
-            if not os.path.isdir(directory) or time.monotonic() > until:
-                raise
-            time.sleep(1)
-    if notify:
-        try:
-            bell = os.open(notify, os.O_WRONLY | os.O_NONBLOCK)
-            os.write(bell, os.fsencode(directory) + b"\n")  # whole or not at all below PIPE_BUF
-            os.close(bell)
-        except OSError:
-            pass  # only a hint: the engine looks by itself, and a later engine finds the file
-
-
-def keep_room(directory: str) -> None:
-    """Have room for exit.json, also if the command fills the disk. Raises OSError if there is none now."""
-    with open(os.path.join(directory, "exit.json.tmp"), "wb") as file:
-        file.write(b" " * KEPT)
-
-
-def load(path: str) -> dict[str, Any]:
-    """A spec from its file."""
-    with open(path, encoding="utf-8") as file:
-        spec: dict[str, Any] = json.load(file)
-        return spec
-
-
-def take_secrets(directory: str) -> dict[str, str]:
-    """The attempt's secrets, which from here on are in memory alone."""
-    path = os.path.join(directory, "secrets.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            secrets: dict[str, str] = json.load(file)
-    except OSError:
-        return {}
-    os.unlink(path)
-    return secrets
-
-
 def supervise(path: str, descriptor: int) -> None:
     """One attempt from its lock to its exit.json."""
     directory = os.path.dirname(path)
-    spec = load(path)
-    keep_room(directory)
+    spec = papers.load(path)
+    papers.keep_room(directory)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "started": int(time.time() * 1_000_000)}).encode(), 0)
-    write_exit(directory, Supervisor(spec, directory, take_secrets(directory)).run(), spec.get("notify", ""))
+    papers.write_exit(
+        directory, Supervisor(spec, directory, papers.take_secrets(directory)).run(), spec.get("notify", "")
+    )
     os.close(descriptor)
 
 
@@ -366,15 +363,17 @@ def reap(path: str) -> int:
     """End what a dead supervisor left behind and write "lost". 0 done, 3 the supervisor lives or has ended in order,
     4 something of the tree cannot be ended."""
     directory = os.path.dirname(path)
-    descriptor = take_lock(directory)
+    descriptor = papers.take_lock(directory)
     if descriptor is None:
         return 3
-    spec = load(path)
+    spec = papers.load(path)
+    if spec.get("group") and not groups.Group(spec["group"]).clear(STUBBORN):
+        return 4
     if not processes.end_marked(spec.get("marker") or "\0", STUBBORN):
         return 4
     started = int(os.stat(os.path.join(directory, "lock")).st_ctime * 1_000_000)
     result = {"reason": "lost", "detail": "", "code": None, "signal": None, "started": started, "seconds": 0.0}
-    write_exit(directory, {**result, "usage": {"cpu_seconds": 0.0, "peak_memory": 0, "written_bytes": 0}}, "")
+    papers.write_exit(directory, {**result, "usage": {"cpu_seconds": 0.0, "peak_memory": 0, "written_bytes": 0}}, "")
     return 0
 
 
@@ -391,7 +390,7 @@ def serve() -> None:
     for line in sys.stdin:
         path = line.rstrip("\n")
         try:
-            descriptor = take_lock(os.path.dirname(path))
+            descriptor = papers.take_lock(os.path.dirname(path))
         except OSError:
             descriptor = None
         if descriptor is not None:
@@ -438,7 +437,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: supervisor.py SPEC | --serve | --reap SPEC\n")
         return 2
     path = os.path.abspath(arguments[0])
-    descriptor = take_lock(os.path.dirname(path))
+    descriptor = papers.take_lock(os.path.dirname(path))
     if descriptor is None:
         return 3
     supervise(path, descriptor)

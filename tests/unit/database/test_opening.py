@@ -44,6 +44,7 @@ def test_a_database_of_the_first_version_keeps_its_runs(records: Records, reposi
             "DROP INDEX ix_stage_attempts_inputs_key; ALTER TABLE stage_attempts DROP COLUMN inputs_key;"
             "ALTER TABLE stage_attempts DROP COLUMN environment; DROP TABLE former_names; DROP TABLE secrets;"
             "ALTER TABLE repositories DROP COLUMN network; ALTER TABLE stage_attempts DROP COLUMN written_bytes;"
+            "ALTER TABLE stage_attempts DROP COLUMN gpu_memory;"
             "ALTER TABLE wishes DROP COLUMN details; UPDATE alembic_version SET version_num = '0001'"
         )
     connection.close()

@@ -15,6 +15,7 @@ import click
 from refmill import errors, settings
 from refmill.clients.objects import DirectoryObjects
 from refmill.engine import machine, sandbox
+from refmill.engine.cgroups import Groups
 from refmill.engine.endings import told
 from refmill.flows.planning import EVERYWHERE
 from refmill.settings import Settings
@@ -22,6 +23,7 @@ from refmill.texts import Text, text
 from refmill_web import places
 from refmill_web.cli.options import data_option, example, json_option
 from refmill_web.cli.speech import print_json, say
+from refmill_web.processes.parent import is_running
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}
 LITTLE_DISK = 5 << 30
@@ -77,6 +79,8 @@ def _look(chosen: Settings) -> Iterator[Finding]:
         if chosen.sandbox == "off":
             why = text("the sandbox is switched off, so only trusted users' runs start")
         yield Finding("sandbox", "warning", why)
+    groups = _groups(chosen)
+    yield Finding("cgroups", "ok" if groups.version else "warning", groups.said())
     place = next(folder for folder in (chosen.data, *chosen.data.parents) if folder.exists())
     free = shutil.disk_usage(place).free
     values = {"free": f"{free / 2**30:.1f}", "place": str(place)}
@@ -85,6 +89,16 @@ def _look(chosen: Settings) -> Iterator[Finding]:
     else:
         few = text("only %(free)s GiB free in %(place)s: when it is full, pushes are refused and runs fail", **values)
         yield Finding("disk", "warning", few)
+
+
+def _groups(chosen: Settings) -> Groups:
+    """The control groups of the platform that runs; else those that one would find that were started from here."""
+    used = places.groups_in_use(chosen) if chosen.path("lock").exists() and is_running(chosen) else None
+    if used is not None:
+        return used
+    found = places.groups(chosen, move=False)
+    found.leave()
+    return found
 
 
 def _look_at_data(chosen: Settings, *, objects: bool) -> Iterator[Finding]:

@@ -130,7 +130,7 @@ def stage(row: Any) -> StageRun:
         explanation=explanation(row.explanation),
         entry=None if row.entry is None else codec.from_json(dict[str, Any], row.entry),
         environment=row.environment or "",
-        usage=Usage(row.cpu_seconds, row.peak_memory, row.output_bytes, row.written_bytes or 0),
+        usage=Usage(row.cpu_seconds, row.peak_memory, row.output_bytes, row.written_bytes or 0, row.gpu_memory or 0),
     )
 
 
@@ -148,6 +148,7 @@ def stage_values(value: StageRun) -> dict[str, Any]:
         "peak_memory": value.usage.peak_memory,
         "output_bytes": value.usage.output_bytes,
         "written_bytes": value.usage.written_bytes,
+        "gpu_memory": value.usage.gpu_memory,
         "environment": value.environment or None,
         "inputs_key": inputs_key(value.entry) if value.entry is not None and value.environment else None,
     }

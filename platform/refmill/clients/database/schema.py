@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from refmill.clients.database.types import ExactText, LongBytes, LongText, ShortText
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest migration; revisions are four digits and count up."""
 
 metadata = MetaData(
@@ -199,6 +199,7 @@ stage_attempts = Table(
     Column("peak_memory", BigInteger, nullable=False),
     Column("output_bytes", BigInteger, nullable=False),
     Column("written_bytes", BigInteger),
+    Column("gpu_memory", BigInteger),
     Column("environment", String(64)),
     Column("inputs_key", String(64), index=True),
 )
