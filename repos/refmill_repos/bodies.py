@@ -48,10 +48,14 @@ class Body:
             yield piece
 
     def drain(self) -> None:
-        """Read what is left and forget it, so that the client gets to read the answer."""
+        """Read what is left and forget it, so that the client gets to read the answer; one that sends without end does
+        not get to."""
+        left = self._limit
         try:
-            for _ in self._raw():
-                pass
+            for piece in self._raw():
+                left -= len(piece)
+                if left < 0:
+                    return
         except BrokenOff:
             return
 

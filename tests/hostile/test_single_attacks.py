@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import socket
 import subprocess
-import zlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from commits import FILE, LINK, SUBMODULE, Files, Repository
+from raw import BLOB, COMMIT, REF_DELTA, TREE, ZERO, connection, line, named, packed, push, pushed, varint
 from watching import Watch
 
 from platforms import Platform
-
-ZERO = "0" * 40
-BLOB, COMMIT, TREE, REF_DELTA = 3, 1, 2, 7
-
-
-def push(platform: Platform, name: str, repository: Repository, files: Files, *options: str) -> str:
-    """Push a commit of these files; what git said."""
-    command = [
-        "git",
-        "push",
-        *options,
-        platform.url(f"alice/{name}", "alice"),
-        f"{repository.commit(files)}:refs/heads/main",
-    ]
-    done = subprocess.run(command, cwd=repository.path, capture_output=True, text=True, check=False, timeout=100)
-    return done.stderr
-
-
-def connection(platform: Platform) -> socket.socket:
-    where = urlsplit(platform.address)
-    return socket.create_connection((where.hostname, where.port), timeout=60)
-
-
-def packed(kind: int, data: bytes, size: int | None = None, base: bytes = b"") -> bytes:
-    """An object of a pack (gitformat-pack(5))."""
-    size = len(data) if size is None else size
-    head = [kind << 4 | size & 15]
-    size >>= 4
-    while size:
-        head[-1] |= 128
-        head.append(size & 127)
-        size >>= 7
-    return bytes(head) + base + zlib.compress(data, 9)
-
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def named(kind: bytes, data: bytes) -> bytes:
-    return hashlib.sha1(b"%s %d\0%s" % (kind, len(data), data), usedforsecurity=False).digest()
 
 
 def test_a_delta_that_means_gigabytes_is_refused(watched: Watch, platform: Platform, name: str) -> None:
@@ -72,34 +25,30 @@ def test_a_delta_that_means_gigabytes_is_refused(watched: Watch, platform: Platf
     ]  # fmt: skip
     pack = b"PACK\0\0\0\2" + len(objects).to_bytes(4, "big") + b"".join(objects)
     pack += hashlib.sha1(pack, usedforsecurity=False).digest()
-    line = f"{ZERO} {named(b'commit', body).hex()} refs/heads/main\0 report-status".encode()
-    sent = b"%04x%s0000%s" % (len(line) + 4, line, pack)
+    told = f"{ZERO} {named(b'commit', body).hex()} refs/heads/main\0 report-status".encode()
+    sent = line(told) + b"0000" + pack
     assert len(sent) < 2000
-    basic = base64.b64encode(f"alice:{platform.user('alice')}".encode()).decode()
-    head = f"POST /alice/{name}.git/git-receive-pack HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n"
-    head += f"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {len(sent)}\r\n\r\n"
-    with connection(platform) as client:
-        client.sendall(head.encode() + sent)
-        answer = b"".join(iter(lambda: client.recv(1 << 16), b""))
-    assert b"unpack ok" not in answer
-    assert b"ng refs/heads/main" in answer, answer
+    said = pushed(platform, name, [sent], len(sent))
+    assert b"unpack ok" not in said
+    assert b"ng refs/heads/main" in said, said
     watched.check(name)
 
 
+@pytest.mark.parametrize("size", [32 << 20, pytest.param(1 << 30, marks=pytest.mark.full)])
 def test_a_parameter_file_of_a_gigabyte_is_refused(
-    watched: Watch, platform: Platform, name: str, tmp_path: Path
+    watched: Watch, platform: Platform, name: str, tmp_path: Path, size: int
 ) -> None:
     work = tmp_path / "work"
     work.mkdir()
     (work / "dvc.yaml").write_text("stages:\n  a: {cmd: x, params: [lr]}\n")
     with (work / "params.yaml").open("wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(size)
     git = ["git", "-c", "core.compression=1", "-c", "core.bigFileThreshold=1m"]
     for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "huge"]):
         subprocess.run([*git, *words], cwd=work, check=True)
     command = [*git, "push", platform.url(f"alice/{name}", "alice"), "HEAD:refs/heads/main"]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False, timeout=110)
-    assert "params.yaml has 1073741824 bytes; at most 8388608 are read" in done.stderr
+    assert f"params.yaml has {size} bytes; at most 8388608 are read" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -126,6 +75,23 @@ def test_what_leads_out_of_the_repository_is_refused(
 ) -> None:
     said = push(platform, name, repository, files)
     assert "pre-receive hook declined" in said
+    assert told in said
+
+
+@pytest.mark.parametrize(
+    ("called", "path", "url", "told"),
+    [
+        ("../../hooks", "sub", "https://example.org/x", "disallowed submodule name"),
+        ("sub", "-x", "https://example.org/x", "disallowed submodule path"),
+        ("sub", "sub", "-u./payload", "disallowed submodule url"),
+    ],
+)
+def test_a_submodule_that_means_harm_is_refused(
+    watched: Watch, platform: Platform, name: str, repository: Repository, called: str, path: str, url: str, told: str
+) -> None:
+    modules = f'[submodule "{called}"]\n\tpath = {path}\n\turl = {url}\n'.encode()
+    said = push(platform, name, repository, {b".gitmodules": (FILE, modules), b"sub": (SUBMODULE, b"1" * 20)})
+    assert "unpacker error" in said
     assert told in said
 
 
@@ -167,7 +133,7 @@ def test_half_requests_keep_nobody_out(watched: Watch, platform: Platform) -> No
         assert clients[0].recv(100).startswith(b"HTTP/1.1 200"), "a slow one is answered all the same"
         clients[1].settimeout(30)
         with contextlib.suppress(ConnectionResetError):
-            assert clients[1].recv(100) == b"", "one that never comes to its end is let go"
+            assert clients[1].recv(100).startswith(b"HTTP/1.1 408 "), "one that never comes to its end is let go"
     finally:
         for client in clients:
             client.close()

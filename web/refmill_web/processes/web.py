@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -13,6 +14,9 @@ from refmill.settings import Settings
 from refmill_web import wiring
 from refmill_web.processes import child
 from refmill_web.processes.worker import LingeringWorker
+
+CONNECTIONS = 10_000
+"""That are open at a time; one that waits outside costs some kilobytes."""
 
 
 class Body:
@@ -51,6 +55,7 @@ class Server(BaseApplication):
             "workers": 1,
             "worker_class": LingeringWorker,
             "threads": self._settings.threads,
+            "worker_connections": _connections(),
             "timeout": 0,  # a push of gigabytes over a slow line takes hours; threads, not workers, are what it holds
             "graceful_timeout": 5,
             "keepalive": 15,
@@ -76,6 +81,16 @@ class Server(BaseApplication):
             return application(environ, start_response)
 
         return answer
+
+
+def _connections() -> int:
+    """As many as there can be files: each connection is one, and a push opens some more. (Where accepting one fails for
+    want of them, gunicorn's worker ends.)"""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(hard, 2 * CONNECTIONS)
+    files = wanted if soft == resource.RLIM_INFINITY else max(soft, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return min(CONNECTIONS, files // 2)
 
 
 def main() -> None:
