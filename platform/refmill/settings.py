@@ -108,6 +108,12 @@ class Settings:
     wheels_only: bool = _setting(True, text("Install only ready-built wheels into environments, no source packages."))
     pip_index: str = _setting("", text("Package index for environments; empty takes the machine's own configuration."))
     push_limit: str = _setting("4Gi", text("Largest pack that one push may send."), unit="bytes")
+    push_refs: int = _setting(
+        5000, text("Refs (branches, tags, experiments) that one push may create, move or delete."), least=1
+    )
+    repository_refs: int = _setting(
+        100_000, text("Refs that one repository may have; with as many, no new ones can be pushed."), least=1
+    )
     object_limit: str = _setting("64Gi", text("Largest object that the data remote takes."), unit="bytes")
     remotes: str = _setting(
         "public",

@@ -19,6 +19,7 @@ from pathlib import Path
 from refmill import errors
 from refmill_repos import children, guards
 from refmill_repos.bodies import PIECE, Body, BrokenOff
+from refmill_repos.commands import Head
 from refmill_repos.hooks.channel import HookChannel
 
 _FATAL = 128
@@ -27,13 +28,14 @@ _log = logging.getLogger("refmill.git")
 
 
 class Exchange:
-    """A running git service of a repository below `root`; iterate for its output, `close` in any case."""
+    """A running git service of a repository below `root`; iterate for its output, `close` in any case. What has a
+    `head` is a push."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], body: Body | None, *,
-        root: Path, channel: HookChannel | None = None, killable: bool = True,
+        root: Path, channel: HookChannel | None = None, head: Head | None = None,
     ) -> None:  # fmt: skip
-        self._body, self._channel, self._killable = body, channel, killable
+        self._body, self._channel, self._head = body, channel, head
         self._closed = self._drained = False
         self.broken: Exception | None = None
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the exchange
@@ -68,7 +70,7 @@ class Exchange:
         if self._closed:
             return
         self._closed = True
-        if self._killable and not self._drained:
+        if self._head is None and not self._drained:
             self._kill()
         while self._read():
             pass
@@ -114,7 +116,7 @@ class Exchange:
             return
         try:
             with self._child.stdin as stdin:
-                for piece in self._body:
+                for piece in self._head.passed(self._body) if self._head else self._body:
                     view = memoryview(piece)
                     while view:
                         view = view[stdin.write(view) or 0 :]

@@ -27,14 +27,17 @@ class BareRefs:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def list(self, repository_id: str, prefix: str = "refs/heads/") -> dict[str, str]:
+    def list(self, repository_id: str, prefix: str = "refs/heads/", limit: int | None = None) -> dict[str, str]:
         repository = self._open(repository_id)
-        found: dict[str, str] = {}
-        for raw in repository.raw_listall_references():
-            name = raw.decode("utf-8", "replace")
-            if name.startswith(prefix) and (sha := _tip(repository, name)):
-                found[name] = sha
-        return dict(sorted(found.items()))
+        every = (raw.decode("utf-8", "replace") for raw in repository.raw_listall_references())
+        tips = ((name, _tip(repository, name)) for name in sorted(name for name in every if name.startswith(prefix)))
+        return dict(itertools.islice(((name, sha) for name, sha in tips if sha), limit))
+
+    def tip(self, repository_id: str, ref: str) -> str | None:
+        return _tip(self._open(repository_id), ref)
+
+    def count(self, repository_id: str) -> int:
+        return len(self._open(repository_id).raw_listall_references())
 
     def commit(self, repository_id: str, revision: str, *, quarantine: Path | None = None) -> Commit:
         return plain(found_commit(self._open(repository_id, quarantine), revision))

@@ -17,6 +17,7 @@ from refmill import errors
 from refmill.texts import Text, Translate, text
 from refmill_repos import children
 from refmill_repos.bodies import Body
+from refmill_repos.commands import Head, TooManyRefs
 from refmill_repos.exchanges import Exchange
 from refmill_repos.gate import Admission, Gate, PushListener, Service
 from refmill_repos.hooks.channel import HookChannel
@@ -68,13 +69,15 @@ class _Refused(Exception):
 
 class GitHTTP:
     """The WSGI application. `root` is the folder of the bare repositories (the hooks are put below it), `push_limit`
-    the largest pack in bytes, `translate` the language of what it says itself."""
+    the largest pack in bytes, `push_refs` how many refs a push may have, `translate` the language of what it says
+    itself."""
 
     def __init__(
         self, *, gate: Gate, listener: PushListener, root: Path, push_limit: int = 4 << 30,
-        translate: Translate = str,
+        push_refs: int = 5000, translate: Translate = str,
     ) -> None:  # fmt: skip
-        self._gate, self._listener, self._push_limit, self._translate = gate, listener, push_limit, translate
+        self._gate, self._listener, self._translate = gate, listener, translate
+        self._push_limit, self._push_refs = push_limit, push_refs
         root.mkdir(parents=True, exist_ok=True)
         self._hooks = install(root.absolute() / ".hooks")
         self._root = root
@@ -109,10 +112,15 @@ class GitHTTP:
             raise errors.Conflict(admission.moved)
         if (socket := environ.get("gunicorn.socket")) is not None:
             socket.settimeout(_SILENCE)
-        exchange = self._started(environ, request, admission)
+        head = None if request.advertise or request.service != "git-receive-pack" else Head(self._push_refs)
+        exchange = self._started(environ, request, admission, head)
         kind = "advertisement" if request.advertise else "result"
         if not exchange.first and exchange.failed():
             status, words = (500, text("git failed to answer this request"))
+            if isinstance(exchange.broken, TooManyRefs) and head and head.sideband:
+                exchange.close()
+                start_response("200 OK", [("Content-Type", f"application/x-{request.service}-{kind}"), *_NO_CACHE])
+                return [self._refusal(exchange.broken)]
             if isinstance(exchange.broken, errors.LimitExceeded):
                 status, words = 413, exchange.broken.message
             elif exchange.broken:
@@ -124,10 +132,9 @@ class GitHTTP:
         start_response("200 OK", [("Content-Type", f"application/x-{request.service}-{kind}"), *_NO_CACHE])
         return _Answer(_preamble(request), exchange)
 
-    def _started(self, environ: Environ, request: _Request, admission: Admission) -> Exchange:
+    def _started(self, environ: Environ, request: _Request, admission: Admission, head: Head | None) -> Exchange:
         name = request.service.removeprefix("git-")
-        writes = not request.advertise and name == "receive-pack"
-        limit = self._push_limit if writes else _REQUEST_LIMIT
+        limit = self._push_limit if head else _REQUEST_LIMIT
         # Commands and options come on top of the pack; git itself counts the pack and says so in words.
         body = None if request.advertise else Body(environ, limit + (64 << 20))
         command = ["git", *children.OPTIONS, "-c", f"receive.maxInputSize={self._push_limit}"]
@@ -138,13 +145,19 @@ class GitHTTP:
         extra = {"GIT_COMMITTER_NAME": user, "GIT_COMMITTER_EMAIL": f"{user}@localhost"}
         if request.protocol:
             extra["GIT_PROTOCOL"] = request.protocol
-        if writes:
+        if head:
             extra["GIT_ALLOC_LIMIT"] = _ALLOWED
-        channel = HookChannel(self._listener, admission, self._translate) if writes else None
+        channel = HookChannel(self._listener, admission, self._translate) if head else None
         extra |= channel.environment if channel else {}
         return Exchange(
-            command, children.environment(extra), body, root=self._root, channel=channel, killable=not writes,
+            command, children.environment(extra), body, root=self._root, channel=channel, head=head,
         )  # fmt: skip
+
+    def _refusal(self, error: errors.RefmillError) -> bytes:
+        """The end of a push in git's own words, since git shows no page of an error to a pusher: one packet of the
+        band that ends everything."""
+        words = b"\3" + "\n".join(word.to(self._translate) for word in _words(error)).encode()
+        return b"%04x%s0000" % (len(words) + 4, words)
 
     def _redirect(self, environ: Environ, start_response: StartResponse, path: str) -> Iterable[bytes]:
         """The address of the page works for git, too: git follows the redirect and remembers it."""

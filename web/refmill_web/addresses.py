@@ -12,6 +12,8 @@ from refmill.texts import text
 from refmill_web.services import services
 
 SHA = re.compile(r"[0-9a-f]{7,40}")
+LONGEST = 400
+"""Letters of a ref's name; addresses have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,12 @@ def spot(repository: Repository, rest: str) -> Spot:
     steps = [step for step in rest.split("/") if step]
     if any(step in {".", ".."} for step in steps):
         raise _nothing(rest)
-    names = {**refs.list(repository.id, "refs/tags/"), **refs.list(repository.id, "refs/heads/")}
     for end in range(len(steps), 0, -1):
         name, path = "/".join(steps[:end]), "/".join(steps[end:])
+        if len(name) > LONGEST:
+            continue
         for full in (f"refs/heads/{name}", f"refs/tags/{name}"):
-            if full in names:
+            if refs.tip(repository.id, full):
                 return Spot(name, refs.commit(repository.id, full), path)
     if steps and SHA.fullmatch(steps[0]):
         return Spot(steps[0], refs.commit(repository.id, steps[0]), "/".join(steps[1:]))

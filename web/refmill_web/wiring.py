@@ -170,6 +170,7 @@ def reception(parts: Parts) -> Reception:
     return Reception(
         inbox=parts.records.inbox, catalogue=parts.records.catalogue, repositories=parts.repositories, refs=parts.refs,
         resolver=parts.resolver, bell=parts.bell, speak=parts.speak, address=parts.address_of,
+        most_refs=parts.settings.repository_refs,
     )  # fmt: skip
 
 
@@ -283,6 +284,7 @@ def web_application(parts: Parts) -> WSGIApplication:
         listener=Listener(reception(parts)),
         root=parts.settings.path("repos"),
         push_limit=int(specs.quantity(parts.settings.push_limit)),
+        push_refs=parts.settings.push_refs,
         translate=translate(parts.settings.language or language()),
     )
 

@@ -134,7 +134,7 @@ class Planner:
         """Whether an announced ref has moved after all: git told the pusher "ok" and was killed before telling us."""
         update = event.update
         try:
-            tip = self._refs.list(event.repository_id, update.ref).get(update.ref)
+            tip = self._refs.tip(event.repository_id, update.ref)
         except errors.NotFound:
             tip = None
         moved = tip is None if update.deletes else tip == update.new
@@ -362,9 +362,10 @@ class Planner:
         unfinished = self._runs.list(
             [run.repository_id], statuses=("queued", "running", "paused"), limit=1000, project=run.project, ref=ref
         )
-        tips = set(self._refs.list(run.repository_id, "refs/heads/").values())
-        for other in unfinished:
-            if other.id != run.id and other.commit not in tips:
+        others = [other for other in unfinished if other.id != run.id]
+        tips = set(self._refs.list(run.repository_id, "refs/heads/").values()) if others else ()
+        for other in others:
+            if other.commit not in tips:
                 self._states.ask(other.id, "supersede")
         self._bell.ring("wishes")
 

@@ -28,6 +28,9 @@ RUN_EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/run-[0-9]+")
 RELEVANT = re.compile(r"(^|/)(dvc\.yaml|dvc\.lock|\.dvcignore)$|(^|/)\.dvc/|\.(dvc|ya?ml|json|toml|py)$")
 """Paths whose change can break a pipeline: definitions, locks, tracked data, configurations, and whatever may hold
 parameters. What lies in a `.dvc` also tells where a project begins."""
+CHECK_SECONDS = 60.0
+"""After which no further branch or project of a push is checked, and the push is refused: a file may take many seconds,
+and a push can bring thousands of branches."""
 ANSWER_SECONDS = 0.3
 """How long git's answer waits for the plan; people feel more than that as slow."""
 
@@ -53,23 +56,28 @@ class Reply:
 
 
 class Reception:
-    """Both halves of a push. `speak` gives the translation into a user's language; `address` a repository's URL."""
+    """Both halves of a push. `speak` gives the translation into a user's language, `address` a repository's URL;
+    `most_refs` is how many refs a repository may have."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
         self, *, inbox: Inbox, catalogue: Catalogue, repositories: Repositories, refs: Refs, resolver: Resolver,
         bell: Bell, speak: Callable[[str], Translate], address: Callable[[Repository], str],
+        most_refs: int,
     ) -> None:  # fmt: skip
+        self._most_refs = most_refs
         self._inbox, self._catalogue, self._repositories, self._refs = inbox, catalogue, repositories, refs
         self._resolver, self._bell, self._speak, self._address = resolver, bell, speak, address
 
     def before(self, push: Push) -> Reply:
-        """In pre-receive: refuse, or announce. Nothing of a refused push stays."""
+        """In pre-receive: refuse, or announce. Nothing of a refused push stays. Raises LimitExceeded for one that takes
+        too long to check, or brings too many refs."""
         repository = self._catalogue.get(push.repository_id)
         say = self._speak(push.user)
         if refusals := [refusal for update in push.updates if (refusal := self._forbidden(push, repository, update))]:
             return Reply(False, tuple(refusal.to(say) for refusal in refusals))
+        self._check_count(push)
         lines: list[str] = []
-        problems = [problem for update in push.updates for problem in self._problems(push, update)]
+        problems = self._all_problems(push)
         if problems:
             warn_only = "refmill.validate=warn" in push.options
             lines = problem_lines(problems, say, refused=not warn_only)
@@ -105,7 +113,7 @@ class Reception:
         branches = [update.branch for update in landed if update.branch and not update.deletes]
         if not branches or repository.default_branch in branches:
             return
-        if f"refs/heads/{repository.default_branch}" in self._refs.list(repository.id):
+        if self._refs.tip(repository.id, f"refs/heads/{repository.default_branch}"):
             return
         self._repositories.set_default_branch(repository.id, branches[0])
         self._catalogue.change(replace(repository, default_branch=branches[0]))
@@ -129,10 +137,27 @@ class Reception:
             )
         return None
 
-    def _problems(self, push: Push, update: RefUpdate) -> Sequence[Problem]:
+    def _check_count(self, push: Push) -> None:
+        """Refuse refs that would be too many: every fetch and push reads all of them."""
+        new = sum(update.old == ZERO for update in push.updates) - sum(update.deletes for update in push.updates)
+        if new <= 0 or (there := self._refs.count(push.repository_id)) + new <= self._most_refs:
+            return
+        raise errors.LimitExceeded(
+            text(
+                "this repository has %(there)s refs and may have %(most)s: %(new)s more are too many",
+                there=there, most=self._most_refs, new=new,
+            ),
+            text("Delete branches, tags or experiments that nobody needs, with `git push URL --delete REF…`."),
+        )  # fmt: skip
+
+    def _all_problems(self, push: Push) -> list[Problem]:
+        """Those of each branch. Raises LimitExceeded where it takes too long to find them."""
+        until = time.monotonic() + CHECK_SECONDS
+        moves = {(update.old, update.new): update for update in push.updates if update.branch and not update.deletes}
+        return [problem for update in moves.values() for problem in self._problems(push, update, until)]
+
+    def _problems(self, push: Push, update: RefUpdate, until: float) -> Sequence[Problem]:
         """What is wrong at a branch's new tip and was not so at its old one."""
-        if update.branch is None or update.deletes:
-            return ()
         old = None if update.old == ZERO else update.old
         try:
             paths = self._refs.changed_paths(push.repository_id, old, update.new, quarantine=push.quarantine)
@@ -150,6 +175,11 @@ class Reception:
         for project in sorted(everywhere):
             mine = None if changed is None else projects.share(changed, project, everywhere)
             if mine is None or mine:
+                if time.monotonic() > until:
+                    raise errors.LimitExceeded(
+                        text("checking this push takes longer than %(seconds)s seconds", seconds=int(CHECK_SECONDS)),
+                        text("Push fewer branches at a time, or put the projects into several repositories."),
+                    )
                 found += self._new_problems(push, project, old, update.new, mine)
         return found
 

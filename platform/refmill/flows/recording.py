@@ -131,7 +131,7 @@ class Recorder:
         """Put the results onto the branch, also onto results of other projects of the same commit; False if it has
         moved otherwise."""
         for _ in range(TRIES):
-            tip = self._refs.list(run.repository_id, run.ref).get(run.ref, "")
+            tip = self._refs.tip(run.repository_id, run.ref) or ""
             theirs = self._results_since(run, tip) if tip else None
             if theirs is None:
                 return False

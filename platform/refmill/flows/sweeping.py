@@ -18,6 +18,8 @@ from refmill.ports.repositories import Refs
 from refmill.texts import text
 
 LOG = logging.getLogger(__name__)
+AT_ONCE = 1000
+"""Tips that are written down together: nobody else writes meanwhile."""
 MANY = 20
 """Tips that a line of the journal names."""
 
@@ -61,8 +63,10 @@ class Sweeper:
         )  # fmt: skip
         tips_told = {update.ref: update.new for update in updates[:MANY]}
         self._journal.note("", "found-by-comparing", repository.full_name, count=len(updates), tips=tips_told)
-        events = self._inbox.announce(repository.id, repository.owner, updates, (SWEPT,))
-        self._inbox.land([event.id for event in events])
+        for start in range(0, len(updates), AT_ONCE):
+            some = updates[start : start + AT_ONCE]
+            events = self._inbox.announce(repository.id, repository.owner, some, (SWEPT,))
+            self._inbox.land([event.id for event in events])
         return len(updates)
 
     def _trouble(self, key: str, repository: Repository, error: Exception) -> None:

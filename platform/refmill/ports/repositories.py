@@ -75,8 +75,14 @@ class Repositories(Protocol):
 class Refs(Protocol):
     """Refs and history of the hosted repositories. Ref names are full (`refs/heads/main`)."""
 
-    def list(self, repository_id: str, prefix: str = "refs/heads/") -> dict[str, str]:
-        """Full names and commit shas (tags are peeled) of the refs under `prefix`, sorted by name."""
+    def list(self, repository_id: str, prefix: str = "refs/heads/", limit: int | None = None) -> dict[str, str]:
+        """Full names and commit shas (tags are peeled) of the (first `limit`) refs under `prefix`, sorted by name."""
+
+    def tip(self, repository_id: str, ref: str) -> str | None:
+        """The commit at a full ref; None where there is none. For this the others are not read."""
+
+    def count(self, repository_id: str) -> int:
+        """How many refs there are of all kinds."""
 
     def commit(self, repository_id: str, revision: str, *, quarantine: Path | None = None) -> Commit:
         """The commit that a sha, branch, tag or full ref names. Raises NotFound."""

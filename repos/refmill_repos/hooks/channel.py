@@ -18,8 +18,6 @@ from refmill_repos.gate import Admission, Push, PushListener, Verdict
 
 _log = logging.getLogger("refmill.git")
 
-MAX_UPDATES = 50_000
-MAX_OPTIONS = 100
 MAX_LINES = 500
 _FIELD_LIMIT = 64 << 10
 
@@ -162,9 +160,6 @@ def _fields(asked: BinaryIO) -> Iterator[bytes]:
 
 def _faults(message: _Message) -> list[Text]:
     """What is wrong with a push whoever sends it, and whatever is in it."""
-    if len(message.updates) > MAX_UPDATES or len(message.options) > MAX_OPTIONS:
-        return [text("too many refs or options in one push: at most %(refs)s and %(options)s", refs=MAX_UPDATES,
-                     options=MAX_OPTIONS)]  # fmt: skip
     # What got in somehow may go again, as long as its name can be written down.
     judged = (update.ref for update in message.updates if not update.deletes or not update.ref.isprintable())
     faults = [fault for ref in judged if (fault := names.ref_fault(ref))]

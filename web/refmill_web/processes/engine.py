@@ -12,6 +12,7 @@ from types import FrameType
 
 from refmill import errors
 from refmill.flows.control import ENDS
+from refmill.flows.turns import in_turns
 from refmill.model.pushes import Event
 from refmill.model.runs import Run, RunStatus
 from refmill.texts import Text, text
@@ -30,6 +31,8 @@ FIRST_UPKEEP_SECONDS = 300.0
 """After a start: soon enough for a server that is started anew every day, late enough not to slow the start."""
 LOOK_BROKEN = 10.0
 """The same while it fails, as on a full disk: the log stays readable."""
+TURN_SECONDS = 2.0
+"""How long pushes are settled before wishes are heard, and new pushes get their turn."""
 PATIENCE = 12
 """Tries, over some hours, before an event that cannot be planned is closed."""
 
@@ -43,6 +46,7 @@ class Loop:
         self._asides = works.asides
         self._left: dict[str, Callable[[Text], Text]] = {}
         self._broken = 0
+        self._more = False
         self._swept = 0.0
         self._upkeep = threading.Thread(target=self._look_after, name="upkeep")
 
@@ -109,6 +113,8 @@ class Loop:
         try:
             while not self._stopping.is_set():
                 self._turn()
+                if self._more and not self._broken:
+                    continue
                 bell.wait(TOPICS, LOOK_SECONDS if not self._broken else min(LOOK_SECONDS * self._broken, LOOK_BROKEN))
         finally:
             self._stopping.set()
@@ -140,7 +146,13 @@ class Loop:
         self._broken = self._broken + 1 if wrong else 0
 
     def _settle_all(self) -> None:
-        for event in self._works.parts.records.inbox.open():
+        """For a while: who has pushed thousands of branches must not keep others waiting."""
+        until = time.monotonic() + TURN_SECONDS
+        self._more = False
+        for event in in_turns(self._works.parts.records.inbox.open()):
+            if time.monotonic() > until:
+                self._more = True
+                return
             key = f"event:{event.id}"
             if self._asides.rests(key):
                 continue

@@ -20,6 +20,8 @@ from refmill_web.shell import Frame, frame, render
 
 blueprint = Blueprint("repositories", __name__)
 SHOWN = 1000
+BRANCHES = 1000
+"""Branches that are looked up for the front page, which names fewer and says how many there are."""
 PROJECTS = 30
 
 
@@ -63,7 +65,7 @@ def home(owner: str, name: str) -> str:
     if here is None:
         return render("repository.html", RepositoryPage(frame(access, "files"), run))
     tree = services().repositories.tree(repository.id, here.commit.sha)
-    branches = services().refs.list(repository.id)
+    branches = services().refs.list(repository.id, limit=BRANCHES)
     page = RepositoryPage(
         frame(access, "files"),
         run,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import exc, func, select
 
@@ -15,6 +16,8 @@ from refmill.model.pushes import Event, RefUpdate
 from refmill.texts import text
 
 _OPEN = ("announced", "landed")
+_AT_ONCE = 1000
+"""Values in one statement; SQLite takes 32,766."""
 
 
 class EventLog:
@@ -47,13 +50,17 @@ class EventLog:
                 except exc.IntegrityError as error:
                     raise errors.NotFound(text("There is no such repository.")) from error
                 made.append(key[0] if key else 0)
-            found = select(events).where(events.c.id.in_(made)).order_by(events.c.id)
-            return [rows.event(row) for row in connection.execute(found)]
+            written: list[Event] = []
+            for some in _in_parts(made):
+                found = select(events).where(events.c.id.in_(some)).order_by(events.c.id)
+                written += [rows.event(row) for row in connection.execute(found)]
+            return written
 
     def land(self, event_ids: Iterable[int]) -> None:
-        these = events.c.id.in_(list(event_ids)) & (events.c.state == "announced")
         with self._database.writing() as connection:
-            connection.execute(events.update().where(these).values(state="landed"))
+            for some in _in_parts(event_ids):
+                these = events.c.id.in_(some) & (events.c.state == "announced")
+                connection.execute(events.update().where(these).values(state="landed"))
 
     def open(self) -> Sequence[Event]:
         with self._database.reading() as connection:
@@ -83,3 +90,9 @@ class EventLog:
         with self._database.reading() as connection:
             found = connection.execute(select(events.c.ref, events.c.new).where(events.c.id.in_(latest)))
             return {row.ref: row.new for row in found}
+
+
+def _in_parts(ids: Iterable[int]) -> Iterator[list[int]]:
+    rest = iter(ids)
+    while some := list(itertools.islice(rest, _AT_ONCE)):
+        yield some
