@@ -5,25 +5,25 @@ from __future__ import annotations
 import mimetypes
 import posixpath
 from dataclasses import dataclass, replace
+from functools import partial
 
-from flask import Blueprint, make_response, redirect, request, url_for
+from flask import Blueprint, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from refmill import errors
 from refmill.texts import text
 from refmill_repos.history import Row
-from refmill_web import auth, notebooks, security
+from refmill_web import auth, notebooks
 from refmill_web.addresses import Spot, spot
 from refmill_web.content import SHOWN_LIMIT, highlighted, markdown, readme
 from refmill_web.notebooks import Notebook
+from refmill_web.rawfiles import PICTURES, plain
 from refmill_web.services import services
 from refmill_web.shell import Frame, frame, render
 
 blueprint = Blueprint("files", __name__, url_prefix="/<owner>/<name>")
-RAW_LIMIT = 64 << 20
 SHOWN = 1000
-PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +104,7 @@ def raw(owner: str, name: str, rest: str) -> Response:
     access = auth.access(owner, name)
     here = spot(access.repository, rest)
     files = services().repositories.tree(access.repository.id, here.commit.sha)
-    return plain(posixpath.basename(here.path), files.read(here.path, RAW_LIMIT))
-
-
-def plain(name: str, data: bytes) -> Response:
-    """Bytes from a repository or a run as an answer: pictures and text are shown, the rest is downloaded."""
-    guessed = mimetypes.guess_type(name)[0]
-    response = make_response(data)
-    if guessed in PICTURES:
-        response.content_type = guessed
-    elif b"\0" not in data[:8000]:
-        response.content_type = "text/plain; charset=utf-8"
-    else:
-        response.content_type = "application/octet-stream"
-        response.headers.set("Content-Disposition", "attachment", filename=name)
-    response.headers["Content-Security-Policy"] = security.SANDBOX
-    return response
+    return plain(posixpath.basename(here.path), partial(files.read, here.path))
 
 
 def _missing(here: Spot) -> errors.NotFound:

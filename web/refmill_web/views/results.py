@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from flask import Blueprint, Response, jsonify, make_response, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -19,10 +21,10 @@ from refmill_web import auth, notebooks, security
 from refmill_web.content import markdown
 from refmill_web.logview import view
 from refmill_web.notebooks import Notebook
+from refmill_web.rawfiles import plain
 from refmill_web.services import services
 from refmill_web.shell import Frame, frame, render
 from refmill_web.values import outputs
-from refmill_web.views.files import RAW_LIMIT, plain
 
 blueprint = Blueprint("results", __name__, url_prefix="/<owner>/<name>/runs/<int:number>")
 CHUNK = 1000
@@ -97,10 +99,13 @@ def output(owner: str, name: str, number: int, path: str) -> AnyResponse:
             text("Run #%(number)s has no output file “%(path)s”.", number=number, path=path[:200]),
             text("Directories come with `dvc pull` in a clone."),
         )
-    data = services().objects(run.repository_id).read(md5, RAW_LIMIT)
-    if path.endswith(".ipynb") and "raw" not in request.args and len(data) <= notebooks.LIMIT:
-        folder = posixpath.dirname(full(run.project, path))
-        shown = notebooks.read(data, lambda words: markdown(words, access.repository, run.commit, folder))
-        if shown is not None:
-            return make_response(render("output.html", OutputPage(frame(access, "runs"), run, path, len(data), shown)))
-    return plain(posixpath.basename(path), data)
+    read = partial(services().objects(run.repository_id).read, md5)
+    if path.endswith(".ipynb") and "raw" not in request.args:
+        with contextlib.suppress(errors.LimitExceeded):
+            data = read(notebooks.LIMIT)
+            folder = posixpath.dirname(full(run.project, path))
+            shown = notebooks.read(data, lambda words: markdown(words, access.repository, run.commit, folder))
+            if shown is not None:
+                page = OutputPage(frame(access, "runs"), run, path, len(data), shown)
+                return make_response(render("output.html", page))
+    return plain(posixpath.basename(path), read)
