@@ -71,8 +71,11 @@ def test_a_role_is_what_it_says(
 
 
 def test_a_wrong_token_opens_nothing(platform: Platform, copy: Copy, open_to: Callable[..., str]) -> None:
-    url = platform.url(open_to(), "alice").replace("rfm_", "rfm_x")
-    assert copy.git("ls-remote", url, check=False).returncode != 0
+    url, token = platform.url(open_to(), "alice"), platform.user("alice")
+    wrong = token[:-1] + ("A" if token[-1] != "A" else "B")
+    assert copy.git("ls-remote", url).returncode == 0
+    for other in (wrong, token.replace("rfm_", "rfm_x")):
+        assert copy.git("ls-remote", url.replace(token, other), check=False).returncode != 0
 
 
 def test_a_password_opens_as_well(platform: Platform, copy: Copy, open_to: Callable[..., str]) -> None:

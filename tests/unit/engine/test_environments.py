@@ -120,11 +120,21 @@ def test_a_failure_is_told_with_uvs_own_words_and_leaves_nothing(checkout, maker
 
 
 def test_source_packages_are_not_built_unless_they_may_be(checkout, maker, tmp_path):
-    source = tmp_path / "checkout" / "wheels" / "evil-1.0.tar.gz"
-    subprocess.run(["tar", "czf", source, "-C", tmp_path, "checkout/requirements.txt"], check=True)
+    folder = tmp_path / "evil-1.0"
+    made = wheel(folder, "evil")
+    (folder / "backend.py").write_text(
+        f"import pathlib, shutil\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+        f"def build_wheel(directory, *_, **__):\n    shutil.copy({made!r}, directory)\n    return {made!r}\n"
+    )
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (folder / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
+    subprocess.run(["tar", "czf", checkout / "wheels" / "evil-1.0.tar.gz", "-C", tmp_path, "evil-1.0"], check=True)
     (checkout / "requirements.txt").write_text("--no-index\n--find-links wheels\nevil\n")
     with pytest.raises(errors.Unavailable):
         maker.ready(checkout, "requirements.txt")
+    assert not (tmp_path / "ran").exists()
     boxed = Environments(tmp_path / "env2", tmp_path / "cache", uv=UV, sandbox=Sandbox("off"), wheels_only=False)
     with pytest.raises(errors.Forbidden):
         boxed.ready(checkout, "requirements.txt")

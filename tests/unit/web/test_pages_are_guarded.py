@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fakes.web_world import World, post
-from refmill.model.people import Repository
+from refmill.model.people import Repository, is_name
 from refmill_web.app import first_words
 from refmill_web.places import RESERVED
 
@@ -120,6 +120,7 @@ def test_a_fault_of_ours_tells_a_request_id_and_no_more(world: World, monkeypatc
 
 def test_no_user_can_take_the_name_of_a_page(world: World) -> None:
     assert first_words(world.app) <= RESERVED
+    assert not [word for word in first_words(world.app) if is_name(word, RESERVED)]
 
 
 def test_health_and_readiness(world: World) -> None:
