@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from commits import Repository
+from tally import TALLY
 from watching import FIRST, Watch
 
 from platforms import Platform
@@ -14,6 +15,12 @@ from running import name, platform  # noqa: F401 - fixtures
 def pytest_report_header() -> str:
     """The seed from which hostile things are made, also where nothing fails."""
     return f"hostile things from seed {FIRST} (REFMILL_SEED)"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the hostile things were answered with (of processes that share the tests, each counts for itself)."""
+    for line in TALLY.lines():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

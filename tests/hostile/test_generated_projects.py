@@ -11,6 +11,7 @@ import time
 import projects
 import pytest
 from commits import Repository
+from tally import TALLY
 from watching import FEW, FIRST, MANY, Watch
 
 from platforms import Platform
@@ -47,7 +48,9 @@ def _all(first: int, count: int, watch: Watch, platform: Platform, repository: R
         commit = repository.commit(projects.make(seed))
         began = time.monotonic()
         found = resolver.check(Source(repository.path, commit))
-        assert time.monotonic() - began < RESOLVER_SECONDS, seed
+        seconds = time.monotonic() - began
+        TALLY.note("projects", {problem.kind for problem in found.problems} or {"no problem"}, seconds, seed)
+        assert seconds < RESOLVER_SECONDS, seed
         assert found.pipeline is not None or found.problems, seed
         assert not any("broke down" in str(problem.message) for problem in found.problems), seed
         for problem in found.problems:
@@ -62,11 +65,13 @@ def _push(seed: int, commit: str, watch: Watch, platform: Platform, repository: 
     """To a repository of its own; half of them also where the files are broken, so that planning meets them too."""
     options = ["-o", "refmill.validate=warn"] if seed % (2 * SHARE) else []
     url = platform.url(f"alice/seed{seed}", "alice")
+    began = time.monotonic()
     done = subprocess.run(
         ["git", "push", "--quiet", *options, url, f"{commit}:refs/heads/main"], cwd=repository.path, capture_output=True,
         text=True, check=False, timeout=PUSH_SECONDS, errors="replace",
     )  # fmt: skip
     said = done.stderr
+    TALLY.note("pushes", {"refused" if done.returncode else "taken"}, time.monotonic() - began, seed)
     assert done.returncode == 0 or "pre-receive hook declined" in said or "unpacker error" in said, f"{seed}: {said}"
     assert not any(ord(letter) < 32 and letter not in "\n\t\r" for letter in said.replace("\x1b[K", "")), (
         f"{seed}: {said!r}"

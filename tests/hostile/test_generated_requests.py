@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import asking
 import pytest
+from tally import TALLY
 from watching import FEW, FIRST, MANY, Watch
 
 from platforms import Platform, new_copy
@@ -53,8 +54,10 @@ def _all(first: int, count: int, watch: Watch, platform: Platform, token: str) -
         sent = asking.make(seed, token)
         began = time.monotonic()
         answer = _ask(platform, sent)
-        assert time.monotonic() - began < SECONDS, seed
+        seconds = time.monotonic() - began
+        assert seconds < SECONDS, seed
         found = STATUS.match(answer)
+        TALLY.note("requests", {found[1].decode() if found else "the connection's end"}, seconds, seed)
         assert found or sent.cut, f"{seed}: {sent} {answer[:300]!r}"
         assert found is None or int(found[1]) < 500 or int(found[1]) == 501, (
             f"{seed}: {sent.data[:2000]!r} {answer[:1000]!r}"

@@ -10,6 +10,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tally import TALLY
+
 from platforms import Platform, wait
 
 PARTS = ("web", "engine", "resolver")
@@ -68,6 +70,7 @@ class Watch:
         for name, pid in self.children.items():
             found = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
             assert found is not None
+            TALLY.peaks[name] = int(found[1]) << 10
             assert int(found[1]) << 10 < LARGEST, f"{what}: {name} took {found[1]} kB"
         assert self._outside() <= self.before, what
         for place in sorted((self.platform.data / "repos").glob("*.git")):
