@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,24 @@ OPTIONS = (
     "-c", "gc.auto=0",
     "-c", "protocol.allow=never",  # no child of ours fetches from anywhere
 )  # fmt: skip
+
+_WATCHED = """
+import os, signal, subprocess, sys, threading
+
+def watch():
+    os.read(0, 1)
+    os.killpg(0, signal.SIGTERM)
+
+try:
+    child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, close_fds=False)
+except FileNotFoundError:
+    sys.exit(127)
+threading.Thread(target=watch, daemon=True).start()
+sys.exit(child.wait() % 256)
+"""
+"""Runs a command, and ends it with all its children once nobody holds the other end of its standard input: a `git gc`
+of hours must not outlive a server that was killed, whose successor waits for its end."""
+_NO_PROGRAM = 127
 
 LOOK_SECONDS = 0.5
 """How often somebody who waits for a long command asks whether to go on."""
@@ -86,16 +105,27 @@ def run(
 def run_long(
     arguments: Sequence[str], stopping: Callable[[], bool], *, options: Sequence[str] = (), pass_fds: Sequence[int] = ()
 ) -> None:  # fmt: skip
-    """Run a git command that may take hours and whose output nobody needs; once `stopping` says so it is ended with
-    all its children. Raises GitFailed, and Unavailable as `run` does."""
-    command = ["git", *OPTIONS, *options, *arguments]
+    """Run a git command that may take hours and whose output nobody needs; once `stopping` says so, or this process
+    ends, it is ended with all its children. Raises GitFailed, and Unavailable as `run` does."""
+    command = [sys.executable, "-I", "-S", "-c", _WATCHED, "git", *OPTIONS, *options, *arguments]
+    reading, writing = os.pipe()
     try:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
-            env=environment(), pass_fds=pass_fds, start_new_session=True,
+            command, stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", env=environment(),
+            pass_fds=pass_fds, start_new_session=True,
         )  # fmt: skip
-    except FileNotFoundError as error:
-        raise no_git() from error
+        os.close(reading)
+        words, stopped = _ended(child, stopping)
+    finally:
+        os.close(writing)
+    if child.returncode == _NO_PROGRAM:
+        raise no_git()
+    if child.returncode and not stopped:
+        raise _failure(arguments[0], child.returncode, words)
+
+
+def _ended(child: subprocess.Popen[bytes], stopping: Callable[[], bool]) -> tuple[bytes, bool]:
+    """What a child said until its end, and whether it was stopped."""
     words, stopped = b"", False
     while True:
         try:
@@ -106,8 +136,7 @@ def run_long(
         if stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)  # git takes its locks and half-written packs away
-    if child.returncode and not stopped:
-        raise _failure(arguments[0], child.returncode, words)
+    return words, stopped
 
 
 def _failure(command: str, code: int, words: bytes) -> errors.RefmillError:

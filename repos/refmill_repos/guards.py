@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from refmill import errors
+from refmill.clients import flocks
 from refmill.texts import text
 
 FILE = ".children.lock"
@@ -36,20 +36,13 @@ def alone(root: Path, patience: float) -> int:
     Raises Unavailable after `patience` seconds.
     """
     fd = _opened(root)
-    until = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > until:
-                os.close(fd)
-                raise errors.Unavailable(
-                    text("a git process of an earlier server still works in %(root)s", root=str(root)),
-                    text("Wait until it ends (`fuser %(file)s` names it), then start again.", file=str(root / FILE)),
-                ) from error
-            time.sleep(0.05)
-        else:
-            return fd
+    if not flocks.taken(fd, patience):
+        os.close(fd)
+        raise errors.Unavailable(
+            text("a git process of an earlier server still works in %(root)s", root=str(root)),
+            text("Wait until it ends (`fuser %(file)s` names it), then start again.", file=str(root / FILE)),
+        )
+    return fd
 
 
 def _opened(root: Path) -> int:

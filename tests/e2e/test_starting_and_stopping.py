@@ -1,9 +1,16 @@
 """What `refmill up` says to the person who starts and stops it, and what it leaves behind."""
 
+import contextlib
+import fcntl
 import os
 import signal
+import socket
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+import requests
 
 from platforms import REFMILL, Platform, new_copy, wait
 
@@ -69,3 +76,50 @@ def test_the_first_user_is_asked_for_and_stages_that_go_on_are_told(tmp_path: Pa
         end = third.interrupt()
     assert end.splitlines()[-1] == "Refmill has stopped"
     assert not (home / ".gunicorn").exists()
+
+
+def parts(platform: Platform) -> dict[int, str]:
+    """The processes below a platform's parent, with their command lines."""
+    found = {platform.process.pid: ""}
+    for line in subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout.splitlines():  # noqa: PLW1510
+        pid, parent, command = line.split(None, 2)
+        if int(parent) in found:
+            found[int(pid)] = command
+    return {pid: command for pid, command in found.items() if command}
+
+
+@contextlib.contextmanager
+def half_a_request(platform: Platform) -> Iterator[None]:
+    """Somebody whose request is never whole: whoever answers it waits for the rest."""
+    host, _, port = platform.address.rpartition("//")[2].partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        connection.sendall(f"{head}Content-Length: 1000\r\n\r\nname=a".encode())
+        yield
+
+
+def test_a_platform_starts_again_at_once_and_under_its_address_after_a_kill_of_all_or_of_the_parent_alone(
+    tmp_path: Path,
+) -> None:
+    platform = Platform(tmp_path / "data").start()
+    port = platform.address.rpartition(":")[2]
+    try:
+        with half_a_request(platform):
+            platform.kill()
+            platform.start("--port", port)
+        with half_a_request(platform), (platform.data / "run" / "children").open() as left:
+            platform.process.send_signal(signal.SIGSTOP)
+            for pid in parts(platform):
+                os.kill(pid, signal.SIGKILL)
+            platform.kill()
+            fcntl.flock(left, fcntl.LOCK_SH)  # as a part has it that the kernel cannot end at once
+            ended = threading.Timer(1.0, lambda: fcntl.flock(left, fcntl.LOCK_UN))
+            ended.start()
+            platform.start("--port", port)
+            assert not ended.is_alive()
+        serving = [pid for pid, command in parts(platform).items() if "processes.web" in command]
+        os.kill(max(serving), signal.SIGKILL)  # gunicorn's worker, which it makes anew by itself
+        assert requests.get(f"{platform.address}/healthz", timeout=20).status_code == 200
+        assert min(serving) in parts(platform)
+    finally:
+        platform.stop()

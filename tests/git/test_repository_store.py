@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakes.git_hosting import Client, Hosting
+from platforms import wait
 from refmill import errors
 from refmill_repos.store import BareRepositories, clean
 
@@ -100,6 +101,22 @@ def test_cleaning_waits_for_the_children_of_a_killed_server(tmp_path: Path) -> N
     with pytest.raises(errors.Unavailable):
         clean(root, patience=0.1)
     os.kill(int(server.stdout), signal.SIGKILL)
+    assert clean(root, patience=10) == []
+
+
+def test_long_work_of_a_killed_server_ends_with_it(tmp_path: Path) -> None:
+    root, begun = tmp_path / "repos", tmp_path / "begun"
+    root.mkdir()
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom refmill_repos.children import run_long\n"
+        "from refmill_repos.guards import held\nwith held(Path(sys.argv[1])) as fd:\n"
+        "    alias = f'alias.long=!touch {sys.argv[2]}; sleep 60'\n"
+        "    run_long(['-c', alias, 'long'], lambda: False, pass_fds=[fd])\n"
+    )
+    server = subprocess.Popen([sys.executable, "-c", script, root, begun])
+    wait(begun.exists, "git works")
+    server.kill()
+    server.wait()
     assert clean(root, patience=10) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -25,7 +26,7 @@ def begin(name: str) -> tuple[Settings, dict[str, Any]]:
     handed = json.loads(os.environ.pop(SETTINGS))
     values: dict[str, Any] = handed.pop("settings")
     settings = Settings(**values | {"data": Path(values["data"])})
-    _die_with_parent(handed["parent"])
+    die_with_parent(handed["parent"])
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr,
         format=f"%(asctime)s {name:<8} %(levelname)-7s %(message)s",
@@ -37,14 +38,16 @@ def begin(name: str) -> tuple[Settings, dict[str, Any]]:
 def ready(handed: dict[str, Any]) -> None:
     """Tell the parent that this process does its work now."""
     descriptor = int(handed["ready"])
-    os.write(descriptor, b"1")
+    with contextlib.suppress(BrokenPipeError):  # gunicorn has made its worker anew, long after anybody waits for it
+        os.write(descriptor, b"1")
     os.close(descriptor)
 
 
-def _die_with_parent(parent: int) -> None:
-    """End when the parent ends, however it ends: by the kernel on Linux, by looking elsewhere."""
+def die_with_parent(parent: int) -> None:
+    """End at once when the parent ends, however it ends: by the kernel on Linux, by looking elsewhere. What would end
+    in its own time would hold the platform's address, or work beside its successor."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
     else:
@@ -54,4 +57,4 @@ def _die_with_parent(parent: int) -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL)

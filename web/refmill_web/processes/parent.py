@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from refmill import errors
+from refmill.clients import flocks
 from refmill.settings import Settings
 from refmill.texts import text
 from refmill_web import places, wiring
@@ -29,6 +30,9 @@ ORDER = ("resolver", "engine", "web")
 START_SECONDS = 60.0
 """How long a child may take until it works; imports on a cold disk take ten."""
 STOP_SECONDS = 15.0
+LEFT_SECONDS = 30.0
+"""How long the children of a killed parent may take to end: the kernel ends them at once, but one that waits for a slow
+disk ends when the disk has answered."""
 QUICK = 5.0
 """A child that lived shorter than this waits a second before it is started again, so that a fault does not spin."""
 
@@ -49,7 +53,7 @@ class Platform(AbstractContextManager["Platform"]):
     def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
         self._settings, self._quiet = settings, quiet
         self._children: dict[str, Child] = {}
-        self._lock = -1
+        self._lock = self._bond = -1
         self._socket: socket.socket | None = None
         self._stopping = False
 
@@ -72,6 +76,7 @@ class Platform(AbstractContextManager["Platform"]):
         places.make(self._settings)
         self._lock = _take_lock(self._settings)
         try:
+            self._bond = _outlive_children(self._settings)
             self._socket = _listen(self._settings)
             self._settings = replace(self._settings, port=self._socket.getsockname()[1])
             wiring.prepare(self._settings, self.address)
@@ -120,9 +125,10 @@ class Platform(AbstractContextManager["Platform"]):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        for descriptor in (self._bond, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._lock = self._bond = -1
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
@@ -135,11 +141,12 @@ class Platform(AbstractContextManager["Platform"]):
             "parent": os.getpid(), "ready": writing, "socket": listening, "address": self.address,
         }  # fmt: skip
         environment = os.environ | {SETTINGS: json.dumps(handed, default=str)}
+        inherited = [writing, self._bond, *([listening] if name == "web" else [])]
         with self._settings.path("run", f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"refmill_web.processes.{name}"], env=environment, stdin=subprocess.DEVNULL,
                 stdout=log if self._quiet else None, stderr=log if self._quiet else None,
-                pass_fds=[writing, listening] if name == "web" else [writing], start_new_session=True,
+                pass_fds=inherited, start_new_session=True,
             )  # fmt: skip
         os.close(writing)
         return Child(name, process, reading)
@@ -170,9 +177,11 @@ def is_running(settings: Settings) -> bool:
 
 @contextmanager
 def alone(settings: Settings) -> Iterator[None]:
-    """Hold the data directory, so that no platform starts meanwhile. Raises Conflict if one runs."""
+    """Hold the data directory, so that no platform starts meanwhile. Raises Conflict if one runs, and Unavailable if
+    parts of a killed one do not end."""
     descriptor = _take_lock(settings)
     try:
+        os.close(_outlive_children(settings))
         yield
     finally:
         os.close(descriptor)
@@ -189,6 +198,21 @@ def _take_lock(settings: Settings) -> int:
             text("another Refmill runs in %(data)s", data=str(settings.data)),
             text("Use that one, stop it first, or choose another directory with --data."),
         ) from error
+    return descriptor
+
+
+def _outlive_children(settings: Settings) -> int:
+    """Wait until no child of an earlier parent lives: it may hold the address, and no two engines may work here. Gives
+    the lock that tells, which the children of this parent inherit. Raises Unavailable."""
+    path = settings.path("run", "children")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not flocks.taken(descriptor, LEFT_SECONDS):
+        os.close(descriptor)
+        raise errors.Unavailable(
+            text("a part of a platform that was killed still works in %(data)s", data=str(settings.data)),
+            text("Wait until it ends (`fuser %(file)s` names it), then start again.", file=str(path)),
+        )
     return descriptor
 
 

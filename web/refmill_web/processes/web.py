@@ -65,10 +65,14 @@ class Server(BaseApplication):
             "loglevel": "warning",
             "control_socket_disable": True,  # it would lie in ~/.gunicorn, one for all platforms of a person
             "worker_tmp_dir": str(self._settings.path("run")),
+            "post_fork": self._forked,
             "post_worker_init": self._working,
         }
         for name, value in values.items():
             self.cfg.set(name, value)
+
+    def _forked(self, arbiter: object, worker: Any) -> None:
+        child.die_with_parent(worker.ppid)
 
     def _working(self, worker: object) -> None:
         child.ready(self._handed)
