@@ -32,8 +32,9 @@ class SmallDisk:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Nobody can write below that folder, not even root; what is open for writing stays so."""
-    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    """Nobody can write below that folder, or into that file, not even root; what is open for writing stays so."""
+    if subprocess.run(["mount", "--bind", str(folder), str(folder)], capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
         yield

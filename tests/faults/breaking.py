@@ -62,6 +62,11 @@ class Breaking(Platform):
         (self.faults / "armed.new").write_text(point)
         (self.faults / "armed.new").rename(self.faults / ("waiting" if later else "armed"))
 
+    def set_clock(self, seconds: float) -> None:
+        """Let the clock of all its processes be that far ahead of the true one, or behind it."""
+        (self.faults / "clock.new").write_text(str(seconds))
+        (self.faults / "clock.new").rename(self.faults / "clock")
+
     def ready(self) -> None:
         """What led to the scenario's beginning is done: points count from here."""
         if (self.faults / "waiting").exists():

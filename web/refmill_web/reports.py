@@ -119,7 +119,7 @@ class RunReport:
         """How long it takes or took; None before it began."""
         if self.run.started is None:
             return None
-        return ((self.run.finished or now()) - self.run.started) / 1e6
+        return max(0.0, ((self.run.finished or now()) - self.run.started) / 1e6)
 
     @property
     def left(self) -> int | None:

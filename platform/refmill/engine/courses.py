@@ -63,12 +63,13 @@ class Defaults:
 
 
 class Course:
-    """One run. Raises NotFound if its repository is gone."""
+    """One run, whose stages wait by its `turn`. Raises NotFound if its repository is gone."""
 
     def __init__(
-        self, order: RunOrder, memory: Memory, *, folder: Path, repository: Callable[[], Path], defaults: Defaults
-    ) -> None:
-        self.order = order
+        self, order: RunOrder, memory: Memory, *, folder: Path, repository: Callable[[], Path], defaults: Defaults,
+        turn: int,
+    ) -> None:  # fmt: skip
+        self.order, self._turn = order, turn
         self.memory = memory
         self.folder = folder
         self.paused = order.paused
@@ -155,6 +156,6 @@ class Course:
         need = Need(settings.cpu, settings.memory or self._defaults.memory, settings.gpu)
         key = f"{self.run_id}/{item.stage.address}"
         run = self.order.run
-        task = Task(key, self.order.owner, need, run.priority, (run.created, index))
+        task = Task(key, self.order.owner, need, run.priority, (self._turn, index))
         allowed = not settings.pause or item.stage.address in self.order.allowed
         return StageCourse(item, settings, task, allowed=allowed)

@@ -27,7 +27,7 @@ from refmill.engine.hands import Ending, Hands
 from refmill.engine.parts import Parts
 from refmill.engine.progress import OVER, WELL
 from refmill.engine.removing import Remover
-from refmill.engine.scheduler import Scheduler
+from refmill.engine.scheduler import Scheduler, Turns
 from refmill.engine.supervision import Supervisors
 from refmill.engine.telling import Teller
 from refmill.engine.threads import Workers
@@ -64,6 +64,7 @@ class LocalEngine:
         self._teller = Teller(parts.listener)
         self._remover = Remover()
         self._worker = Hands(parts, self._supervisors, self._remover)
+        self._turns = Turns()
         self._coming: dict[str, list[Callable[[Course], None]]] = {}
         parts.work.mkdir(parents=True, exist_ok=True)
         for name in parts.groups.sweep(lambda name: _alive(parts.work, name)):
@@ -72,11 +73,13 @@ class LocalEngine:
 
     def submit(self, order: RunOrder) -> None:
         run_id = order.run.id
+        turn = self._turns.of(order.run.created, time.time_ns() // 1000)
 
         def read() -> Course:
             return Course(
                 order, self._parts.memory(order.run), folder=self._parts.work / run_id,
                 repository=lambda: self._parts.repository(order.run.repository_id), defaults=self._parts.defaults,
+                turn=turn,
             )  # fmt: skip
 
         def refused(why: Text) -> None:
@@ -276,8 +279,9 @@ class LocalEngine:
 
     def _collected(self, course: Course, stage: StageCourse, found: Ending) -> None:
         end = found.end
+        finished = end.started + int(end.seconds * 1_000_000)  # also where the clock was set meanwhile
         state = StageRun(
-            stage.address, "succeeded", stage.attempt, end.started, time.time_ns() // 1000, end.seconds, end.code,
+            stage.address, "succeeded", stage.attempt, end.started, finished, end.seconds, end.code,
             found.why, found.result.entry if found.result else None,
             replace(end.usage, output_bytes=found.result.output_bytes if found.result else 0),
             course.order.environments.get(stage.address, ""),

@@ -1,4 +1,5 @@
-"""Decides which waiting stage starts next within the machine's budget. Pure: no threads, no clock, no disk.
+"""Decides which waiting stage starts next within the machine's budget. Pure: no threads, no clock, no disk
+(but for the turns, which several threads may ask for).
 
 Between owners the one with the least of the machine goes first (dominant share: the largest of its shares of CPU,
 memory and GPUs), among equals the one that waited longest for its turn; within an owner the higher priority, then the
@@ -10,6 +11,7 @@ The rule to keep: a task that does not fit now lets smaller ones pass only PATIE
 from __future__ import annotations
 
 import bisect
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -61,6 +63,22 @@ class Grant:
 
 _Place: TypeAlias = tuple[int, tuple[int, int], int, Task]
 """What tasks of one owner are sorted by: priority, rank, order of arrival."""
+
+
+class Turns:
+    """Gives runs their turn: the moment at which they were made, so that the oldest goes first, also after a restart
+    and when it had to wait for its data. After the clock was set back, new ones still come behind those before."""
+
+    def __init__(self) -> None:
+        self._latest = 0
+        self._guard = threading.Lock()
+
+    def of(self, created: int, now: int) -> int:
+        """The turn of a run that comes now; both in UTC microseconds."""
+        with self._guard:
+            turn = created if self._latest <= now else max(created, self._latest + 1)
+            self._latest = max(self._latest, turn)
+            return turn
 
 
 class Scheduler:

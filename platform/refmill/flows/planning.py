@@ -100,7 +100,7 @@ class Landed:
 
 class Planner:
     """Settles events. `submit` hands a new run to the engine, `archive` keeps `run.json` of one that has nothing to do;
-    `now` is the clock in UTC microseconds."""
+    `now` is the clock in UTC microseconds, `steady` counts seconds whatever is done to the clock."""
 
     def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
         self, *, inbox: Inbox, catalogue: Catalogue, runs: Runs, states: RunStates, history: RunHistory,
@@ -108,6 +108,7 @@ class Planner:
         imports: Imports, elsewhere: Elsewhere, bell: Bell, submit: Callable[[Run, Plan, Checked], None],
         archive: Callable[[Run], None], speak: Callable[[str], Translate],
         address: Callable[[Repository], str], now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._inbox, self._catalogue, self._runs, self._states, self._waiting = inbox, catalogue, runs, states, waiting
         self._history = history
@@ -115,12 +116,14 @@ class Planner:
         self._imports, self._elsewhere, self._bell, self._submit = imports, elsewhere, bell, submit
         self._speak = speak
         self._archive = archive
-        self._address, self._now = address, now
+        self._address, self._now, self._steady = address, now, steady
+        self._announced: dict[int, float] = {}  # since when events have been seen to wait, whatever the clock says
 
     def settle(self, event: Event) -> None:
         """Close one event if it can be closed now."""
         if event.state == "announced" and not self._landed(event):
             return
+        self._announced.pop(event.id, None)
         try:
             run, lines = self._plan(event)
         except (errors.NotFound, errors.LimitExceeded, errors.WrongUse, errors.Damaged, errors.Invalid) as error:
@@ -145,8 +148,9 @@ class Planner:
                 moved = False
         if moved:
             self._inbox.land([event.id])
-        elif self._now() - event.created > VOID_AFTER * 1e6:
+        elif self._steady() - self._announced.setdefault(event.id, self._steady()) > VOID_AFTER:
             self._inbox.settle(event.id, handled=False)
+            del self._announced[event.id]
         return moved
 
     def _plan(self, event: Event) -> tuple[str | None, list[str]]:

@@ -4,7 +4,8 @@ A point stands behind every step of Refmill's own code that changes the disk, th
 is the way that led there, outermost first: `flows.receive.before > clients.database.events.announce : commit`. In the
 folder REFMILL_TEST_FAULTS the file `record` asks for the names of all points that are reached (into `reached`), and
 the file `armed` holds the name of the point at which the whole platform is to die as by the power switch of its processes: SIGKILL to
-each. Stages' supervisors live on, as they do in real life.
+each. Stages' supervisors live on, as they do in real life. The file `clock` holds the seconds by which the clock is
+wrong, for these processes and for the supervisors.
 """
 
 from __future__ import annotations
@@ -161,6 +162,20 @@ def _instrument() -> None:
     _behind(subprocess.Popen, "wait", "wait")
 
 
+def _ahead() -> float:
+    try:
+        with _open(os.path.join(_FOLDER, "clock"), encoding="utf-8") as file:
+            return float(file.read())
+    except FileNotFoundError:
+        return 0.0
+
+
+def _set_clock() -> None:
+    seconds, nanoseconds = time.time, time.time_ns
+    time.time = lambda: seconds() + _ahead()
+    time.time_ns = lambda: nanoseconds() + int(_ahead() * 1e9)
+
+
 def _database(module: Any) -> None:
     _behind(module.DefaultDialect, "do_commit", "commit")
 
@@ -203,6 +218,7 @@ if _FOLDER:
         Path(_FOLDER, "parent").write_text(str(os.getpid()), encoding="utf-8")
     _open, _os_open, _rename = open, os.open, os.rename
     _instrument()
+    _set_clock()
     sys.meta_path.insert(0, _Later())
 
 

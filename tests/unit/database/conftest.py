@@ -22,7 +22,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def records(url: str, clock: Clock) -> Iterator[Records]:
-    opened = open_records(url, reserved=frozenset({"settings"}), clock=clock)
+    opened = open_records(url, reserved=frozenset({"settings"}), clock=clock, steady=lambda: clock.time / 1e6)
     yield opened
     opened.close()
 

@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from disks import read_only
 from fakes.record_values import a_plan, a_run
 from refmill import errors
 from refmill.clients.database import Records, open_records, schema, sqlite_url
@@ -138,3 +139,18 @@ def test_what_cannot_be_opened_is_told_in_words(tmp_path: Path, what: str) -> No
     with pytest.raises(errors.RefmillError) as caught:
         open_records(sqlite_url(path))
     assert caught.value.remedy
+
+
+def test_a_database_that_became_read_only_says_so_and_is_written_to_again_later(
+    records: Records, repository: Repository, url: str
+) -> None:
+    file = Path(records.database.url.database or "")
+    records.close()
+    with read_only(file):
+        with pytest.raises(errors.Unavailable, match="cannot be written to: attempt to write a readonly database"):
+            records.runs.add(a_run(repository, "r1"), a_plan(), [])
+        assert records.people.find("ann")
+        with pytest.raises(errors.Unavailable, match="cannot be opened: Read-only file system"):
+            open_records(url)
+    records.close()
+    assert records.runs.add(a_run(repository, "r1"), a_plan(), []).number == 1

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import event
 
-from fakes.record_values import a_plan, a_run, pending
+from fakes.record_values import Clock, a_plan, a_run, pending
 from refmill import errors
-from refmill.clients.database import Records
+from refmill.clients.database import Records, open_records
 from refmill.model.people import Repository
 from refmill.model.runs import Run, StageRun
 from refmill.texts import text
@@ -37,6 +37,26 @@ def test_times_tell_when_a_run_first_started_and_last_ended(records: Records, ru
     assert (records.runs.get(run.id).finished or 0) > started
     records.states.move(run.id, "running", expected=["failed"])
     assert records.runs.get(run.id).finished is None
+
+
+def test_a_run_lasts_as_long_as_it_lasts_whatever_is_done_to_the_clock(url: str, clock: Clock) -> None:
+    passed = 0.0
+    records = open_records(url, clock=clock, steady=lambda: passed)
+    repository = records.catalogue.add(records.people.add("Bob", None).name, "Demo")
+    for name, ahead in (("forward", 7200), ("back", -86400)):
+        run = records.runs.add(a_run(repository, name), a_plan("a"), pending("a"))
+        records.states.set_stages(run.id, [StageRun("a", "running", started=clock())])
+        clock.pass_seconds(ahead)
+        passed += 5.0
+        records.states.move(run.id, "succeeded", expected=["running"])
+        found = records.runs.get(run.id)
+        assert (found.finished or 0) - (found.started or 0) == 5_000_000
+    begun_elsewhere = records.runs.add(a_run(repository, "elsewhere", started=clock()), a_plan("a"), pending("a"))
+    clock.pass_seconds(-60)
+    records.states.move(begun_elsewhere.id, "stopped", expected=["queued"])
+    found = records.runs.get(begun_elsewhere.id)
+    assert found.finished == found.started
+    records.close()
 
 
 def test_a_stage_changes_only_from_where_it_is_expected(records: Records, run: Run) -> None:

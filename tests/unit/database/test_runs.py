@@ -101,6 +101,14 @@ def test_a_list_is_newest_first_filtered_and_paged(records: Records, repository:
     assert records.runs.list([]) == []
 
 
+def test_the_newest_run_of_a_repository_is_the_last_made_also_when_the_clock_was_set_back(
+    records: Records, repository: Repository
+) -> None:
+    for name, created in (("first", 2_000), ("second", 1_000)):
+        records.runs.add(a_run(repository, name, created=created), a_plan(), [])
+    assert [run.id for run in records.runs.list([repository.id])] == ["second", "first"]
+
+
 def test_an_ended_run_is_put_back_as_it_was_and_never_over_another(records: Records, repository: Repository) -> None:
     run = records.runs.add(a_run(repository, "r1"), a_plan("b", "a"), pending("b", "a"))
     records.states.set_stage("r1", StageRun("b", "failed", exit_code=1, explanation=text("it broke")))

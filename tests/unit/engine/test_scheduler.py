@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refmill.engine.scheduler import PATIENCE, Budget, Need, Scheduler, Task
+from refmill.engine.scheduler import PATIENCE, Budget, Need, Scheduler, Task, Turns
 
 
 def task(key: str, owner: str = "ann", *, cpu: float = 1.0, memory: int = 0, gpu: int = 0, priority: int = 0) -> Task:
@@ -149,6 +149,19 @@ def test_what_was_adopted_takes_room_even_where_there_is_none():
     assert granted(scheduler) == []
     scheduler.release("old")
     assert granted(scheduler) == ["new"]
+
+
+def test_the_oldest_run_goes_first_also_when_it_comes_late():
+    turns = Turns()
+    assert turns.of(created=500, now=500) > turns.of(created=100, now=600)
+
+
+def test_runs_that_come_after_the_clock_was_set_back_go_behind_those_before():
+    turns = Turns()
+    before = turns.of(created=5000, now=5000)
+    after = [turns.of(created=1000 + number, now=1000 + number) for number in range(3)]
+    assert [before, *after] == sorted({before, *after})
+    assert turns.of(created=9000, now=9000) == 9000  # the clock has passed where it was
 
 
 def test_the_next_ones_are_known_ahead():

@@ -150,7 +150,7 @@ class Accounts:
         now = self._database.clock()
         if row is None or (row.expires is not None and row.expires <= now):
             return None
-        if row.last_used is None or now - row.last_used >= _USE_STEP:
+        if row.last_used is None or abs(now - row.last_used) >= _USE_STEP:
             with self._database.writing() as connection:
                 connection.execute(tokens.update().where(tokens.c.id == row.token_id).values(last_used=now))
         return rows.user(row), frozenset(row.scopes.split(","))

@@ -23,6 +23,7 @@ from refmill.texts import text
 
 BUSY_SECONDS = 30  # a writer waits that long for another process; a write takes milliseconds
 _WRITES = "refmill_writes"
+_MODE = text("Look at the owner and the mode of the data directory, and whether its disk is full.")
 
 Clock = Callable[[], int]
 
@@ -33,11 +34,12 @@ def now() -> int:
 
 
 class Database:
-    """A database and its transactions. Threads may share it; after a fork a process must open its own."""
+    """A database and its transactions. Threads may share it; after a fork a process must open its own. `steady` counts
+    seconds whatever is done to the clock."""
 
-    def __init__(self, url: str, *, clock: Clock = now) -> None:
+    def __init__(self, url: str, *, clock: Clock = now, steady: Callable[[], float] = time.monotonic) -> None:
         self.url = sqlalchemy.make_url(url)
-        self.clock = clock
+        self.clock, self.steady = clock, steady
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         options: dict[str, Any] = (
             {"connect_args": {"timeout": BUSY_SECONDS}} if self.is_sqlite else {"pool_pre_ping": True}
@@ -105,7 +107,7 @@ def _make_private(database: str | None) -> None:
             text(
                 "The database %(file)s cannot be opened: %(detail)s", file=database, detail=error.strerror or str(error)
             ),
-            text("Look at the owner and the mode of the data directory, and whether its disk is full."),
+            _MODE,
         ) from error
 
 
@@ -148,6 +150,10 @@ def _translated() -> Iterator[None]:
         yield
     except (exc.OperationalError, exc.TimeoutError) as error:
         detail = str(error.orig) if isinstance(error, exc.OperationalError) else str(error)
+        if "readonly" in detail:
+            raise errors.Unavailable(
+                text("The database cannot be written to: %(detail)s", detail=detail), _MODE
+            ) from error
         raise errors.Unavailable(
             text("The database does not answer: %(detail)s", detail=detail),
             text("It may be busy, or its disk may be full; try again in a moment."),

@@ -23,21 +23,36 @@ class RunCourse:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._begun: dict[str, float] = {}  # when runs that are under way began here, by the steady clock
 
     def move(
         self, run_id: str, status: RunStatus, *, expected: Iterable[RunStatus], explanation: Text | None = None
     ) -> bool:
-        now = self._database.clock()
         values: dict[str, Any] = {
             "status": status,
             "explanation": rows.optional_json(explanation),
-            "finished": now if status in RUN_ENDED else None,
+            "finished": self._end(run_id) if status in RUN_ENDED else None,
         }
-        if status == "running":
-            values["started"] = _first(self._database)
+        unbegun = (runs.c.id == run_id) & runs.c.started.is_(None)
         this = (runs.c.id == run_id) & runs.c.status.in_(tuple(expected))
         with self._database.writing() as connection:
-            return connection.execute(runs.update().where(this).values(**values)).rowcount > 0
+            if status == "running":
+                values["started"] = _first(self._database)
+                if connection.execute(select(runs.c.id).where(unbegun)).first() is not None:
+                    self._begun[run_id] = self._database.steady()
+            moved = connection.execute(runs.update().where(this).values(**values)).rowcount > 0
+        if moved and status in RUN_ENDED:
+            self._begun.pop(run_id, None)
+        return moved
+
+    def _end(self, run_id: str) -> sqlalchemy.ColumnElement[int]:
+        """A run's end: its beginning and what has passed since then, whatever was done to the clock meanwhile. Of a run
+        that another process began there is only the clock."""
+        now = self._database.clock()
+        end: Any = now
+        if (begun := self._begun.get(run_id)) is not None:
+            end = runs.c.started + int((self._database.steady() - begun) * 1_000_000)
+        return case((runs.c.started.is_(None), now), (runs.c.started > end, runs.c.started), else_=end)
 
     def set_stage(self, run_id: str, stage: StageRun, *, expected: Iterable[StageStatus] = ()) -> bool:
         allowed = tuple(expected)
@@ -65,7 +80,8 @@ class RunCourse:
             if any(stage.started is not None for stage in stages):
                 this = (runs.c.id == run_id) & (runs.c.status == "queued")
                 begun = {"status": "running", "started": _first(self._database), "explanation": None}
-                connection.execute(runs.update().where(this).values(**begun))
+                if connection.execute(runs.update().where(this).values(**begun)).rowcount:
+                    self._begun.setdefault(run_id, self._database.steady())
             known = _known(connection, run_id, {key for key, _ in last})
             there = {(key, attempt) for key, attempt, _ in known}
             old = [_old(run_id, *at, stage) for at, stage in last.items() if at in there]

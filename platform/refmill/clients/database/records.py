@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,15 +53,16 @@ def sqlite_url(path: Path) -> str:
 
 
 def open_records(
-    url: str, *, reserved: frozenset[str] = frozenset(), clock: Clock = now, key_file: Path | None = None
-) -> Records:
+    url: str, *, reserved: frozenset[str] = frozenset(), clock: Clock = now,
+    steady: Callable[[], float] = time.monotonic, key_file: Path | None = None,
+) -> Records:  # fmt: skip
     """Open the database at `url` (SQLAlchemy's form; see `sqlite_url`), made or migrated to this version's schema.
 
-    `reserved` are the words that no account and no repository may be called; `clock` gives UTC microseconds; `key_file`
-    is the file of the key with which secrets are encrypted.
+    `reserved` are the words that no account and no repository may be called; `clock` gives UTC microseconds, `steady`
+    seconds that no change of the clock touches; `key_file` is the file of the key with which secrets are encrypted.
     Raises Unavailable if it does not answer, Conflict if it is of a newer program.
     """
-    database = Database(url, clock=clock)
+    database = Database(url, clock=clock, steady=steady)
     migrate(database)
     accounts = Accounts(database, reserved=reserved)
     catalogue = RepositoryCatalogue(database, reserved=reserved)

@@ -53,7 +53,7 @@ class WebSessions:
         now = self._database.clock()
         if row is None or row.expires <= now:
             return None
-        if now - row.seen >= _SEEN_STEP:
+        if abs(now - row.seen) >= _SEEN_STEP:
             with self._database.writing() as connection:
                 connection.execute(sessions.update().where(sessions.c.digest == key).values(seen=now))
         return rows.user(row)
