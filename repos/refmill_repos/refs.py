@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pygit2
@@ -13,8 +13,9 @@ from pygit2.enums import SortMode
 from refmill import errors
 from refmill.model.pushes import ZERO
 from refmill.ports.repositories import Commit, NewCommit
-from refmill.texts import text
+from refmill.texts import Text, text
 from refmill_repos import children, guards, names
+from refmill_repos.faults import faults
 from refmill_repos.objects import found_commit, found_tree, opened
 
 MAX_CHANGED = 50_000
@@ -38,6 +39,9 @@ class BareRefs:
 
     def count(self, repository_id: str) -> int:
         return len(self._open(repository_id).raw_listall_references())
+
+    def faults(self, repository_id: str, readable: Container[str] = ()) -> Sequence[Text]:
+        return list(faults(self._open(repository_id), readable))
 
     def commit(self, repository_id: str, revision: str, *, quarantine: Path | None = None) -> Commit:
         return plain(found_commit(self._open(repository_id, quarantine), revision))

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 import loads
+from disks import read_only
 from platforms import Copy, Platform, new_copy, wait
 
 PIPELINE = "stages:\n  a: {cmd: 'cat in.txt > a.txt', deps: [in.txt], outs: [a.txt]}\n"
@@ -107,6 +108,23 @@ def test_a_lost_write_ahead_log_loses_no_push(own: Platform, tmp_path: Path) -> 
     assert own.ended("alice/wal", run["number"])["status"] == "succeeded", own.log()[-3000:]
 
 
+def test_a_server_whose_database_is_read_only_refuses_to_start_and_says_where_to_look(
+    own: Platform, tmp_path: Path
+) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    pushed(own, copy, "alice/shut")
+    own.ended("alice/shut")
+    own.stop()
+    with read_only(own.data / "refmill.db"):
+        said = refusal(own)
+    assert f"The database {own.data / 'refmill.db'} cannot be opened: Read-only file system" in said
+    assert "Look at the owner and the mode of the data directory" in said
+    own.start()
+    copy.write({"in.txt": "2\n"}).commit()
+    pushed(own, copy, "alice/shut")
+    assert own.ended("alice/shut", 2)["status"] == "succeeded"
+
+
 # What the sweeper finds
 
 
@@ -139,6 +157,10 @@ def break_folder(bare: Path) -> None:
     bare.rename(bare.with_suffix(".lost"))
 
 
+def break_branch(bare: Path) -> None:
+    (bare / "refs" / "heads" / "main").write_bytes(b"\0garbage")
+
+
 def break_objects(bare: Path) -> None:
     tip = (bare / "refs" / "heads" / "main").read_text().strip()
     path = bare / "objects" / tip[:2] / tip[2:]
@@ -150,27 +172,51 @@ def break_refs(bare: Path) -> None:
     (bare / "packed-refs").write_bytes(b"no refs\0\xff\n" * 50)
 
 
-@pytest.mark.parametrize("fault", [break_head, break_folder, break_objects, break_refs])
-def test_a_broken_repository_stops_no_other(own: Platform, tmp_path: Path, fault: object) -> None:
+BROKEN = {
+    "head": (break_head, "HEAD cannot be read"),
+    "branch": (break_branch, "refs/heads/main cannot be read"),
+    "folder": (break_folder, "there is no repository here"),
+    "objects": (break_objects, "the branch main leads to no commit that can be read"),
+    "refs": (break_refs, "corrupted packed references file"),
+}
+
+
+def asides(platform: Platform, count: int) -> dict[str, str]:
+    """What is set aside, and why, once it is as many; {} before."""
+    listed = json.loads(platform.refmill("repo", "list", "--json"))
+    found = {item["name"]: str(item["aside"]) for item in listed if item["aside"]}
+    return found if len(found) == count else {}
+
+
+def test_broken_repositories_are_told_of_and_stop_no_other(own: Platform, tmp_path: Path) -> None:
     copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    pushed(own, copy, "alice/aaa")
-    own.ended("alice/aaa")
-    fault(next((own.data / "repos").glob("*.git")))
+    for name in BROKEN:
+        pushed(own, copy, f"alice/{name}")
+    for name in BROKEN:
+        own.ended(f"alice/{name}")
+    bare = {name: own.data / "repos" / f"{key}.git" for key, name in own.query("SELECT id, name FROM repositories")}
+    for name, (fault, _) in BROKEN.items():
+        fault(bare[name])
     copy.write({"in.txt": "2\n"}).commit()
-    pushed(own, copy, "alice/bbb")
-    assert own.ended("alice/bbb")["status"] == "succeeded"
-    if fault is break_folder:  # what can still be listed is no trouble to the platform itself
-        wait(lambda: json.loads(own.refmill("repo", "list", "--json"))[0]["aside"], "it is set aside")
-        assert "alice/aaa is set aside" in own.refmill("doctor", check=False)
-    listed = json.loads(own.refmill("repo", "list", "--json"))
-    assert listed[1]["aside"] is None
-    bare = next(path for path in (own.data / "repos").glob("*.git") if path.name.startswith(listed[1]["id"]))
+    pushed(own, copy, "alice/well")
+    assert own.ended("alice/well")["status"] == "succeeded"
+    aside = wait(lambda: asides(own, len(BROKEN)), "they are set aside")
+    assert "alice/well" not in aside
+    doctors, cookies = own.refmill("doctor", check=False), loads.signed_in(own, "alice")
+    for name, (_, reason) in BROKEN.items():
+        page = requests.get(f"{own.address}/alice/{name}/runs", headers={"Cookie": cookies}, timeout=10).text
+        assert reason in str(aside[f"alice/{name}"])
+        assert f"alice/{name} is set aside" in doctors
+        assert reason in doctors
+        assert reason in own.log()
+        assert reason in page
+    ((key,),) = own.query("SELECT id FROM repositories WHERE name = 'well'")
     sha = copy.write({"in.txt": "3\n"}).commit()
-    copy.git("push", "--quiet", str(bare), "main")  # past every hook: the sweeper still works for the others
-    wait(lambda: any(run["commit"] == sha for run in own.runs("alice/bbb")), "the sweeper finds it")
+    copy.git("push", "--quiet", str(own.data / "repos" / f"{key}.git"), "main")  # past every hook
+    wait(lambda: any(run["commit"] == sha for run in own.runs("alice/well")), "the sweeper still works for the others")
     assert "is started again" not in own.log()
     own.stop()
-    own.start()  # also with a broken repository
+    own.start()  # also with broken repositories
 
 
 # Objects
@@ -206,23 +252,33 @@ def test_a_stage_whose_input_went_bad_fails_with_its_name_and_records_nothing(ow
 # The machine
 
 
-def test_a_machine_that_slept_goes_on_where_it_was(own: Platform, tmp_path: Path) -> None:
-    started, go = tmp_path / "started", tmp_path / "go"
+@pytest.mark.parametrize("seconds", [2, pytest.param(20, marks=pytest.mark.full)])
+def test_a_machine_that_slept_goes_on_where_it_was(own: Platform, tmp_path: Path, seconds: int) -> None:
+    go = tmp_path / "go"
     copy = new_copy(tmp_path / "copy", {
-        "dvc.yaml": f"stages:\n  a: {{cmd: 'touch {started}; while ! test -e {go}; do sleep 0.1; done; echo 1 > a.txt',"
-        " outs: [a.txt]}\n",
+        "dvc.yaml": f"stages:\n  a: {{cmd: 'echo before; while ! test -e {go}; do sleep 0.1; done; echo after;"
+        " echo 1 > a.txt', outs: [a.txt]}\n",
     })  # fmt: skip
     pushed(own, copy, "alice/sleep")
-    wait(started.exists, "the stage starts")
-    asleep = everything(own)
-    for pid in asleep:
-        os.kill(pid, signal.SIGSTOP)
-    time.sleep(8)
-    for pid in reversed(asleep):
-        os.kill(pid, signal.SIGCONT)
-    go.touch()
+    run_id = wait(lambda: own.runs("alice/sleep"), "the run is there")[0]["id"]
+    with loads.followers(own, run_id, "a", 2, loads.signed_in(own, "alice")) as seen:
+        wait(lambda: all(len(lines) >= 2 for lines in seen), "the followers see the stage's first line")
+        copy.write({"dvc.yaml": PIPELINE, "in.txt": "1\n"}).commit()
+        pushing = threading.Thread(target=pushed, args=(own, copy, "alice/meanwhile"))
+        pushing.start()
+        time.sleep(0.2)  # the push is somewhere on its way
+        asleep = everything(own)
+        for pid in asleep:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        for pid in reversed(asleep):
+            os.kill(pid, signal.SIGCONT)
+        go.touch()
     run = own.ended("alice/sleep")
     assert [(stage["status"], stage["attempt"]) for stage in run["stages"]] == [("succeeded", 1)]
+    assert seen[0] == seen[1] == list(range(1, seen[0][-1] + 1))
+    pushing.join(60)
+    assert own.ended("alice/meanwhile")["status"] == "succeeded"
     assert "is started again" not in own.log()
 
 

@@ -97,6 +97,24 @@ def order(parent: str) -> NewCommit:
     return NewCommit(parent, files, "Run 1\n", "alice", "alice@example.org", 1_700_000_000)
 
 
+def test_refs_that_cannot_be_read_are_named_beside_those_that_can(git: Client, bare: Path, refs: BareRefs) -> None:
+    assert refs.faults("r1") == []
+    tip = git("rev-parse", "main", cwd=bare).strip()
+    for branch in ("garbage", "empty", "nowhere", "lost", "well"):
+        git("update-ref", f"refs/heads/{branch}", "main~1" if branch == "lost" else "main", cwd=bare)
+    (bare / "refs/heads/garbage").write_bytes(b"\0garbage")
+    (bare / "refs/heads/empty").write_bytes(b"")
+    (bare / "refs/heads/nowhere").write_text("1" * 40 + "\n")
+    (bare / "HEAD").write_bytes(b"\0")
+    assert sorted(map(str, refs.faults("r1", ["refs/heads/main"]))) == [
+        "HEAD cannot be read: corrupted loose reference file: HEAD",
+        "refs/heads/empty cannot be read: corrupted loose reference file: refs/heads/empty",
+        "refs/heads/garbage cannot be read: corrupted loose reference file: refs/heads/garbage",
+        "the branch nowhere leads to no commit that can be read",
+    ]
+    assert refs.list("r1")["refs/heads/main"] == tip
+
+
 def test_a_result_is_recorded_as_a_commit(git: Client, bare: Path, refs: BareRefs) -> None:
     parent = refs.commit("r1", "main").sha
     sha = refs.record("r1", order(parent), RESULT, None)

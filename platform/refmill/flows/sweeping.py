@@ -7,6 +7,7 @@ repository that cannot be read stops no other.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from refmill import errors
 from refmill.flows.asides import Asides
@@ -52,6 +53,7 @@ class Sweeper:
     def _one(self, repository: Repository) -> int:
         handled = self._inbox.handled_tips(repository.id)
         tips = self._refs.list(repository.id)
+        self._look_for_faults(repository, tips)
         updates = [
             RefUpdate(ref, handled.get(ref) or ZERO, tip) for ref, tip in tips.items() if handled.get(ref) != tip
         ]
@@ -69,11 +71,25 @@ class Sweeper:
             self._inbox.land([event.id for event in events])
         return len(updates)
 
+    def _look_for_faults(self, repository: Repository, tips: Mapping[str, str]) -> None:
+        """What is wrong is told and set aside under a name of its own: the branches that can be read go on."""
+        key = f"refs:{repository.id}"
+        if self._asides.rests(key):
+            return
+        faults = self._refs.faults(repository.id, tips)
+        for fault in faults[:MANY]:
+            LOG.error("%s: %s", repository.full_name, fault)
+        if faults:
+            self._asides.failed(key, repository.id, faults[0])
+        else:
+            self._asides.well(key)
+
     def _trouble(self, key: str, repository: Repository, error: Exception) -> None:
         try:
             self._catalogue.get(repository.id)
         except errors.NotFound:  # deleted after the look
             self._asides.well(key)
+            self._asides.well(f"refs:{repository.id}")
             return
         detail = str(error)[:300] or type(error).__name__
         LOG.error("%s cannot be compared with its pushes: %s", repository.full_name, detail)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from refmill.ports.trees import Tree
+from refmill.texts import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ class Refs(Protocol):
 
     def count(self, repository_id: str) -> int:
         """How many refs there are of all kinds."""
+
+    def faults(self, repository_id: str, readable: Container[str] = ()) -> Sequence[Text]:
+        """What cannot be read of HEAD and the refs, which `list` leaves out; branches in `readable` are known to be
+        well."""
 
     def commit(self, repository_id: str, revision: str, *, quarantine: Path | None = None) -> Commit:
         """The commit that a sha, branch, tag or full ref names. Raises NotFound."""
