@@ -27,6 +27,8 @@ BUSY = 0.01  # seconds before a folder that fills while it is emptied is emptied
 SMALL = 64 << 10  # bytes of a file that is kept in memory: below that, opening it costs more than reading it
 MEMORY = 4 << 20  # bytes of a run's small files in memory; of the others the kernel keeps what it can
 SPARE = ("ORIG_HEAD", "objects/pack", "refs/heads", "refs/tags")  # git makes them where it needs them
+STRIKES = 3
+"""How often a checkout is made anew because git was ended by a signal."""
 CONFIG = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
@@ -42,6 +44,17 @@ CONFIG = {
 def make(repository: Path, commit: str, target: Path, source: str = "") -> None:
     """A checkout of `commit` at `target`, whole or not at all; one that is there already stays. With `source`, a commit
     on top of it, the files are those of that one, as if they had been changed by hand. Raises Unavailable."""
+    for left in reversed(range(STRIKES)):
+        try:
+            _make(repository, commit, target, source)
+        except _Struck:
+            if not left:
+                raise
+        else:
+            return
+
+
+def _make(repository: Path, commit: str, target: Path, source: str) -> None:
     if target.exists():
         return
     temporary = target.with_name(target.name + ".tmp")
@@ -63,6 +76,10 @@ def make(repository: Path, commit: str, target: Path, source: str = "") -> None:
     for name in SPARE:
         remove(folder / name)
     temporary.rename(target)
+
+
+class _Struck(errors.Unavailable):
+    """Somebody else, as the kernel for want of memory, ended git: that says nothing of the repository."""
 
 
 class Template:
@@ -125,6 +142,9 @@ def _git(folder: Path, *arguments: str) -> None:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise errors.Unavailable(text("git could not make the checkout: %(detail)s", detail=str(error))) from error
+    if done.returncode < 0:
+        why = text("it was ended by signal %(number)s", number=-done.returncode)
+        raise _Struck(text("git could not make the checkout: %(detail)s", detail=why))
     if done.returncode != 0:
         detail = done.stderr.decode("utf-8", "replace").strip()[-500:]
         raise errors.Unavailable(text("git could not make the checkout: %(detail)s", detail=detail))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -67,6 +68,24 @@ def test_a_commit_that_is_not_there(bench, tmp_path):
     with pytest.raises(errors.Unavailable):
         checkouts.make(bench.bare, "0" * 39 + "1", tmp_path / "template")
     assert not (tmp_path / "template").exists()
+
+
+def test_a_checkout_whose_git_is_killed_is_made_anew(bench, tmp_path, monkeypatch):
+    sha = bench.commit({"x": "x"})
+    struck, git = tmp_path / "struck", shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(
+        f"#!/bin/sh\n[ $1 = reset ] && ! test -e {struck} && touch .git/index.lock {struck} && kill -9 $$\n"
+        f'exec {git} "$@"\n'
+    )
+    (tmp_path / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    checkouts.make(bench.bare, sha, tmp_path / "template")
+    assert (tmp_path / "template" / "x").read_text() == "x"
+    assert struck.exists()
+    (tmp_path / "bin" / "git").write_text("#!/bin/sh\nkill -9 $$\n")
+    with pytest.raises(errors.Unavailable, match="ended by signal 9"):
+        checkouts.make(bench.bare, sha, tmp_path / "other")
 
 
 def test_links_on_the_way_give_way_to_folders(tmp_path):
