@@ -123,7 +123,9 @@ class Platform:
 
     def runs(self, repository: str) -> list[dict[str, Any]]:
         """`refmill runs --json`, newest first."""
-        done = _ready().run(["runs", repository, "--json", "--limit", "1000", "--data", str(self.data)], self.data.parent)
+        done = _ready().run(
+            ["runs", repository, "--json", "--limit", "1000", "--data", str(self.data)], self.data.parent
+        )
         assert done.code == 0, done.stderr + done.stdout
         return json.loads(done.stdout)
 

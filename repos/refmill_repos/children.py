@@ -140,7 +140,9 @@ def _ended(child: subprocess.Popen[bytes], stopping: Callable[[], bool]) -> tupl
 
 
 def _failure(command: str, code: int, words: bytes) -> errors.RefmillError:
-    """What a bad end of git means: a full disk is no fault of the repository."""
+    """What a bad end of git means: a full disk is no fault of the repository, nor is somebody who killed git."""
+    if code < 0:
+        return errors.Unavailable(text("git %(command)s was ended by signal %(number)s", command=command, number=-code))
     told = words.decode(errors="replace")
     return errors.of_disk(told) or GitFailed(command, code, told)
 

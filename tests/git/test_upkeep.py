@@ -151,6 +151,11 @@ def test_a_long_command_ends_with_all_its_children_when_it_is_told_to(tmp_path: 
         children.run_long(["no-such"], lambda: False)
 
 
+def test_a_git_that_somebody_kills_says_nothing_of_the_repository() -> None:
+    with pytest.raises(errors.Unavailable, match="git die was ended by signal 9"):
+        children.run(["die"], options=["-c", "alias.die=!kill -9 $PPID"])
+
+
 def test_packing_beside_pushes_loses_nothing(git: Client, hosting: Hosting, work: Path, tmp_path: Path) -> None:
     git("push", "-q", hosting.url("alice/churn"), "main", cwd=work)
     repository_id = hosting.gate.ids["alice/churn"]

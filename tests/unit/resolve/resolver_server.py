@@ -40,6 +40,11 @@ def open_tree(source: Source) -> Tree:
             pass
     if source.commit == "grows":
         bytearray(1 << 30)  # twice the limit at once: filling it bit by bit could meet the limit of time first
+    if source.commit == "is killed" or (source.commit == "is killed once" and not source.path.exists()):
+        source.path.touch()
+        os.kill(os.getpid(), 9)
+    if source.commit == "is killed once":
+        return MemoryTree(PROJECTS["good"])
     if source.commit == "dies":
         os.kill(os.getpid(), 11)
     if source.commit == "looks around":

@@ -90,6 +90,15 @@ def test_a_reader_that_breaks_down_is_a_problem(place: Path) -> None:
     assert "broke down" in message
 
 
+def test_a_reader_that_somebody_kills_says_nothing_of_the_files(place: Path, tmp_path: Path) -> None:
+    found = SocketResolver(place).check(Source(tmp_path / "killed", "is killed once"))
+    assert (tmp_path / "killed").exists()
+    assert found.problems == ()
+    assert found.pipeline is not None
+    found = SocketResolver(place).check(Source(tmp_path / "killed", "is killed"))
+    assert the_problem(found) == ("too-much", "Reading the project's files took too much memory")
+
+
 def test_a_source_that_is_not_there_is_said_so(place: Path) -> None:
     with pytest.raises(errors.NotFound, match="There is no commit lost"):
         ask(place, "lost")

@@ -45,7 +45,12 @@ class SocketResolver:
         return self.ask(source).checked
 
     def ask(self, source: Source) -> Answer:
-        """The same, with what it was made of."""
+        """The same, with what it was made of. A child that somebody killed says nothing of the files, unless it happens
+        to the next one, too: then it was the kernel, for want of memory."""
+        found = self._ask(source)
+        return found if found is not None else self._ask(source) or _limited("memory")
+
+    def _ask(self, source: Source) -> Answer | None:
         deadline = time.monotonic() + self._timeout
         try:
             with self._connect(deadline) as connection:
@@ -60,7 +65,7 @@ class SocketResolver:
         if kind == b"A":
             return Answer(codec.from_json(Checked, body), questions, len(body))
         if kind == b"L":
-            return Answer(Checked(None, problems=(_too_much(body.decode("ascii", "replace")),)))
+            return None if body == b"killed" else _limited(body.decode("ascii", "replace"))
         raise errors.NotFound(text("%(detail)s", detail=body.decode("utf-8", "replace")))
 
     def _connect(self, deadline: float) -> socket.socket:
@@ -91,11 +96,12 @@ def _unavailable(detail: str) -> errors.Unavailable:
     )
 
 
-def _too_much(reason: str) -> Problem:
+def _limited(reason: str) -> Answer:
     message: Text = _LIMITS.get(reason, _LIMITS["crash"])
-    return Problem(
+    problem = Problem(
         "too-much",
         Place("dvc.yaml"),
         message,
         text("Look for a `matrix` or `foreach` that multiplies, for YAML aliases inside aliases, and for huge files."),
     )
+    return Answer(Checked(None, problems=(problem,)))

@@ -162,8 +162,10 @@ def _conclude(child: _Busy, code: int) -> None:
     reason = b""
     if child.overdue or code == -signal.SIGXCPU:
         reason = b"time"
-    elif code in (OUT_OF_MEMORY, -signal.SIGKILL):
+    elif code == OUT_OF_MEMORY:
         reason = b"memory"
+    elif code == -signal.SIGKILL:
+        reason = b"killed"
     elif code:
         reason = b"crash"
     with child.connection as connection:
