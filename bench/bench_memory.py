@@ -28,7 +28,7 @@ def main() -> None:
         platform = Platform(folder / "data").start("--cpus", "2")
         try:
             platform.user("alice", "--admin")
-            copy = new_copy(folder / "copy", {"dvc.yaml": loads.PIPELINE, "in.txt": "0\n"})
+            copy = new_copy(folder / "copy", {"dvc.yaml": loads.PIPELINE, "in.txt": "start\n"})
             print("| Runs | Engine | Web | Resolver |\n| --- | --- | --- | --- |", flush=True)
             for done in range(AT_ONCE, options.runs + 1, AT_ONCE):
                 for number in range(done - AT_ONCE, done):
