@@ -7,6 +7,7 @@ as the client likes: as many half requests as there are threads keep everybody o
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import socket
@@ -159,5 +160,6 @@ class Porter:
         with self._guard:
             self._guests.pop(number, None)
         if self._poll is not None:
-            self._poll.unregister(number)
+            with contextlib.suppress(OSError, ValueError):  # somebody has closed it: that ends no thread of everybody's
+                self._poll.unregister(number)
         then()
