@@ -204,7 +204,7 @@ class InPlace:
         read, written = [dep.root for dep in stage.deps], [out.root for out in stage.outs]
         with self._locks.using(read, written):
             folder = self._prepared(stage)
-            commands = stage.cmd.splitlines() if isinstance(stage.cmd, str) else stage.cmd
+            commands = stage.commands
             began = time.monotonic()
             code = self._commands.run(
                 stage.address, commands, folder, lambda line: self._report.line(stage.address, line)

@@ -115,7 +115,6 @@ def spec(
     stage = job.stage
     cwd = workspaces.make_folder(job.root, stage.wdir)
     marker = f"{job.run_id}/{job.directory.name}"
-    lines = stage.cmd.splitlines() if isinstance(stage.cmd, str) else list(stage.cmd)  # as dvc.stage.run does
     readable = [environment.path, *([job.alternates] if job.alternates else [])]
     linked = [job.root / path for path in _wanted(job)]
     folders = (job.directory / "tree", job.directory / "home", job.directory / "tmp")
@@ -124,7 +123,7 @@ def spec(
         network=job.network, memory=job.memory,
     )  # fmt: skip
     return {
-        "commands": [{"argv": sandbox.wrap(["/bin/sh", "-c", line], box), "shown": line} for line in lines],
+        "commands": [{"argv": sandbox.wrap(["/bin/sh", "-c", line], box), "shown": line} for line in stage.commands],
         "cwd": os.fspath(cwd),
         "env": {**_environ(job, environment, gpus), supervision.MARKER: marker},
         "marker": f"{supervision.MARKER}={marker}",

@@ -84,6 +84,11 @@ class Stage:
         """The name before `@`: what was written in dvc.yaml."""
         return self.name.partition("@")[0]
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The lines that a shell is given one after another, as dvc.stage.run does."""
+        return tuple(self.cmd.splitlines()) if isinstance(self.cmd, str) else self.cmd
+
 
 @dataclass(frozen=True, slots=True)
 class DataOutput:
