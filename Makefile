@@ -87,7 +87,7 @@ lock: $(RUNTIME) ## pin every dependency anew (LOCK_ARGS=--upgrade for newer one
 clean: ## take away .venv and all that was built; repositories' data stays
 	rm -rf $(VENV) .build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache web/refmill_web/static/dist web/canvas/node_modules
-	find platform repos web/refmill_web tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find platform templates repos argo web/refmill_web tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || { \

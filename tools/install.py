@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 OLDEST = (3, 11)
+PACKAGES = (
+    "platform/refmill", "templates/refmill_templates", "repos/refmill_repos", "argo/refmill_argo", "web/refmill_web",
+)  # fmt: skip
 UV_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_CONFIG_FILE")
 # What pip may have been told on this machine, and the variable by which uv hears the same.
 FROM_PIP = {
@@ -48,7 +51,7 @@ def runtime() -> None:
     install("--no-deps", "--build-constraints", "requirements/build.lock", "--editable", ".")
     # Python compiles a module when it is first imported and keeps that, except where it is told not to (or may not)
     # write it: there every command would compile a thousand modules anew.
-    run([str(PYTHON), "-m", "compileall", "-q", "platform/refmill", "repos/refmill_repos", "web/refmill_web"], {})
+    run([str(PYTHON), "-m", "compileall", "-q", *PACKAGES], {})
 
 
 def dev() -> None:

@@ -25,6 +25,7 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
 SOURCES = (
     ("platform/refmill", [("**.py", "python")]),
     ("repos/refmill_repos", [("**.py", "python")]),
+    ("argo/refmill_argo", [("**.py", "python")]),
     ("web/refmill_web", [("**.py", "python"), ("pages/**.html", "jinja2.ext:babel_extract")]),
     ("web/canvas/src", [("**.ts", "javascript")]),
 )

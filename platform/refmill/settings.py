@@ -123,11 +123,68 @@ class Settings:
         ),
         choices=("public", "all", "off"),
     )
+    argo_namespace: str = _setting("refmill", text("Argo: namespace that runs go into."))
+    argo_server: str = _setting(
+        "", text("Argo: address under which pods reach the platform; empty takes `url`."), unit="address"
+    )
+    argo_image: str = _setting(
+        "python:3.12-slim", text("Argo: image of stages that name none, and of the platform's part in every pod.")
+    )
+    argo_pull: str = _setting(
+        "IfNotPresent", text("Argo: when images are pulled."), choices=("IfNotPresent", "Always", "Never")
+    )
+    argo_pull_secrets: str = _setting("", text("Argo: secrets that images are pulled with."), unit="list")
+    argo_account: str = _setting("refmill-stage", text("Argo: service account of pods; it needs no rights."))
+    argo_executor_account: str = _setting(
+        "refmill-executor", text("Argo: service account whose token Argo's own containers in a pod get.")
+    )
+    argo_user: int = _setting(8737, text("Argo: number of the user and the group that stages run as."), least=1)
+    argo_nodes: str = _setting(
+        "", text("Argo: labels of nodes that projects may choose, as key=value; * stands for anything."), unit="list"
+    )
+    argo_taints: str = _setting(
+        "",
+        text("Argo: taints of nodes that projects may tolerate, as key=value:effect; * stands for anything."),
+        unit="list",
+    )
+    argo_priority_classes: str = _setting(
+        "", text("Argo: priority classes that projects may choose; * stands for anything."), unit="list"
+    )
+    argo_without_python: str = _setting(
+        "alpine, bash, busybox, debian, ubuntu",
+        text("Argo: images, without their tags, that have /bin/sh and no Python; * stands for anything."),
+        unit="list",
+    )
+    argo_without_shell: str = _setting(
+        "scratch, hello-world, gcr.io/distroless/*",
+        text("Argo: images, without their tags, that have no /bin/sh; * stands for anything."),
+        unit="list",
+    )
+    argo_ttl: int = _setting(86400, text("Argo: after how long an ended run goes from the cluster."), unit="seconds")
+    argo_pods: str = _setting(
+        "OnPodSuccess",
+        text("Argo: when ended pods go."),
+        choices=("OnPodSuccess", "OnPodCompletion", "OnWorkflowSuccess", "OnWorkflowCompletion", "Never"),
+    )
+    argo_parallelism: int = _setting(50, text("Argo: pods that one run may have at the same time; 0 is no limit."))
+    argo_restarts: int = _setting(
+        2, text("Argo: how often a pod is started again that was lost, as with its node."), most=20
+    )
+    argo_network_policy: bool = _setting(True, text("Argo: whether a network policy closes in the pods of stages."))
+    argo_networks: str = _setting(
+        "",
+        text("Argo: networks (CIDR) with the API server, the platform and the objects, for stages without network."),
+        unit="list",
+    )
     language: str = _setting(
         "",
         text("Language of git and command-line answers: en or zh; empty asks the environment."),
         choices=("", "en", "zh"),
     )
+
+    def listed(self, name: str) -> tuple[str, ...]:
+        """The items of a setting that is a list: with commas or blanks between them."""
+        return tuple(str(getattr(self, name)).replace(",", " ").split())
 
     def path(self, *parts: str) -> Path:
         """A place in the data directory."""
@@ -210,6 +267,14 @@ def _checked(name: str, written: Any, source: str) -> Any:
         ) from error
 
 
+_UNITS = {
+    "bytes": text("an amount of bytes, like 2Gi or 500M"),
+    "address": text("an address, like https://refmill.example.org"),
+    "group": text("auto, off, or a control group's path, like /refmill"),
+    "list": text("a list with commas between its items"),
+}
+
+
 def expected(setting: Any) -> Text:
     """What a setting (a field of Settings) takes."""
     kind, meta = type(setting.default), setting.metadata
@@ -219,11 +284,7 @@ def expected(setting: Any) -> Text:
     if kind is bool:
         return text("true or false")
     if kind is str:
-        return {
-            "bytes": text("an amount of bytes, like 2Gi or 500M"),
-            "address": text("an address, like https://refmill.example.org"),
-            "group": text("auto, off, or a control group's path, like /refmill"),
-        }.get(meta["unit"], text("a text"))
+        return _UNITS.get(meta["unit"]) or text("a text")
     if meta["most"] is not None:
         return text("a whole number from %(least)s to %(most)s", least=meta["least"], most=meta["most"])
     if kind is int:

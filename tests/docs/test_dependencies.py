@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-OURS = {"refmill", "refmill_repos", "refmill_web"}
+OURS = {"refmill", "refmill_argo", "refmill_repos", "refmill_templates", "refmill_web"}
 # Parts of what is asked for: DVC's, whose version is pinned exactly, and those that a library hands on as its own.
 PARTS = {"configobj", "dvc-data", "dvc-objects", "dvc-http", "funcy", "networkx", "pathspec", "pygtrie", "scmrepo"}
 PARTS |= {"markupsafe", "pydantic-core", "voluptuous", "werkzeug"}
@@ -30,8 +30,8 @@ def imported() -> dict[str, str]:
     """Each foreign distribution that a source file imports, and one such file."""
     owners = importlib.metadata.packages_distributions()
     found: dict[str, str] = {}
-    for folder in ("platform/refmill", "repos/refmill_repos", "web/refmill_web"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for package in sorted(OURS):
+        for path in sorted(ROOT.glob(f"*/{package}/**/*.py")):
             if {"dataset", "pipeline"}.intersection(path.parts):
                 continue  # what the demo pushes is a person's code, shipped as data
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

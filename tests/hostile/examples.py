@@ -65,6 +65,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "missing-key": {"dvc.yaml": "stages:\n  a: {deps: []}\n"},
     "missing-param": stage("params: [train.lrr]", **{"params.yaml": "train: {lr: 1}\n"}),
     "missing-params-file": stage("params: [q.yaml: [z]]"),
+    "not-allowed": spec("nodeSelector: {gpu: a100}"),
     "overlapping-outputs": {"dvc.yaml": "stages:\n  a: {cmd: x, outs: [p]}\n  b: {cmd: x, outs: [p/q]}\n"},
     "params-syntax": stage("params: [p.json: [k]]", **{"p.json": "x"}),
     "params-value": stage("params: [s.py: [S]]", **{"s.py": "S = {1}\n"}),
@@ -96,8 +97,8 @@ EXAMPLES: dict[str, dict[str, str]] = {
     ),
     "yaml-syntax": {"dvc.yaml": "a: b: c\n"},
 }  # fmt: skip
-NOT_PUSHED = {"bad-parameter"}
-"""Those of wishes, which no push can hold."""
+NOT_PUSHED = {"bad-parameter", "image-without-shell"}
+"""Those of wishes, which no push can hold, and of images where stages run in containers."""
 AT_THE_GATE = {"too-many-projects"}
 """Those that are found before any project is read."""
 ELSE = {"too-much"}

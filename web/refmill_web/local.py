@@ -19,11 +19,13 @@ from refmill.formats.directories import Hasher, hash_file
 from refmill.formats.dvcignore import DvcIgnore, reader
 from refmill.formats.gitignore import Surroundings
 from refmill.model.pipelines import Pipeline
+from refmill.model.placement import Allowed
 from refmill.plans.decide import Memory
 from refmill.plans.projects import surroundings
 from refmill.ports.trees import Tree
 from refmill.problems import Problem
 from refmill.settings import Settings
+from refmill.specs import Documents
 from refmill.texts import text
 
 SHOWN = 20
@@ -34,7 +36,7 @@ SHOWN = 20
 class Project:
     """A project's directory, its files (of the working copy, or of a commit), and what was found in them.
 
-    `folder` is where what is remembered lies, None for a project without `.dvc`.
+    `folder` is where what is remembered lies, None for a project without `.dvc`; `commit` is "" for a working copy.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class Project:
     cache: dvc_config.DvcConfig
     hashes: Hasher = hash_file
     folder: Path | None = None
+    commit: str = ""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -84,11 +87,18 @@ class Project:
 
 def _around(root: Path) -> Surroundings:
     """What lies around the project in its git repository."""
-    for folder in (root, *root.parents):
-        if (folder / ".git").exists():
-            project = "" if folder == root else root.relative_to(folder).as_posix()
-            return surroundings(WorkTree(folder), project)
-    return Surroundings()
+    top = _top(root)
+    return Surroundings() if top is None else surroundings(WorkTree(top), folder(root))
+
+
+def folder(root: Path) -> str:
+    """Where the project lies in its git repository; "" at the top of it, or in none."""
+    top = _top(root)
+    return "" if top in (None, root) else root.relative_to(top).as_posix()
+
+
+def _top(root: Path) -> Path | None:
+    return next((place for place in (root, *root.parents) if (place / ".git").exists()), None)
 
 
 def open_all(path: Path) -> list[tuple[str, Project]]:
@@ -153,7 +163,7 @@ def open_project(path: Path, rev: str | None = None, *, anew: bool = False) -> P
     used. Raises WrongUse where there is none, NotFound for an unknown commit."""
     root = find_root(path)
     if rev is not None:
-        return _at_commit(root, rev)
+        return _at_commit(root, rev)[0]
     folder = root / ".dvc" / "tmp" / "refmill" if (root / ".dvc").is_dir() else None
     hashes: Hasher = HashMemory(folder / "hashes.db") if folder else hash_file
     tree = WorkTree(root, hashes)
@@ -164,6 +174,21 @@ def open_project(path: Path, rev: str | None = None, *, anew: bool = False) -> P
         return Project(root, tree, kept.pipeline, kept.problems, config, hashes, folder)
     found, problems = _resolve(tree, ignored, memory)
     return Project(root, tree, found, problems, config, hashes, folder)
+
+
+def open_for_cluster(path: Path, rev: str | None, allowed: Allowed) -> tuple[Project, Documents]:
+    """As `open_project`, read as where stages run in containers and `allowed` is what they may ask for; with what
+    refmill.yaml says. Raises WrongUse and NotFound."""
+    from refmill.clients import dvc_parsing  # noqa: PLC0415 - DVC's parser starts slowly, and other commands do without
+
+    root = find_root(path)
+    if rev is not None:
+        return _at_commit(root, rev, containers=True, allowed=allowed)
+    tree = WorkTree(root, hash_file)
+    checked = dvc_parsing.check(
+        tree, max_stages=Settings().max_stages, containers=True, ignored=git_ignored(root), allowed=allowed
+    )
+    return Project(root, tree, checked.pipeline, checked.problems, dvc_config.read(root)), checked.documents
 
 
 def _resolve(
@@ -185,7 +210,9 @@ def _resolve(
     return checked.pipeline, checked.problems
 
 
-def _at_commit(root: Path, rev: str) -> Project:
+def _at_commit(
+    root: Path, rev: str, *, containers: bool = False, allowed: Allowed | None = None
+) -> tuple[Project, Documents]:
     """The project at a commit of the repository that it lies in. Raises NotFound."""
     # libgit2 and DVC's parser start slowly, and the working copy needs neither of them.
     from refmill.clients.resolver.inprocess import DirectResolver  # noqa: PLC0415
@@ -206,5 +233,7 @@ def _at_commit(root: Path, rev: str) -> Project:
     folder = root.relative_to(git("rev-parse", "--show-toplevel")).as_posix()
     source = Source(repository, commit, "" if folder == "." else folder)
     tree = GitTree(source.path, source.commit, project=source.project)
-    checked = DirectResolver(lambda _: tree, max_stages=Settings().max_stages).check(source)
-    return Project(root, tree, checked.pipeline, checked.problems, dvc_config.read(root))
+    resolver = DirectResolver(lambda _: tree, max_stages=Settings().max_stages, containers=containers, allowed=allowed)
+    checked = resolver.check(source)
+    project = Project(root, tree, checked.pipeline, checked.problems, dvc_config.read(root), commit=commit)
+    return project, checked.documents

@@ -38,7 +38,7 @@ from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
 from refmill.plans import digests
-from refmill.ports.engines import RunOrder, StageSettings
+from refmill.ports.engines import RunOrder
 from refmill.ports.repositories import Refs
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
@@ -228,11 +228,7 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
     repository = parts.records.catalogue.get(run.repository_id)
     owner = parts.records.people.find(repository.owner)
     tree = parts.repositories.tree(run.repository_id, run.source, project=run.project)
-    default = StageSettings(
-        cpu=parts.settings.stage_cpus, memory=int(specs.quantity(parts.settings.stage_memory)),
-        timeout=parts.settings.stage_timeout or None,
-        requirements=digests.standard(tree),
-    )  # fmt: skip
+    default = digests.defaults(parts.settings, tree)
     stages = parts.records.runs.stages(run.id)
     ended = {stage.address: stage for stage in stages if stage.status in STAGE_ENDED}
     return RunOrder(

@@ -21,6 +21,7 @@ from refmill.clients.dvc_trees import Project
 from refmill.clients.findings import Findings
 from refmill.formats import dvcfile, dvcignore, lockfile, yamlfile
 from refmill.model.pipelines import DataFile, DataOutput, LockEntry, Pipeline, Stage
+from refmill.model.placement import Allowed
 from refmill.ports.resolver import Checked
 from refmill.ports.trees import Tree
 from refmill.problems import Place, Problem
@@ -54,12 +55,14 @@ class _Reading:
 
 
 def check(
-    tree: Tree, *, max_stages: int, containers: bool = False, ignored: Callable[[str], bool] | None = None
-) -> Checked:
+    tree: Tree, *, max_stages: int, containers: bool = False, ignored: Callable[[str], bool] | None = None,
+    allowed: Allowed | None = None,
+) -> Checked:  # fmt: skip
     """Everything the project below `tree` says, and every problem in it; nothing in the files makes this raise.
 
     `containers`: whether some engine runs images. `ignored` tells for a path (a directory's ends in "/") that it is
-    not to be looked at; what git and DVC themselves keep is never looked at. Memory and time are the caller's to limit.
+    not to be looked at; what git and DVC themselves keep is never looked at. `allowed` is what the operator lets
+    projects ask of a cluster, None where nobody knows. Memory and time are the caller's to limit.
     """
     findings = Findings(tree)
     reading = _Reading(findings, Sites(findings), Project(tree), max_stages, _hidden(findings), Datasets(findings))
@@ -71,7 +74,7 @@ def check(
             _read_project(path, reading)
     pipeline = _pipeline(reading)
     stages = [node for node in reading.nodes.values() if isinstance(node, Stage)]
-    documents = spec_file.read(findings, stages, declared=reading.declared, containers=containers)
+    documents = spec_file.read(findings, stages, declared=reading.declared, containers=containers, allowed=allowed)
     return Checked(pipeline, documents or Documents(), _telling(findings.problems()))
 
 

@@ -9,6 +9,7 @@ from refmill import errors
 from refmill.clients.findings import Findings
 from refmill.formats import yamlfile
 from refmill.model.pipelines import Stage
+from refmill.model.placement import Allowed
 from refmill.problems import Place
 from refmill.specs import Documents, StageOverride, existing, parse
 from refmill.specs.overrides import names, override
@@ -20,8 +21,9 @@ REQUIREMENTS = "requirements.txt"
 
 
 def read(
-    findings: Findings, stages: Sequence[Stage], *, declared: AbstractSet[str], containers: bool
-) -> Documents | None:
+    findings: Findings, stages: Sequence[Stage], *, declared: AbstractSet[str], containers: bool,
+    allowed: Allowed | None = None,
+) -> Documents | None:  # fmt: skip
     """The documents, or None without such a file. `stages` are those that could be read; `declared` are the names
     (without “@key”) that dvc.yaml has, so that a faulty stage is not called unknown as well."""
     entry = findings.tree.entry(FILE)
@@ -43,6 +45,8 @@ def read(
     checker = _Checker(findings, documents, number)
     checker.stages(stages, declared, containers=containers)
     checker.files()
+    if allowed is not None:
+        checker.placement(allowed, containers=containers)
     checker.unsupported()
     return documents
 
@@ -54,7 +58,7 @@ class _Checker:
         self._spec = documents.pipeline
         self._document = document
 
-    def _place(self, *path: str, key: bool = False) -> Place:
+    def _place(self, *path: str | int, key: bool = False) -> Place:
         return self._findings.place(FILE, ("spec", *path), key=key, document=self._document)
 
     def stages(self, stages: Sequence[Stage], declared: AbstractSet[str], *, containers: bool) -> None:
@@ -112,6 +116,36 @@ class _Checker:
                     text("There is no file “%(path)s”", path=said.requirements[:200]),
                     text("Commit the file, or name another one."),
                 )
+
+    def placement(self, allowed: Allowed, *, containers: bool) -> None:
+        """What the operator does not let projects ask of the cluster; images that nothing can be run in."""
+        for path, said in self._overrides():
+            for key, value in said.node_selector.items():
+                if not allowed.node(key, value):
+                    self._refuse(f"{key}={value}", "argo_nodes", allowed.nodes, *path, "nodeSelector", key)
+            for number, toleration in enumerate(said.tolerations or ()):
+                if not allowed.taint(toleration):
+                    self._refuse(str(toleration), "argo_taints", allowed.taints, *path, "tolerations", number)
+            if said.priority_class and not allowed.priority_class(said.priority_class):
+                known = allowed.priority_classes
+                self._refuse(said.priority_class, "argo_priority_classes", known, *path, "priorityClass")
+            if containers and said.image and not allowed.has_shell(said.image):
+                self._findings.add(
+                    "image-without-shell",
+                    self._place(*path, "image"),
+                    text("“%(image)s” has no /bin/sh: no command can run in it", image=said.image[:200]),
+                    text("Take an image with a shell; one with Python 3.8 or newer is best."),
+                )
+
+    def _refuse(self, what: str, setting: str, known: Sequence[str], *path: str | int) -> None:
+        allowed = text("Allowed here: %(names)s.", names=", ".join(known))
+        nothing = text("Take it away; the operator allows such things with the setting `%(name)s`.", name=setting)
+        self._findings.add(
+            "not-allowed",
+            self._place(*path),
+            text("The operator does not allow “%(what)s” for stages", what=what[:200]),
+            allowed if known else nothing,
+        )
 
     def unsupported(self) -> None:
         """What the format has and nothing carries out yet: told by name, never passed over."""

@@ -12,6 +12,7 @@ from refmill import errors, specs
 from refmill.model.pipelines import Pipeline
 from refmill.model.stages import StageSettings
 from refmill.ports.trees import Tree
+from refmill.settings import Settings
 from refmill.specs import Documents
 
 STANDARD = "requirements.txt"
@@ -25,6 +26,16 @@ _INCLUDE = re.compile(r"(?:-r|-c|--requirement|--constraint)[\s=]*(?P<path>[^\s#
 def standard(tree: Tree) -> str:
     """The requirements file of stages for which refmill.yaml names none: `requirements.txt` where there is one."""
     return STANDARD if tree.entry(STANDARD) else ""
+
+
+def defaults(settings: Settings, tree: Tree) -> StageSettings:
+    """What holds for stages of which refmill.yaml says nothing."""
+    return StageSettings(
+        cpu=settings.stage_cpus,
+        memory=int(specs.quantity(settings.stage_memory)),
+        timeout=settings.stage_timeout or None,
+        requirements=standard(tree),
+    )
 
 
 def digests(documents: Documents, pipeline: Pipeline, tree: Tree) -> dict[str, str]:

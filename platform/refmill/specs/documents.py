@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from refmill.model.placement import Toleration
+
 Results: TypeAlias = Literal["experiment", "commit"]
 OnError: TypeAlias = Literal["stop", "continue"]
 
@@ -28,6 +30,11 @@ class StageOverride:
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     pause: bool | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] | None = None
+    priority_class: str | None = None
+    python: bool | None = None
+    fuse: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

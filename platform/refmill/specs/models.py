@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from refmill.model.placement import EFFECTS, KEY, VALUE, Effect
 from refmill.quantities import duration, quantity
 
 API_VERSION = "refmill/v1"
@@ -73,6 +74,26 @@ def _secrets(value: Any) -> dict[str, str]:
     return _environment(value)
 
 
+def _label_key(value: Any) -> str:
+    if not isinstance(value, str) or not KEY.fullmatch(value):
+        raise PydanticCustomError("label", "label")
+    return value
+
+
+def _label_value(value: Any) -> str:
+    """What YAML reads as a number or a truth value is written as Kubernetes has it."""
+    said = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    if not isinstance(value, str | int | float) or not VALUE.fullmatch(said):
+        raise PydanticCustomError("label", "label")
+    return said
+
+
+def _node_selector(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise PydanticCustomError("dict_type", "mapping")
+    return {_label_key(name): _label_value(item) for name, item in value.items()}
+
+
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value or value.startswith("/") or ".." in value.split("/") or "\0" in value:
         raise PydanticCustomError("path", "path")
@@ -109,6 +130,11 @@ Environment: TypeAlias = Annotated[dict[str, str], BeforeValidator(_environment)
 Secrets: TypeAlias = Annotated[dict[str, str], BeforeValidator(_secrets), WithJsonSchema({"anyOf": [_VALUES, _TEXTS]})]
 RepositoryPath: TypeAlias = Annotated[str, BeforeValidator(_path), WithJsonSchema(_TEXT)]
 Image: TypeAlias = Annotated[str, BeforeValidator(_image), WithJsonSchema(_TEXT)]
+NodeSelector: TypeAlias = Annotated[dict[str, str], BeforeValidator(_node_selector), WithJsonSchema(_VALUES)]
+LabelKey: TypeAlias = Annotated[str, BeforeValidator(_label_key), WithJsonSchema(_TEXT)]
+LabelValue: TypeAlias = Annotated[
+    str, BeforeValidator(_label_value), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
 Globs: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_globs), WithJsonSchema({"anyOf": [_TEXT, _TEXTS]})]
 
 
@@ -140,6 +166,19 @@ class Resources(Model):
     """Whole GPUs."""
 
 
+class TolerationModel(Model):
+    """A taint of nodes that a stage does not mind, with Kubernetes' field names."""
+
+    key: LabelKey
+    """The taint's key."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    """Equal: of this value; Exists: of any value."""
+    value: LabelValue = ""
+    """The taint's value."""
+    effect: Effect = EFFECTS[0]
+    """Of which effect; all of them without it."""
+
+
 class StageModel(Model):
     """Settings of one stage or of a group of stages."""
 
@@ -159,6 +198,16 @@ class StageModel(Model):
     """Variables that take their value from a secret of the repository: a list of names, or variable: secret."""
     pause: bool | None = None
     """Wait for somebody's consent before it starts: “Go on” on the run's page, or `refmill resume`."""
+    node_selector: NodeSelector = {}
+    """On a cluster: labels of the nodes that it may run on; the operator says which may be named."""
+    tolerations: tuple[TolerationModel, ...] | None = Field(default=None, strict=False)
+    """On a cluster: taints of nodes that it does not mind; the operator says which may be named."""
+    priority_class: str | None = Field(default=None, pattern=r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$")
+    """On a cluster: the Kubernetes priority class of its pod; the operator says which may be named."""
+    python: bool | None = None
+    """On a cluster: whether the image has Python 3.8 or newer; without it, it needs /bin/sh. Default: by its name."""
+    fuse: bool | None = None
+    """On a cluster: whether it may run in one pod with the stages before and after it. Default: true."""
 
 
 class On(Model):

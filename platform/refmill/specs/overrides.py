@@ -10,6 +10,12 @@ from refmill.model.pipelines import Pipeline, Stage
 from refmill.model.stages import StageSettings
 from refmill.specs.documents import Documents, StageOverride
 
+_SINGLE = (
+    "image", "requirements", "cpu", "memory", "gpu", "retries", "timeout", "pause", "tolerations", "priority_class",
+    "python", "fuse",
+)  # fmt: skip
+"""What is taken over as a whole, not item by item."""
+
 
 def names(stage: Stage) -> tuple[str, ...]:
     """The keys of `spec.stages` that mean `stage`, from the most general to the most specific."""
@@ -42,6 +48,11 @@ def settings_for(documents: Documents, stage: Stage, default: StageSettings | No
         image=default.image if said.image is None else said.image,
         pause=default.pause if said.pause is None else said.pause,
         secrets={**default.secrets, **said.secrets},
+        node_selector={**default.node_selector, **said.node_selector},
+        tolerations=default.tolerations if said.tolerations is None else said.tolerations,
+        priority_class=default.priority_class if said.priority_class is None else said.priority_class,
+        python=default.python if said.python is None else said.python,
+        fuse=default.fuse if said.fuse is None else said.fuse,
     )
 
 
@@ -53,9 +64,7 @@ def all_settings(
 
 
 def _merge(below: StageOverride, above: StageOverride) -> StageOverride:
-    said: dict[str, Any] = {
-        name: value
-        for name in ("image", "requirements", "cpu", "memory", "gpu", "retries", "timeout", "pause")
-        if (value := getattr(above, name)) is not None
-    }
-    return replace(below, **said, env={**below.env, **above.env}, secrets={**below.secrets, **above.secrets})
+    said: dict[str, Any] = {name: value for name in _SINGLE if (value := getattr(above, name)) is not None}
+    for name in ("env", "secrets", "node_selector"):
+        said[name] = {**getattr(below, name), **getattr(above, name)}
+    return replace(below, **said)

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from refmill.model.placement import Toleration
 from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
 from refmill.specs.models import API_VERSION, KINDS, Pipeline, StageModel
 from refmill.specs.suggestions import nearest
@@ -28,6 +29,7 @@ _EXPECTED = {
     "scalar": text("a text, a number, true or false as the value of each variable"),
     "path": text("a path inside the repository, like “requirements.txt”"),
     "image": text("the name of a container image, like “python:3.12”"),
+    "label": text("labels as Kubernetes has them: letters, digits, “-”, “_” and “.”, at most 63, like “gpu: a100”"),
     "globs": text("a glob or a list of globs, like “main” or “release/*”"),
     "string_pattern_mismatch": text("lower-case letters, digits and “-”, at most 63, a letter or digit at both ends"),
     "string_type": text("a text"),
@@ -219,4 +221,18 @@ def _override(model: StageModel) -> StageOverride:
         env=model.env,
         secrets=model.secrets,
         pause=model.pause,
+        node_selector=model.node_selector,
+        tolerations=_tolerations(model),
+        priority_class=model.priority_class,
+        python=model.python,
+        fuse=model.fuse,
+    )
+
+
+def _tolerations(model: StageModel) -> tuple[Toleration, ...] | None:
+    if model.tolerations is None:
+        return None
+    return tuple(
+        Toleration(item.key, "" if item.operator == "Exists" else item.value, item.effect, item.operator == "Exists")
+        for item in model.tolerations
     )

@@ -6,16 +6,19 @@ import pytest
 
 from refmill.clients import dvc_parsing
 from refmill.clients.resolver.warming import MemoryTree
+from refmill.model.placement import Allowed
 from refmill.ports.resolver import Checked
 
 PROJECT = "stages:\n  train: {foreach: [a, b], do: {cmd: x}}\n  faulty: {}\n"
 HEAD = "apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {name: x}\nspec:\n"
 
 
-def check(spec: str, *, containers: bool = False, head: str = HEAD, **files: str) -> Checked:
+def check(
+    spec: str, *, containers: bool = False, head: str = HEAD, allowed: Allowed | None = None, **files: str
+) -> Checked:
     everything = {"dvc.yaml": PROJECT, "refmill.yaml": head + spec, **files}
     tree = MemoryTree({path: body.encode() for path, body in everything.items()})
-    return dvc_parsing.check(tree, max_stages=50, containers=containers)
+    return dvc_parsing.check(tree, max_stages=50, containers=containers, allowed=allowed)
 
 
 def told(found: Checked) -> list[str]:
@@ -70,3 +73,56 @@ def test_faults_in_later_documents_have_their_own_lines() -> None:
 def test_documents_are_given_although_others_are_faulty() -> None:
     found = check("  priority: 7\n---\nkind: Pipelin\n")
     assert found.documents.pipeline.priority == 7
+
+
+PLACES = """\
+  nodeSelector: {pool: big}
+  stages:
+    train:
+      tolerations:
+      - {key: spot, operator: Exists}
+      - {key: gpu, value: true, effect: NoSchedule}
+      priorityClass: high
+"""
+
+
+def test_what_the_operator_does_not_allow_is_refused_where_it_stands() -> None:
+    found = check(PLACES, allowed=Allowed())
+    assert told(found) == [
+        "refmill.yaml:5:24 not-allowed", "refmill.yaml:9:9 not-allowed", "refmill.yaml:10:9 not-allowed",
+        "refmill.yaml:11:22 not-allowed",
+    ]  # fmt: skip
+    problem = next(item for item in found.errors if item.kind == "not-allowed")
+    assert "`argo_nodes`" in str(problem.remedy)
+
+
+def test_what_the_operator_allows_is_right() -> None:
+    allowed = Allowed(nodes=("pool=*",), taints=("spot", "gpu=true:NoSchedule"), priority_classes=("h*gh",))
+    assert told(check(PLACES, allowed=allowed)) == []
+
+
+def test_what_is_allowed_instead_is_told() -> None:
+    found = check("  nodeSelector: {pool: big}\n", allowed=Allowed(nodes=("pool=small", "gpu=*")))
+    problem = next(item for item in found.errors if item.kind == "not-allowed")
+    assert str(problem.remedy) == "Allowed here: pool=small, gpu=*."
+
+
+def test_a_glob_allows_what_it_says_and_no_more() -> None:
+    found = check(
+        "  nodeSelector: {pool: bigger, a.b/pool: big, poolx: big}\n",
+        allowed=Allowed(nodes=("pool=b.gger", "pool=big", "a*c/*")),
+    )
+    assert len([item for item in found.errors if item.kind == "not-allowed"]) == 3
+
+
+def test_where_nobody_knows_what_is_allowed_nothing_is_refused() -> None:
+    assert told(check(PLACES)) == []
+
+
+def test_an_image_without_a_shell_is_refused_where_containers_run() -> None:
+    allowed = Allowed(without_shell=("scratch",))
+    assert told(check("  image: scratch\n", containers=True, allowed=allowed)) == [
+        "refmill.yaml:5:10 image-without-shell"
+    ]
+    problem = check("  image: scratch\n", containers=True, allowed=allowed).errors[-1]
+    assert str(problem.message) == "“scratch” has no /bin/sh: no command can run in it"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from refmill.model.pipelines import Stage
+from refmill.model.placement import Toleration
 from refmill.model.stages import StageSettings
 from refmill.specs import Documents, Fault, OtherDocument, parse, settings_for
 
@@ -143,3 +144,39 @@ def test_a_faulty_document_changes_nothing() -> None:
     documents, faults = parse([pipeline({"priority": 3, "onn": 1})])
     assert faults
     assert documents == Documents()
+
+
+def test_what_is_said_of_clusters_is_read_and_merged() -> None:
+    documents = read(
+        {
+            "fuse": False,
+            "nodeSelector": {"pool": "big", "spot": True},
+            "tolerations": [{"key": "a", "operator": "Exists"}],
+            "stages": {
+                "train": {
+                    "fuse": True, "nodeSelector": {"gpu": 1}, "priorityClass": "high", "python": False,
+                    "tolerations": [{"key": "b", "value": 1, "effect": "NoSchedule"}],
+                },
+            },
+        }
+    )  # fmt: skip
+    train = settings_for(documents, Stage("train", "dvc.yaml", "", "x"))
+    other = settings_for(documents, Stage("other", "dvc.yaml", "", "x"))
+    assert (train.fuse, train.priority_class, train.python) == (True, "high", False)
+    assert train.node_selector == {"pool": "big", "spot": "true", "gpu": "1"}
+    assert train.tolerations == (Toleration("b", "1", "NoSchedule"),)
+    assert (other.fuse, other.priority_class, other.python) == (False, "", None)
+    assert other.tolerations == (Toleration("a", exists=True),)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"nodeSelector": {"a b": "x"}}, {"nodeSelector": {"a": "{{x}}"}}, {"nodeSelector": {"a": "x\n"}},
+        {"nodeSelector": {"a": None}}, {"nodeSelector": ["a"]}, {"tolerations": [{"key": "${x}"}]},
+        {"tolerations": [{"key": "a", "effect": "Sometimes"}]}, {"tolerations": "a"}, {"priorityClass": "A_b"},
+        {"priorityClass": "a\nb"}, {"fuse": "yes"}, {"python": 3},
+    ],
+)  # fmt: skip
+def test_names_of_clusters_are_names(spec: dict[str, Any]) -> None:
+    assert [kind for kind, _ in faults_of(pipeline(spec))] == ["bad-value"]

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "init": ("init", text("Start a pipeline or a dataset in this directory.")),
     "validate": ("project", text("Say everything that is wrong in the files of a project.")),
     "plan": ("project", text("Say what would run, what is cached, and why.")),
+    "render": ("render", text("Print what a run would be on a cluster, as Argo Workflows.")),
     "run": ("run", text("Run a project's stages here, in parallel, without a server.")),
     "runs": ("runs", text("List runs.")),
     "show": ("runs", text("Show a run and its stages.")),

@@ -60,11 +60,7 @@ def validate(*, path: Path, as_json: bool) -> None:
 def plan(*, path: Path, rev: str | None, as_json: bool) -> None:
     """A table of stages with verdicts and reasons."""
     project = local.open_project(path, rev)
-    pipeline, memory = project.pipeline, project.memory
-    if rev is None:
-        data = DataSources(project.root, project.hashes, memory.objects, project.ignores)
-        pipeline, memory = data.seen(pipeline, pipeline.data), replace(memory, objects=data.objects)
-    made = make.make(pipeline, memory)
+    made = planned(project)
     project.save()
     if as_json:
         print_json({"nothing": made.nothing, "stages": [stage_json(item) for item in made.stages]})
@@ -73,6 +69,15 @@ def plan(*, path: Path, rev: str | None, as_json: bool) -> None:
     show_plan(made)
     if inner := [place.relative_to(project.root).as_posix() for place in local.projects_below(project.root)]:
         tell(text("projects of their own, planned by themselves: %(projects)s", projects=", ".join(inner)), err=True)
+
+
+def planned(project: local.Project) -> Plan:
+    """What would run of `project`. Raises Invalid."""
+    pipeline, memory = project.pipeline, project.memory
+    if not project.commit:
+        data = DataSources(project.root, project.hashes, memory.objects, project.ignores)
+        pipeline, memory = data.seen(pipeline, pipeline.data), replace(memory, objects=data.objects)
+    return make.make(pipeline, memory)
 
 
 def show_plan(made: Plan) -> None:

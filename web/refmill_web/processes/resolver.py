@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refmill.clients.resolver.server import serve
 from refmill.clients.worktree import WorkTree
+from refmill_argo.options import allowed
 from refmill_repos.trees import tree_factory
 from refmill_web.processes import child
 
@@ -15,6 +16,7 @@ def main() -> None:
         settings.path("run", "resolver.sock"),
         tree_factory(lambda source: WorkTree(source.path)),
         max_stages=settings.max_stages,
+        allowed=allowed(settings),
         ready=lambda: child.ready(handed),
     )
 

@@ -21,6 +21,7 @@ from refmill.clients import codec, dvc_parsing
 from refmill.clients.remembering.resolution import RecordingTree
 from refmill.clients.resolver import frames
 from refmill.clients.resolver.warming import SAMPLE, MemoryTree
+from refmill.model.placement import Allowed
 from refmill.ports.resolver import Checked, Source
 from refmill.ports.trees import Tree
 
@@ -48,6 +49,7 @@ class Task:
     open_tree: Callable[[Source], Tree]
     max_stages: int
     containers: bool = False
+    allowed: Allowed | None = None
 
 
 def work(control: socket.socket, task: Task, limits: Limits) -> NoReturn:
@@ -127,7 +129,7 @@ def _answer(connection: socket.socket, task: Task) -> int:
 
 def _checked(tree: Tree, task: Task, words: tuple[str, ...]) -> Checked:
     def check(files: Tree) -> Checked:
-        return dvc_parsing.check(files, max_stages=task.max_stages, containers=task.containers)
+        return dvc_parsing.check(files, max_stages=task.max_stages, containers=task.containers, allowed=task.allowed)
 
     if not words:
         return check(tree)

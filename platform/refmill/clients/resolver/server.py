@@ -22,6 +22,7 @@ from typing import Any
 from refmill.clients.resolver import frames
 from refmill.clients.resolver.children import OUT_OF_MEMORY, Limits, Task, rehearse, work
 from refmill.clients.sockets import address
+from refmill.model.placement import Allowed
 from refmill.ports.resolver import Source
 from refmill.ports.trees import Tree
 
@@ -147,13 +148,13 @@ class Server:
 
 def serve(
     socket_path: Path, open_tree: Callable[[Source], Tree], max_stages: int, *, limits: Limits | None = None,
-    containers: bool = False, ready: Callable[[], None] | None = None,
+    containers: bool = False, allowed: Allowed | None = None, ready: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
     """Serve on the unix socket at `socket_path` until SIGTERM; `ready` is called when requests are taken.
 
     `open_tree` opens the files of a source, in the child. Must run in a process with a single thread.
     """
-    task = Task(open_tree=open_tree, max_stages=max_stages, containers=containers)
+    task = Task(open_tree=open_tree, max_stages=max_stages, containers=containers, allowed=allowed)
     Server(socket_path, task, limits or Limits()).run(ready)
 
 
