@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # The reasons for which a test may be skipped where `.ci/run` has installed everything else.
 ALLOWED_SKIPS = "no Argo programs", "no control groups"
-KEPT = ("PATH", "LANG", "TERM", "TMPDIR", "CI", "REFMILL_NO_SKIP", "REFMILL_SEED")
+KEPT = (
+    "PATH", "LANG", "TERM", "TMPDIR", "CI", "REFMILL_NO_SKIP", "REFMILL_SEED", "REFMILL_ARGO_HOME", "REFMILL_GOLDEN",
+)  # fmt: skip
 KEPT_PREFIXES = ("PYTEST_", "COV", "SSL_")
 
 _home: Path | None = None
