@@ -22,15 +22,22 @@ def value(entry: LockEntry) -> str:
 
 
 def eligible(stage: Stage, entry: LockEntry) -> bool:
-    """Whether DVC keeps this stage's results in its run-cache (dvc.stage.cache._can_hash, dvc.stage.Stage.run).
+    """Whether DVC keeps this stage's results in its run-cache (dvc.stage.Stage.run): those that can be put back, but
+    for stages with an output that is neither cached nor a metric or plot. `entry` as for `restorable`."""
+    return restorable(stage, entry) and not any(out.kind == "out" and not out.cache for out in stage.outs)
 
-    `entry` holds the dependencies and parameters known now. Not kept are stages without dependencies or outputs, those
-    that always run, those that depend on datasets, those with an output that persists or that is neither cached nor a
-    metric or plot, and those of which an input's hash is unknown or empty.
+
+def restorable(stage: Stage, entry: LockEntry) -> bool:
+    """Whether DVC puts this stage's results back instead of running it, where it knows them and has all their objects
+    (dvc.stage.cache._can_hash).
+
+    `entry` holds the dependencies and parameters known now. Not put back are those of stages without dependencies or
+    outputs, that always run, that depend on datasets, with an output that persists, and those of which an input's hash
+    is unknown or empty.
     """
     if stage.always_changed or stage.datasets or not stage.outs or not (stage.deps or stage.params):
         return False
-    if any(out.persist or (out.kind == "out" and not out.cache) for out in stage.outs):
+    if any(out.persist for out in stage.outs):
         return False
     hashes = {item["path"]: item.get("md5") for item in entry.get("deps", ())}
     values = entry.get("params", {})

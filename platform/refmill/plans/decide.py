@@ -124,7 +124,9 @@ def _remembered(stage: Stage, known: LockEntry, memory: Memory) -> LockEntry | N
 
 
 def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: bool) -> list[str]:
-    """Outputs of `entry` that cannot be had. A `cache: false` output may live in git, where it must be unchanged."""
+    """Outputs of `entry` that cannot be had. A `cache: false` output may live in git; one that was changed there is put
+    back if that can be done."""
+    restorable = runcache.restorable(stage, entry)
     recorded = {out["path"]: out for out in entry.get("outs", ())}
     wanted: dict[str, str] = {}
     lost: list[str] = []
@@ -133,25 +135,35 @@ def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: boo
         item = recorded.get(out.path, {})
         md5 = FileHash.of(item).md5 if item.get("md5") else None
         committed = git.hash(out.root) if in_git and not out.cache else None
-        if md5 is None or (committed is not None and committed.md5 != md5.removeprefix(hashing.OLD)):
+        changed = md5 is not None and committed is not None and committed.md5 != md5.removeprefix(hashing.OLD)
+        if md5 is None or (changed and not restorable):
             lost.append(out.path)
-        elif committed is None:
+        elif changed or committed is None:
             wanted[out.path] = md5
     gone = absent_objects(wanted.values(), memory.objects)
     return lost + [path for path, md5 in wanted.items() if md5 in gone]
 
 
 def _altered_outputs(stage: Stage, entry: LockEntry, memory: Memory) -> list[str]:
-    """Outputs in the working copy that are not as recorded, of a stage that the run-cache does not remember.
+    """Outputs in the working copy that are not as recorded, of a stage whose results DVC does not put back.
 
-    DVC runs such a stage again; any other's outputs it puts back.
+    It puts back what has all its objects in the cache, that of a `cache: false` output too: it may be that of another.
+    `entry` has no lost outputs.
     """
-    if not memory.here or runcache.eligible(stage, entry):
+    restorable = runcache.restorable(stage, entry)
+    if not memory.here or (restorable and all(out.cache for out in stage.outs)):
         return []
-    recorded = {out["path"]: FileHash.of(out).md5.removeprefix(hashing.OLD) for out in entry.get("outs", ())}
+    recorded = {out["path"]: FileHash.of(out).md5 for out in entry.get("outs", ())}
     files = GitFiles(memory.tree)
     found = {out.path: files.hash(out.root) for out in stage.outs}
-    return [path for path, item in found.items() if item is None or item.md5 != recorded.get(path)]
+    altered = [
+        path
+        for path, item in found.items()
+        if item is None or item.md5 != recorded.get(path, "").removeprefix(hashing.OLD)
+    ]
+    if altered and restorable and not absent_objects(recorded.values(), memory.objects):
+        return []
+    return altered
 
 
 def _frozen(stage: Stage, inputs: Inputs, locked: LockEntry | None, memory: Memory, plan: StagePlan) -> StagePlan:
