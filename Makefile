@@ -14,16 +14,21 @@ PROJECT := pyproject.toml platform/refmill/__init__.py tools/install.py $(wildca
 DEMO_EXIT ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+CLUSTER_ARGS ?=
 COVERAGE ?=
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS) --maxprocesses=8 --dist=worksteal
 
+# Only said in so many words: what a shell exports may well lead to a cluster that people work with.
+GIVEN_CLUSTER := $(if $(filter command%,$(origin KUBECONFIG)),$(KUBECONFIG))
+unexport KUBECONFIG
+
 # What a surrounding shell has set for other Python projects must not reach into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test browser test-all bench check lint types contracts front-end docs docs-check format lock clean
+.PHONY: help install install-dev demo test browser cluster-up cluster-down test-cluster test-all bench check lint types contracts front-end docs docs-check format lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -40,14 +45,24 @@ demo: $(RUNTIME) ## start the platform and push a dataset and a pipeline to it
 
 ## Test it
 
-test: $(DEV) ## every test that needs no browser
+test: $(DEV) ## every test that needs neither browser nor cluster
 	$(PYTEST) $(PARALLEL) --ignore=tests/browser $(if $(COVERAGE),--cov --cov-report=term) $(PYTEST_ARGS)
 
 browser: $(DEV) ## the tests that drive a Chromium
 	$(PYTEST) tests/browser $(PYTEST_ARGS)
 
-test-all: $(DEV) ## all of them, with the full counts; hours
-	$(PYTEST) $(PARALLEL) -m '' $(PYTEST_ARGS)
+cluster-up: $(DEV) ## start a real Kubernetes on this machine (root; docs/test-cluster.md)
+	@cd tests && $(CURDIR)/$(BIN)/python -m cluster up $(CLUSTER_ARGS)
+
+cluster-down: $(DEV) ## end it, or clear what one that was killed has left
+	@cd tests && $(CURDIR)/$(BIN)/python -m cluster down
+
+test-cluster: $(DEV) ## the tests that need a cluster: that one, one of their own, or KUBECONFIG=FILE
+	@$(if $(GIVEN_CLUSTER),,cd tests && $(CURDIR)/$(BIN)/python -m cluster build)
+	$(if $(GIVEN_CLUSTER),REFMILL_CLUSTER_KUBECONFIG='$(abspath $(GIVEN_CLUSTER))') $(PYTEST) -m cluster tests/on_cluster $(PYTEST_ARGS)
+
+test-all: $(DEV) ## all of them but the cluster's, with the full counts; hours
+	$(PYTEST) $(PARALLEL) -m 'not cluster' $(PYTEST_ARGS)
 
 bench: $(DEV) ## measure against make and dvc; the figures stand in docs/benchmarks.md
 	@for script in bench/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

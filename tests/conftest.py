@@ -16,7 +16,7 @@ ALLOWED_SKIPS = "no Argo programs", "no control groups"
 KEPT = (
     "PATH", "LANG", "TERM", "TMPDIR", "CI", "REFMILL_NO_SKIP", "REFMILL_SEED", "REFMILL_ARGO_HOME", "REFMILL_GOLDEN",
 )  # fmt: skip
-KEPT_PREFIXES = ("PYTEST_", "COV", "SSL_")
+KEPT_PREFIXES = ("PYTEST_", "COV", "SSL_", "REFMILL_CLUSTER_")
 
 _home: Path | None = None
 

@@ -1,0 +1,117 @@
+"""The images of the tests. There is no registry: each is made here and loaded from a file."""
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import oci, preflight
+from cluster.calling import call, last_lines
+from cluster.components import Say
+from cluster.configuration import PAUSE
+from cluster.errors import ClusterError
+
+BUSYBOX = "refmill.test/busybox:1"
+"""A shell and the small programs around it, 2 MB."""
+PYTHON = "refmill.test/python:1"
+"""Debian with Python and git: what a stage of a pipeline finds."""
+ARGOEXEC = "refmill.test/argoexec:1"
+"""Argo's executor."""
+DEBIAN_PACKAGES = ("ca-certificates", "git", "python3", "python3-pip", "python3-venv")
+USERS = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
+GROUPS = b"root:x:0:\nnobody:x:65534:\n"
+FOLDERS = ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "usr/bin", "var")
+MINUTES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in an archive of its own."""
+
+    name: str
+    archive: Path
+
+
+def _kept(cache: Path, described: oci.Described, parts: str, layer: Callable[[Path], None]) -> Image:
+    """The archive of an image, made by `layer` if there is none made of the same parts."""
+    told = hashlib.sha256(f"{described}\n{parts}".encode()).hexdigest()[:16]
+    short = described.name.rpartition("/")[2].partition(":")[0]
+    path = cache / "images" / f"{short}-{told}.tar"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as folder:
+            made = Path(folder, "layer.tar")
+            layer(made)
+            oci.write_archive(path, described, made)
+    return Image(described.name, path)
+
+
+def _of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _skeleton() -> list[oci.Entry]:
+    folders = [oci.Entry(name, mode=0o1777 if name == "tmp" else 0o755) for name in FOLDERS]
+    files = {"etc/passwd": USERS, "etc/group": GROUPS}
+    return folders + [oci.Entry(name, mode=0o644, content=content) for name, content in files.items()]
+
+
+def pause(cache: Path, program: Path) -> Image:
+    """The image of every pod's first process."""
+    described = oci.Described(PAUSE, entrypoint=("/pause",))
+    entries = [oci.Entry("pause", source=program)]
+    return _kept(cache, described, _of(program), lambda layer: oci.write_layer(layer, entries))
+
+
+def busybox(cache: Path) -> Image:
+    """Raises ClusterError where the machine has no static busybox."""
+    program = preflight.busybox()
+    if program is None:
+        raise ClusterError(f"there is no static busybox: apt-get install {preflight.BUSYBOX}")
+    applets = [name for name in call([program, "--list"]).split() if name != "busybox"]
+    entries = [*_skeleton(), oci.Entry("bin/busybox", source=program)]
+    entries += [oci.Entry(f"bin/{name}", mode=0o777, link="busybox") for name in applets]
+    described = oci.Described(BUSYBOX, command=("sh",))
+    return _kept(cache, described, _of(program), lambda layer: oci.write_layer(layer, entries))
+
+
+def argoexec(cache: Path, program: Path) -> Image:
+    """The container that Argo puts beside each step."""
+    entries = [*_skeleton(), oci.Entry("bin/argoexec", source=program)]
+    described = oci.Described(ARGOEXEC, entrypoint=("argoexec",))
+    return _kept(cache, described, _of(program), lambda layer: oci.write_layer(layer, entries))
+
+
+def python(cache: Path, say: Say) -> Image:
+    """Made of Debian's packages; raises ClusterError where they cannot be had."""
+    if shutil.which("mmdebstrap") is None:
+        raise ClusterError("there is no mmdebstrap, which makes the image with Python: apt-get install mmdebstrap")
+    release = platform.freedesktop_os_release()
+    if release.get("ID") != "debian":
+        raise ClusterError("the image with Python is made from this machine's package sources, which are not Debian's")
+    suite = release["VERSION_CODENAME"]
+
+    def layer(path: Path) -> None:
+        say(f"making {PYTHON} of Debian's packages (once)")
+        _debian(path, suite)
+
+    described = oci.Described(PYTHON, command=("bash",), environment={"LANG": "C.UTF-8"})
+    return _kept(cache, described, f"{suite} {DEBIAN_PACKAGES}", layer)
+
+
+def _debian(path: Path, suite: str) -> None:
+    """A root file system from the package sources that this machine uses itself."""
+    sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    used = [str(source) for source in sources if source.suffix in {".list", ".sources"} and source.is_file()]
+    done = subprocess.run(
+        ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(DEBIAN_PACKAGES)}",
+         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+         "--dpkgopt=path-exclude=/usr/share/locale/*", suite, str(path), *used],
+        capture_output=True, text=True, check=False, timeout=MINUTES * 60,
+    )  # fmt: skip
+    if done.returncode:
+        raise ClusterError(f"mmdebstrap ended with {done.returncode}:\n{last_lines(done.stderr)}")

@@ -1,0 +1,3 @@
+module refmill.test/pause
+
+go 1.26

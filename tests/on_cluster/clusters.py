@@ -1,0 +1,84 @@
+"""Talks to a cluster as a test does."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.configuration import Files
+from cluster.images import BUSYBOX
+from cluster.kubectl import Kubectl
+
+TESTS = Path(__file__).resolve().parent.parent
+SECONDS = 90.0
+COMMAND = [sys.executable, "-m", "cluster"]
+
+
+def command(*words: str, code: int = 0, before: tuple[str, ...] = (), **environment: str) -> str:
+    """What `python -m cluster` says, on both outputs."""
+    done = subprocess.run(
+        [*before, *COMMAND, *words], cwd=TESTS, env=os.environ | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class OnCluster:
+    """A cluster that is up; `files` are None where it is not ours."""
+
+    kubectl: Kubectl
+    files: Files | None
+
+    @staticmethod
+    def wait_for(until: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:
+        """What `until` gives as soon as it is true."""
+        end = time.monotonic() + seconds
+        while not (found := until()):
+            assert time.monotonic() < end, f"not within {seconds} s: {what}"
+            time.sleep(0.2)
+        return found
+
+    def run(self, namespace: str, name: str, script: str, image: str = BUSYBOX, **spec: Any) -> None:
+        """Make a pod that runs a shell script once."""
+        container = {
+            "name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script],
+        } | spec.pop("container", {})  # fmt: skip
+        self.kubectl.apply({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+            "spec": {
+                "restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [container],
+            } | spec,
+        })  # fmt: skip
+
+    def pod(self, namespace: str, name: str) -> dict[str, Any]:
+        """A pod as it is."""
+        found: dict[str, Any] = self.kubectl.data("get", "pod", name, "-n", namespace)
+        return found
+
+    def phase(self, namespace: str, name: str, *wanted: str) -> dict[str, Any]:
+        """The pod as soon as it is in one of these phases."""
+        return self.wait_for(
+            lambda: (pod := self.pod(namespace, name))["status"].get("phase") in wanted and pod, f"{name} is {wanted}"
+        )
+
+    def finished(self, namespace: str, name: str) -> dict[str, Any]:
+        """How the pod's container ended."""
+        pod = self.phase(namespace, name, "Succeeded", "Failed")
+        return pod["status"]["containerStatuses"][0]["state"]["terminated"]
+
+    def ready(self, namespace: str, name: str) -> str:
+        """The address of a pod as soon as it is ready."""
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, f"--timeout={SECONDS:.0f}s")
+        return self.pod(namespace, name)["status"]["podIP"]
+
+    def logs(self, namespace: str, name: str) -> str:
+        """What a pod said."""
+        return self.kubectl("logs", name, "-n", namespace)

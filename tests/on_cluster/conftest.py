@@ -1,0 +1,99 @@
+"""A cluster for the tests: the one that is up, or one that comes for them and goes with them, or a given one."""
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import OnCluster, command
+
+from cluster import argo, components, images, lifecycle, network
+from cluster.configuration import Files
+from cluster.kubectl import Kubectl
+from cluster.places import places
+
+GIVEN = "REFMILL_CLUSTER_KUBECONFIG"
+FIRST = "test_cluster_comes_and_goes.py"
+"""Begins where there is no cluster, so it comes before the tests that share one."""
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name != FIRST)
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "::1", "localhost", *network.RANGES]))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[OnCluster]:
+    """A cluster on which pods can be made."""
+    if given := os.environ.get(GIVEN):
+        program = shutil.which("kubectl")
+        path = Path(program) if program else components.programs(places().cache, print)["kubectl"]
+        yield OnCluster(Kubectl(path, Path(given)), None)
+        return
+    found = lifecycle.status()
+    own = found.state != "running"
+    if own:
+        command("up")
+    kubeconfig = lifecycle.status().kubeconfig
+    assert kubeconfig is not None
+    kubectl = Kubectl(components.programs(places().cache, print)["kubectl"], kubeconfig)
+    yield OnCluster(kubectl, Files(kubeconfig.parent))
+    if own:
+        command("down")
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: OnCluster) -> str:
+    """An image with Python and git, loaded."""
+    image = images.python(places().cache, print)
+    if cluster.files:
+        lifecycle.load(cluster.files, image.archive)
+    return image.name
+
+
+@pytest.fixture
+def namespace(cluster: OnCluster) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    cluster.kubectl("create", "namespace", name)
+    cluster.wait_for(lambda: cluster.kubectl.tried("get", "serviceaccount/default", "-n", name).returncode == 0)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def workflows(cluster: OnCluster) -> OnCluster:
+    """A cluster that runs Workflows; without Argo's programs the test is skipped."""
+    if cluster.files is None:
+        if cluster.kubectl.tried("get", "crd", "workflows.argoproj.io").returncode:
+            pytest.skip(f"{argo.NO_ARGO}: the given cluster has no Workflows")
+    elif not cluster.files.argo_is_ready.exists():
+        found = argo.find(places().argo)
+        pytest.skip(found if isinstance(found, str) else f"{argo.NO_ARGO}: the cluster that is up came without them")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def argo_program() -> Path:
+    """Argo's command line."""
+    found = argo.find(places().argo)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found.program("argo")
+
+
+@pytest.fixture
+def no_cluster() -> Iterator[None]:
+    """No cluster is there before, and none after."""
+    if os.environ.get(GIVEN):
+        pytest.skip("a cluster is given, which is not ours to start and end")
+    if lifecycle.status().state in {"running", "broken"}:
+        pytest.skip("a cluster is up already, and stays: make cluster-down")
+    command("down")
+    yield
+    command("down")
