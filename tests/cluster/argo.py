@@ -15,7 +15,7 @@ from cluster.plan import Daemon
 
 NAMESPACE = "argo"
 NO_ARGO = "no Argo programs"
-"""The one reason for which a test may be skipped everywhere."""
+"""A reason for which a test may be skipped everywhere."""
 PROGRAMS = ("workflow-controller", "argoexec", "argo")
 CRDS = ("workflows", "workflowtemplates", "cronworkflows", "workflowtaskresults", "workflowtasksets")
 MANIFESTS = Path(__file__).parent / "manifests"

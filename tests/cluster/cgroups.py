@@ -9,7 +9,8 @@ from cluster.calling import wait
 from cluster.errors import ClusterError
 
 ROOT = Path("/sys/fs/cgroup")
-NAME = "refmill-cluster"
+NAME = "kubernetes-of-refmill"
+"""Not `refmill-…`: that may be what a Refmill on this machine gives to its stages."""
 SYSTEM = "system"
 """Below NAME: the cluster's own programs. The kubelet puts its pods beside them."""
 SECONDS = 30.0

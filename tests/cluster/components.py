@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster.calling import call, last_lines
+from cluster.calling import last_lines
 from cluster.errors import ClusterError
 from cluster.places import person_home
 
@@ -74,13 +74,19 @@ def environment() -> dict[str, str]:
     return kept | {"HOME": str(person_home()), "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
 
 
+def _go(tool: Tool) -> str:
+    """The Go that builds this module: one that is too old fetches the one that go.mod asks for."""
+    told = subprocess.run(
+        ["go", "version"], cwd=tool.folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    if told.returncode:
+        raise ClusterError(f"go does not want to build {tool.name}: {told.stderr.strip()}")
+    return told.stdout
+
+
 def key(tool: Tool) -> str:
-    """Changes with everything that decides what is built."""
-    told = hashlib.sha256()
-    version = subprocess.run(
-        ["go", "version"], cwd=tool.folder, env=environment(), capture_output=True, text=True, check=True
-    ).stdout
-    told.update(f"{version}\n{tool.linker}\n{tool.renamed}\n".encode())
+    """Changes with everything that decides what is built; raises ClusterError where Go refuses."""
+    told = hashlib.sha256(f"{_go(tool)}\n{tool.linker}\n{tool.renamed}\n".encode())
     for path in sorted(path for path in tool.folder.iterdir() if path.is_file()):
         told.update(path.name.encode() + b"\0" + path.read_bytes())
     return told.hexdigest()[:16]
@@ -90,7 +96,7 @@ def programs(cache: Path, say: Say) -> dict[str, Path]:
     """All programs by name, built where they are not there; raises ClusterError where Go cannot build them."""
     if shutil.which("go") is None:
         raise ClusterError("there is no Go; install Go 1.26 or newer, which builds the cluster's programs")
-    found = {}
+    found: dict[str, Path] = {}
     for tool in ALL:
         folder = cache / "programs" / f"{tool.name}-{key(tool)}"
         if not folder.is_dir():
@@ -154,8 +160,3 @@ def _compile(tool: Tool, out: Path, say: Say) -> None:
         said = last_lines("\n".join(lines))
         raise ClusterError(f"go could not build {tool.name}:\n{said}")
     say(f"  built in {time.monotonic() - began:.0f} s")
-
-
-def version(program: Path) -> str:
-    """What a program says of itself."""
-    return call([program, "--version"]).split("\n", maxsplit=1)[0]

@@ -47,6 +47,9 @@ def _kept(cache: Path, described: oci.Described, parts: str, layer: Callable[[Pa
             made = Path(folder, "layer.tar")
             layer(made)
             oci.write_archive(path, described, made)
+        for older in path.parent.glob(f"{short}-*.tar"):
+            if older != path:
+                older.unlink(missing_ok=True)
     return Image(described.name, path)
 
 

@@ -89,8 +89,10 @@ def up(places: Places, say: Say, *, with_argo: bool = True) -> Path:
 def _refuse_second() -> None:
     now = status()
     if now.state in {"running", "broken"}:
+        broken = f", but {', '.join(now.ended)} ended" if now.ended else ""
         raise ClusterError(
-            f"a test cluster is up on this machine already: KUBECONFIG={now.kubeconfig} (make cluster-down ends it)"
+            f"a test cluster is up on this machine already{broken}: KUBECONFIG={now.kubeconfig}"
+            " (make cluster-down ends it)"
         )
 
 

@@ -45,6 +45,8 @@ def read() -> Record | None:
 @contextmanager
 def alone() -> Iterator[None]:
     """Nobody else starts or ends a cluster meanwhile; raises ClusterError where somebody does."""
+    if os.geteuid() != 0:
+        raise ClusterError("it takes root to start and end the test cluster")
     lock = _locked()
     try:
         OWNER.write_text(str(os.getpid()), encoding="utf-8")

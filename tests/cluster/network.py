@@ -31,15 +31,15 @@ def _routes() -> list[dict[str, Any]]:
 
 def taken() -> list[str]:
     """Routes of this machine, as text, that lead into the cluster's addresses."""
-    own = [ipaddress.ip_network(text) for text in RANGES]
+    own = [ipaddress.IPv4Network(text) for text in RANGES]
     found = []
     for route in _routes():
         text = route.get("dst", "default")
         if text == "default" or route.get("dev") == LINK or route.get("type") == "broadcast":
             continue
-        network = ipaddress.ip_network(text, strict=False)
+        network = ipaddress.IPv4Network(text, strict=False)
         # A wider one, as of a company's 10.0.0.0/8, does no harm: the narrower wins.
-        if isinstance(network, ipaddress.IPv4Network) and any(network.subnet_of(mine) for mine in own):
+        if any(network.subnet_of(mine) for mine in own):
             found.append(f"{text} by {route.get('dev', '?')}")
     return found
 

@@ -47,7 +47,7 @@ def look() -> Traces:
     return Traces(
         mounts=frozenset(" ".join(line.split()[3:]) for line in Path("/proc/self/mountinfo").read_text().splitlines()),
         processes=frozenset(_processes()),
-        cgroups=frozenset(folder for top in cgroups.hierarchies() for folder, _, _ in os.walk(top)),
+        cgroups=frozenset(_cgroups()),
         links=frozenset(each["ifname"] for each in json.loads(_said("ip", "-json", "link"))),
         routes=frozenset(_said("ip", "route", "show", "table", "all").splitlines()),
         rules=frozenset(_rules()),
@@ -82,6 +82,17 @@ def inhabited() -> set[str]:
                 except OSError:
                     continue
     return found
+
+
+def _cgroups() -> list[str]:
+    """Of the cluster all, of others the outermost: deeper ones, and those of stages, go with what else runs here."""
+    outermost = [
+        folder
+        for top in cgroups.hierarchies()
+        for folder in top.iterdir()
+        if folder.is_dir() and not folder.name.startswith("refmill-")
+    ]
+    return [str(folder) for folder in [*outermost, *cgroups.folders()]]
 
 
 def _processes() -> list[str]:
