@@ -83,10 +83,20 @@ class BareRefs:
             self._update(repository_id, [f"update {ref}", sha, expected or ZERO])
         except children.GitFailed as error:
             # After a SIGKILL the same result is recorded again: then the ref stands where it should already.
-            if _tip(self._open(repository_id), ref) == sha:
+            tip = _tip(self._open(repository_id), ref)
+            if tip == sha:
                 return sha
-            raise errors.Conflict(text("%(ref)s moved in the meantime", ref=names.shown(ref))) from error
+            if tip is None or expected is not None or not _is_another(self._open(repository_id), tip, commit):
+                raise errors.Conflict(text("%(ref)s moved in the meantime", ref=names.shown(ref))) from error
+            self._replace(repository_id, ref, sha, tip)
         return sha
+
+    def _replace(self, repository_id: str, ref: str, sha: str, tip: str) -> None:
+        """A run of which a damaged database had forgotten everything has made its result anew."""
+        try:
+            self._update(repository_id, [f"update {ref}", sha, tip])
+        except children.GitFailed as error:
+            raise errors.Conflict(text("%(ref)s moved in the meantime", ref=names.shown(ref))) from error
 
     def remove(self, repository_id: str, refs: Mapping[str, str]) -> None:
         parts = [part for ref, sha in refs.items() for part in (f"delete {names.check_ref(ref)}", sha)]
@@ -172,6 +182,12 @@ def _tip(repository: pygit2.Repository, ref: str) -> str | None:
         return str(found_commit(repository, ref).id)
     except (errors.NotFound, errors.LimitExceeded):
         return None
+
+
+def _is_another(repository: pygit2.Repository, sha: str, commit: NewCommit) -> bool:
+    """Whether `sha` is the same result made another time: its message names the run, which nobody else's does."""
+    found = found_commit(repository, sha)
+    return found.message == commit.message and [str(parent) for parent in found.parent_ids] == [commit.parent]
 
 
 def _made(repository: pygit2.Repository, commit: NewCommit) -> str:

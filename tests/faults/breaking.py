@@ -102,7 +102,10 @@ class Breaking(Platform):
 
     @property
     def dead(self) -> bool:
-        """Whether its parent is gone."""
+        """Whether its parent is gone. One that has come by its point is about to be, and is waited for."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.process is not None and int((self.faults / "victim").read_text()) == self.process.pid:
+                self.process.wait(20)
         return self.process is None or self.process.poll() is not None
 
     def surely(self, step: Callable[[], bool]) -> None:

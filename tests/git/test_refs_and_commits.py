@@ -134,6 +134,16 @@ def test_the_same_result_is_recorded_once(git: Client, bare: Path, refs: BareRef
     assert refs.record("r1", replace(order(parent), message="other"), RESULT, first) != first
 
 
+def test_a_result_that_is_made_anew_takes_its_own_place_and_nobody_elses(refs: BareRefs) -> None:
+    parent = refs.commit("r1", "main").sha
+    first = refs.record("r1", order(parent), RESULT, None)
+    anew = refs.record("r1", replace(order(parent), time=1_700_000_009), RESULT, None)
+    assert refs.commit("r1", RESULT).sha == anew != first
+    with pytest.raises(errors.Conflict):
+        refs.record("r1", replace(order(parent), message="Run 2\n"), RESULT, None)
+    assert refs.commit("r1", RESULT).sha == anew
+
+
 def test_a_ref_that_moved_is_left_alone(git: Client, bare: Path, refs: BareRefs) -> None:
     old, tip = refs.commit("r1", "v1").sha, refs.commit("r1", "main").sha
     for expected in (old, None):

@@ -105,7 +105,8 @@ class Refs(Protocol):
 
     def record(self, repository_id: str, commit: NewCommit, ref: str, expected: str | None) -> str:
         """Make a commit and move `ref` to it if it stands at `expected` (None: must not exist, or is that very
-        commit already). Durable on return; gives the sha. Raises Conflict if the ref stands elsewhere."""
+        commit already, or one with the same parent and message). Durable on return; gives the sha. Raises Conflict if
+        the ref stands elsewhere."""
 
     def remove(self, repository_id: str, refs: Mapping[str, str]) -> None:
         """Take refs away, each only if it stands at the sha given with it; all or none. Raises Conflict."""

@@ -74,7 +74,6 @@ def reached(step: str) -> None:
         with _open(armed, encoding="utf-8") as file:
             wanted = file.read()
         if wanted == name:
-            _rename(armed, armed + ".fired")
             _die()
     except FileNotFoundError:
         return
@@ -87,8 +86,11 @@ def _append(name: str) -> None:
 
 
 def _die() -> None:
-    """SIGKILL to the platform's parent and all below it that is no stage; this process last."""
-    with _open(os.path.join(_FOLDER, "parent"), encoding="utf-8") as file:
+    """SIGKILL to the platform's parent and all below it that is no stage; this process last. Whoever comes second to a
+    point raises FileNotFoundError."""
+    _rename(os.path.join(_FOLDER, "parent"), os.path.join(_FOLDER, "victim"))  # before anybody can see that it dies
+    _rename(os.path.join(_FOLDER, "armed"), os.path.join(_FOLDER, "armed.fired"))
+    with _open(os.path.join(_FOLDER, "victim"), encoding="utf-8") as file:
         parent = int(file.read())
     if parent != os.getpid():
         _kill(parent, signal.SIGSTOP)  # so that it starts nothing anew meanwhile
@@ -224,5 +226,4 @@ if _FOLDER:
 
 if __name__ == "__main__":  # a hook of git is at a point
     if Path(_FOLDER, "armed").read_text(encoding="utf-8") == sys.argv[1]:
-        os.rename(os.path.join(_FOLDER, "armed"), os.path.join(_FOLDER, "armed.fired"))
         _die()
