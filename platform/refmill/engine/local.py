@@ -187,12 +187,15 @@ class LocalEngine:
 
     def _looked(self, course: Course, stage: StageCourse, found: tuple[StagePlan, Inputs, Environment | None]) -> None:
         stage.plan, stage.inputs, stage.environment = found
+        number = stage.attempt + 1 if stage.told else max(1, stage.attempt)
         if stage.plan.verdict == "cached":
             note = next((reason.message for reason in stage.plan.reasons if reason.kind == "environment"), None)
-            self._over(course, stage, StageRun(stage.address, "cached", explanation=note, entry=stage.plan.entry))
+            self._over(
+                course, stage, StageRun(stage.address, "cached", number, explanation=note, entry=stage.plan.entry)
+            )
         elif stage.plan.verdict != "run":
             why = stage.plan.reasons[0].message if stage.plan.reasons else None
-            self._over(course, stage, StageRun(stage.address, "blocked", explanation=why))
+            self._over(course, stage, StageRun(stage.address, "blocked", number, explanation=why))
         elif (shortage := self._scheduler.shortage(stage.task.need)) is not None:
             self._fail(course, stage, shortage)
         elif not stage.allowed:
@@ -295,9 +298,10 @@ class LocalEngine:
         if not again:
             self._over(course, stage, state)
             return
-        self._tell_stage(course, state)
+        # Together: a successor that is told of the failure alone takes it for the stage's end.
+        self._teller.stage(course.run_id, state, StageRun(stage.address, "queued", stage.attempt + 1))
         course.progress.set(stage.address, "queued")
-        stage.told = False
+        stage.told = True
         if stage.environment is None:  # adopted: it has not been looked at here
             course.progress.set(stage.address, "pending")
             self._advance(course, [stage.address])

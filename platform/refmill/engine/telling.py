@@ -42,7 +42,8 @@ class _Call:
     failures: int = 0
 
 
-_News: TypeAlias = "tuple[str, StageRun] | _Call | None"
+_States: TypeAlias = tuple[str, tuple[StageRun, ...]]
+_News: TypeAlias = "_States | _Call | None"
 
 
 class Teller:
@@ -57,9 +58,9 @@ class Teller:
         self._thread = threading.Thread(target=self._run, name="refmill-teller", daemon=True)
         self._thread.start()
 
-    def stage(self, run_id: str, state: StageRun) -> None:
-        """A stage changed its state."""
-        self._queue.put((run_id, state))
+    def stage(self, run_id: str, *states: StageRun) -> None:
+        """A stage changed its state; several states are told together or, if the process is killed, not at all."""
+        self._queue.put((run_id, states))
 
     def do(self, run_id: str, call: Callable[[], None], give_up: Callable[[str], None] | None = None) -> None:
         """Have `call` tell something else, after all that came before; `give_up` if that turns out to be impossible."""
@@ -89,9 +90,9 @@ class Teller:
             if self._aside and time.monotonic() >= self._later:
                 self._try_again()
 
-    def _gathered(self, first: tuple[str, StageRun], until: float) -> tuple[dict[str, list[StageRun]], _News]:
+    def _gathered(self, first: _States, until: float) -> tuple[dict[str, list[StageRun]], _News]:
         """The states that came up to `until`, by run, and what came after them (None: nothing yet)."""
-        found = {first[0]: [first[1]]}
+        found = {first[0]: [*first[1]]}
         for _ in range(MOST):
             try:
                 news = self._queue.get(timeout=max(0.0, until - time.monotonic()))
@@ -99,7 +100,7 @@ class Teller:
                 break
             if not isinstance(news, tuple):
                 return found, news
-            found.setdefault(news[0], []).append(news[1])
+            found.setdefault(news[0], []).extend(news[1])
         return found, None
 
     def _tell(self, news: _Call) -> None:

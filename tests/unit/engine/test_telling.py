@@ -56,6 +56,16 @@ def test_what_comes_while_the_listener_is_busy_is_one_call_in_order(monkeypatch:
     assert listener.addresses == ["first", *map(str, range(40)), "other"]
 
 
+def test_an_attempt_that_is_lost_is_never_told_without_the_one_that_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "GATHER", 0.0)
+    listener = Slow()
+    listener.go.set()
+    teller = Teller(listener)
+    teller.stage("r1", StageRun("a", "failed", 1), StageRun("a", "queued", 2))
+    finished(teller, listener)
+    assert listener.calls[0] == ("r1", 2)
+
+
 def test_a_listener_that_could_not_listen_is_told_again_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "AGAIN", (0.0, 0.0))
     listener = Slow()
