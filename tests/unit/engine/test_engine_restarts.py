@@ -95,8 +95,12 @@ def test_a_stage_whose_supervisor_died_too_starts_again_after_its_leftovers_are_
 
 
 def test_what_another_boot_did_not_collect_is_done_again(bench, killed):
-    order = bench.order({"dvc.yaml": SLOW.format(root=bench.root, seconds=0)})
-    killed(order, lambda: starts(bench) and (attempt(bench) / "exit.json").exists())
+    order = bench.order({"dvc.yaml": SLOW.format(root=bench.root, seconds=0.3)})
+    killed(order, lambda: starts(bench))
+    until = time.monotonic() + 10
+    while not (attempt(bench) / "exit.json").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
     for spec in (bench.root / "work").glob("run1/*-*/spec.json"):
         spec.write_text(spec.read_text().replace('"boot": "', '"boot": "earlier-'))
         (spec.parent / "result.json").unlink(missing_ok=True)
