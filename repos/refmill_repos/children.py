@@ -110,11 +110,13 @@ def run_long(
     command = [sys.executable, "-I", "-S", "-c", _WATCHED, "git", *OPTIONS, *options, *arguments]
     reading, writing = os.pipe()
     try:
-        child = subprocess.Popen(
-            command, stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", env=environment(),
-            pass_fds=pass_fds, start_new_session=True,
-        )  # fmt: skip
-        os.close(reading)
+        try:
+            child = subprocess.Popen(
+                command, stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", env=environment(),
+                pass_fds=pass_fds, start_new_session=True,
+            )  # fmt: skip
+        finally:
+            os.close(reading)
         words, stopped = _ended(child, stopping)
     finally:
         os.close(writing)

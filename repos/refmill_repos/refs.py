@@ -86,17 +86,11 @@ class BareRefs:
             tip = _tip(self._open(repository_id), ref)
             if tip == sha:
                 return sha
-            if tip is None or expected is not None or not _is_another(self._open(repository_id), tip, commit):
-                raise errors.Conflict(text("%(ref)s moved in the meantime", ref=names.shown(ref))) from error
-            self._replace(repository_id, ref, sha, tip)
-        return sha
-
-    def _replace(self, repository_id: str, ref: str, sha: str, tip: str) -> None:
-        """A run of which a damaged database had forgotten everything has made its result anew."""
-        try:
-            self._update(repository_id, [f"update {ref}", sha, tip])
-        except children.GitFailed as error:
+            # A run of which a damaged database had forgotten everything has made its result anew.
+            if tip is not None and expected is None and _is_another(self._open(repository_id), tip, commit):
+                return self.record(repository_id, commit, ref, tip)
             raise errors.Conflict(text("%(ref)s moved in the meantime", ref=names.shown(ref))) from error
+        return sha
 
     def remove(self, repository_id: str, refs: Mapping[str, str]) -> None:
         parts = [part for ref, sha in refs.items() for part in (f"delete {names.check_ref(ref)}", sha)]

@@ -126,7 +126,6 @@ def _remembered(stage: Stage, known: LockEntry, memory: Memory) -> LockEntry | N
 def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: bool) -> list[str]:
     """Outputs of `entry` that cannot be had. A `cache: false` output may live in git; one that was changed there is put
     back if that can be done."""
-    restorable = runcache.restorable(stage, entry)
     recorded = {out["path"]: out for out in entry.get("outs", ())}
     wanted: dict[str, str] = {}
     lost: list[str] = []
@@ -136,7 +135,7 @@ def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: boo
         md5 = FileHash.of(item).md5 if item.get("md5") else None
         committed = git.hash(out.root) if in_git and not out.cache else None
         changed = md5 is not None and committed is not None and committed.md5 != md5.removeprefix(hashing.OLD)
-        if md5 is None or (changed and not restorable):
+        if md5 is None or (changed and not runcache.restorable(stage, entry)):
             lost.append(out.path)
         elif changed or committed is None:
             wanted[out.path] = md5
@@ -150,8 +149,10 @@ def _altered_outputs(stage: Stage, entry: LockEntry, memory: Memory) -> list[str
     It puts back what has all its objects in the cache, that of a `cache: false` output too: it may be that of another.
     `entry` has no lost outputs.
     """
+    if not memory.here:
+        return []
     restorable = runcache.restorable(stage, entry)
-    if not memory.here or (restorable and all(out.cache for out in stage.outs)):
+    if restorable and all(out.cache for out in stage.outs):
         return []
     recorded = {out["path"]: FileHash.of(out).md5 for out in entry.get("outs", ())}
     files = GitFiles(memory.tree)
