@@ -98,6 +98,10 @@ class Platform:
         assert not check or done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 
+    def doctor(self) -> dict[str, dict[str, Any]]:
+        """What `refmill doctor` finds, by name."""
+        return {item["name"]: item for item in json.loads(self.refmill("doctor", "--json", check=False))}
+
     def user(self, name: str, *flags: str) -> str:
         """A user of that name with the password `secret-NAME`; gives a token."""
         if name not in self.tokens:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from platforms import wait
 from refmill.engine import supervision
 
 SLOW = """
@@ -33,10 +34,7 @@ def killed(bench):
             bench.engine().submit(order)
             time.sleep(60)
             os._exit(0)
-        until = time.monotonic() + 20
-        while not met():
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait(met, "it has come to where it is killed", 20)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
@@ -66,10 +64,7 @@ def test_a_running_stage_is_adopted_and_the_run_done_once(bench, killed):
 def test_a_stage_that_ended_meanwhile_is_collected(bench, killed):
     order = bench.order({"dvc.yaml": SLOW.format(root=bench.root, seconds=0.3)})
     killed(order, lambda: starts(bench))
-    until = time.monotonic() + 10
-    while not (attempt(bench) / "exit.json").exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait((attempt(bench) / "exit.json").exists, "the attempt ends", 10)
     bench.engine().submit(order)
     assert bench.end(order) == "succeeded"
     assert starts(bench) == ["started", "below"]
@@ -82,10 +77,7 @@ def test_a_stage_whose_supervisor_died_too_starts_again_after_its_leftovers_are_
     lock = attempt(bench) / "lock"
     pid = int(lock.read_text().split(":")[1].split(",")[0])
     os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + 10
-    while supervision.signs(lock.parent) == "alive":
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait(lambda: supervision.signs(lock.parent) != "alive", "its supervisor is dead", 10)
     bench.engine().submit(order)
     assert bench.end(order) == "succeeded"
     assert starts(bench) == ["started", "started", "below"]
@@ -97,10 +89,7 @@ def test_a_stage_whose_supervisor_died_too_starts_again_after_its_leftovers_are_
 def test_what_another_boot_did_not_collect_is_done_again(bench, killed):
     order = bench.order({"dvc.yaml": SLOW.format(root=bench.root, seconds=0.3)})
     killed(order, lambda: starts(bench))
-    until = time.monotonic() + 10
-    while not (attempt(bench) / "exit.json").exists():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait((attempt(bench) / "exit.json").exists, "the attempt ends", 10)
     for spec in (bench.root / "work").glob("run1/*-*/spec.json"):
         spec.write_text(spec.read_text().replace('"boot": "', '"boot": "earlier-'))
         (spec.parent / "result.json").unlink(missing_ok=True)
