@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 
 import pytest
 
-ABSENT = "no Argo programs"
-"""The one reason for which a test may be skipped everywhere."""
-
-
-def home() -> Path:
-    """The folder with `bin` and `crds`; the home of the tests is another one than the person's."""
-    return Path(
-        os.environ.get("REFMILL_ARGO_HOME") or Path(pwd.getpwuid(os.getuid()).pw_dir, ".cache", "refmill", "argo")
-    )
+from cluster.argo import NO_ARGO
+from cluster.places import places
 
 
 def program(name: str) -> Path:
     """One of Argo's programs; the test is skipped where there is none."""
-    found = home() / "bin" / name
+    found = places().argo / "bin" / name
     if not os.access(found, os.X_OK):
-        pytest.skip(ABSENT)
+        pytest.skip(NO_ARGO)
     return found
 
 
 def crd(plural: str) -> Path:
     """The full CRD of a kind ("workflows"); the test is skipped where there is none."""
-    for found in sorted((home() / "crds").rglob(f"*_{plural}.y*ml")):
+    for found in sorted((places().argo / "crds").rglob(f"*_{plural}.y*ml")):
         if found.stat().st_size > 100_000:  # the minimal ones, which check nothing, have some hundred bytes
             return found
-    pytest.skip(ABSENT)
+    pytest.skip(NO_ARGO)
