@@ -1,10 +1,11 @@
-"""A database of its own for each test, and what most of them need in it."""
+"""A database of its own for each test, in every kind of server, and what most tests need in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from database_servers import KINDS, DatabaseServer
 from fakes.record_values import Clock
 from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.model.people import Repository, User
@@ -15,9 +16,27 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return sqlite_url(tmp_path / "refmill.db")
+@pytest.fixture(scope="session")
+def database_servers() -> Iterator[Callable[[str], DatabaseServer]]:
+    """Servers by their kind, started when they are first asked for."""
+    started: dict[str, DatabaseServer] = {}
+
+    def server(kind: str) -> DatabaseServer:
+        if kind not in started:
+            started[kind] = DatabaseServer(kind).start()
+        return started[kind]
+
+    yield server
+    for one in started.values():
+        one.drop()
+
+
+@pytest.fixture(params=["sqlite", *KINDS])
+def url(request: pytest.FixtureRequest, database_servers: Callable[[str], DatabaseServer], tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return sqlite_url(tmp_path / "refmill.db")
+    server = database_servers(request.param)
+    return server.url(server.database())
 
 
 @pytest.fixture

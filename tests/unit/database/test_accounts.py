@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from database_servers import ONLY_SQLITE
 from refmill import errors
 from refmill.clients.database import Records, open_records
 from refmill.model.people import User
@@ -88,6 +89,7 @@ def test_a_verdict_is_remembered_so_that_the_second_request_is_quick(
         assert records.people.check_password("grace", "a secret")
 
 
+@ONLY_SQLITE
 def test_nobody_learns_a_password_from_the_file(records: Records, tmp_path: Path) -> None:
     user = records.people.add("grace", "very secret word")
     _, secret = records.people.add_token(user.id, "laptop", ["read"])

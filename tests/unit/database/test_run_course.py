@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import event
 
+from database_servers import ONLY_SQLITE
 from fakes.record_values import Clock, a_plan, a_run, pending
 from refmill import errors
 from refmill.clients.database import Records, open_records
@@ -128,6 +129,7 @@ def test_waiting_again_replaces_what_was_missing(records: Records, repository: R
         records.waiting.wait_for("absent", ["1" * 32])
 
 
+@ONLY_SQLITE  # elsewhere the driver begins transactions, without a statement that could be counted
 def test_many_states_are_one_transaction_with_the_same_statements_however_many_they_are(
     records: Records, run: Run
 ) -> None:

@@ -1,7 +1,8 @@
 """One database: connections, transactions, and the translation of its errors.
 
-The rule to keep: a transaction that writes takes SQLite's write lock when it begins (BEGIN IMMEDIATE), never later,
-so that it cannot find out half-way that somebody else was faster.
+The rule to keep: transactions that write come one after the other in every database, so that none finds out half-way
+that somebody else was faster, and none is a deadlock's victim: in SQLite each takes the write lock when it begins
+(BEGIN IMMEDIATE, never later), elsewhere it holds the one row of the schema's version first.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from refmill import errors
 from refmill.texts import text
 
 BUSY_SECONDS = 30  # a writer waits that long for another process; a write takes milliseconds
+CONNECT_SECONDS = 10
+MIGRATION_SECONDS = 600  # that long a process waits for another one to migrate
 _WRITES = "refmill_writes"
+MOST_CONNECTIONS = 32
+"""Of one process to a server: PostgreSQL allows a hundred of all together unless it is told otherwise."""
+_LOCK = "SELECT version_num FROM alembic_version FOR UPDATE"
+_MIGRATION = "refmill-migration"
 _MODE = text("Look at the owner and the mode of the data directory, and whether its disk is full.")
 
 Clock = Callable[[], int]
@@ -40,14 +47,15 @@ class Database:
     def __init__(self, url: str, *, clock: Clock = now, steady: Callable[[], float] = time.monotonic) -> None:
         self.url = sqlalchemy.make_url(url)
         self.clock, self.steady = clock, steady
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = (
-            {"connect_args": {"timeout": BUSY_SECONDS}} if self.is_sqlite else {"pool_pre_ping": True}
-        )
+        self.kind = self.url.get_backend_name()
+        self.is_sqlite = self.kind == "sqlite"
         if self.is_sqlite:
             _make_private(self.url.database)
-        self.engine = sqlalchemy.create_engine(self.url, pool_size=8, max_overflow=120, **options)
+        self.engine = sqlalchemy.create_engine(self.url, pool_size=8, **_options(self.kind))
         self._writing_engine = self.engine.execution_options(**{_WRITES: True})
+        # PostgreSQL would show each statement of a view what was committed just before it.
+        views = {"isolation_level": "REPEATABLE READ"} if self.kind == "postgresql" else {}
+        self._reading_engine = self.engine.execution_options(**views)
         # SQLite's own waiting polls with growing pauses; inside one process a lock hands over at once.
         self._turn = threading.Lock()
         if self.is_sqlite:
@@ -57,29 +65,46 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlalchemy.Connection]:
         """A consistent view. Raises Unavailable if the database does not answer."""
-        with _translated(), self.engine.connect() as connection:
+        with _translated(), self._reading_engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlalchemy.Connection]:
         """One transaction, on disk when the block is left; undone if it raises. Raises Unavailable as above."""
         with _translated(), self._turn, self._writing_engine.begin() as connection:
+            if not self.is_sqlite:
+                connection.exec_driver_sql(_LOCK)
             yield connection
 
     @contextmanager
     def migrating(self) -> Iterator[sqlalchemy.Connection]:
         """One transaction that may remake tables: foreign keys are not followed in it, so that dropping the old copy
-        of a table does not delete what refers to it. They are checked before the end."""
+        of a table does not delete what refers to it. They are checked before the end. MySQL ends the transaction at
+        every change of a table, so there a migration that broke off may be done in part."""
         with _translated(), self._turn, self.engine.connect() as connection:
             if self.is_sqlite:
                 _driver(connection).execute("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
             try:
+                self._hold_migration(connection)
                 with connection.execution_options(**{_WRITES: True}).begin():
                     yield connection
                     if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                         raise errors.Damaged(text("The database refers to rows that are not there."))
             finally:
                 connection.invalidate()
+
+    def _hold_migration(self, connection: sqlalchemy.Connection) -> None:
+        """One process migrates, the others wait; over with the connection. There may be no table to lock yet."""
+        if self.kind == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_lock(hashtext(%(name)s))", {"name": _MIGRATION})
+            connection.commit()
+        elif not self.is_sqlite:
+            asked = {"name": _MIGRATION, "wait": MIGRATION_SECONDS}
+            if connection.exec_driver_sql("SELECT GET_LOCK(%(name)s, %(wait)s)", asked).scalar() != 1:
+                raise errors.Unavailable(text("another process is migrating the database"))
+            # Names are compared byte by byte, as in the other databases.
+            connection.exec_driver_sql("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+            connection.commit()
 
     def check(self) -> None:
         """Read all of it. Raises Damaged if it is not whole, Unavailable if it does not answer."""
@@ -93,6 +118,21 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _options(kind: str) -> dict[str, Any]:
+    """How a pool of connections to that kind of database is made."""
+    if kind == "sqlite":
+        return {"max_overflow": 120, "connect_args": {"timeout": BUSY_SECONDS}}
+    common = {"max_overflow": MOST_CONNECTIONS - 8, "pool_pre_ping": True, "pool_recycle": 1800}
+    if kind == "postgresql":
+        limits = f"-c lock_timeout={int(BUSY_SECONDS * 1000)} -c idle_in_transaction_session_timeout=10min"
+        return {**common, "connect_args": {"connect_timeout": CONNECT_SECONDS, "options": limits}}
+    session = f"SET SESSION innodb_lock_wait_timeout = {max(1, int(BUSY_SECONDS))}"
+    return {
+        **common,
+        "connect_args": {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4", "init_command": session},
+    }
 
 
 def _make_private(database: str | None) -> None:
@@ -148,8 +188,8 @@ def _begin_sqlite(connection: sqlalchemy.Connection) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.TimeoutError) as error:
-        detail = str(error.orig) if isinstance(error, exc.OperationalError) else str(error)
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        detail = str(error) if isinstance(error, exc.TimeoutError) else str(error.orig)
         if "readonly" in detail:
             raise errors.Unavailable(
                 text("The database cannot be written to: %(detail)s", detail=detail), _MODE
