@@ -28,7 +28,7 @@ unexport KUBECONFIG
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test browser cluster-up cluster-down test-cluster test-all bench check lint types contracts front-end docs docs-check format lock clean
+.PHONY: help install install-dev demo test browser servers cluster-up cluster-down test-cluster test-all bench check lint types contracts front-end docs docs-check format lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -63,6 +63,9 @@ test-cluster: $(DEV) ## the tests that need a cluster: that one, one of their ow
 
 test-all: $(DEV) ## all of them but the cluster's, with the full counts; hours
 	$(PYTEST) $(PARALLEL) -m 'not cluster' $(PYTEST_ARGS)
+
+servers: $(BIN)/uv ## build the S3 servers that tests start, into .build/servers; minutes, once
+	@$(BIN)/python tools/servers.py
 
 bench: $(DEV) ## measure against make and dvc; the figures stand in docs/benchmarks.md
 	@for script in bench/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done

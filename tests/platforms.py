@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
+
 from warm import Warm
 
 REFMILL = str(Path(sys.executable).with_name("refmill"))
@@ -52,6 +54,7 @@ class Platform:
     address: str = ""
     tokens: dict[str, str] = field(default_factory=dict)
     sandbox: str = "off"
+    database: str = ""
 
     def start(self, *flags: str) -> "Platform":
         """`refmill up`, until it says that it is ready."""
@@ -63,6 +66,13 @@ class Platform:
         line = self.process.stdout.readline()
         assert line, self.log()
         self.address = json.loads(line)["address"]
+        return self
+
+    def choose(self, settings: dict[str, str]) -> "Platform":
+        """Write settings into refmill.toml."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]
+        (self.data / "refmill.toml").write_text("".join(lines))
         return self
 
     def log(self) -> str:
@@ -89,14 +99,14 @@ class Platform:
         if self.process and self.process.stdout:
             self.process.stdout.close()
 
-    def refmill(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
-        """A command on the data directory."""
+    def refmill(self, *arguments: str, stdin: str = "", check: bool = True, both: bool = False) -> str:
+        """A command on the data directory; with `both` also what it says to stderr."""
         command = [REFMILL, *arguments, "--data", str(self.data)]
         done = subprocess.run(
             command, input=stdin, capture_output=True, text=True, check=False, env=os.environ | self.environment
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
+        return done.stdout + done.stderr if both else done.stdout
 
     def doctor(self) -> dict[str, dict[str, Any]]:
         """What `refmill doctor` finds, by name."""
@@ -135,11 +145,25 @@ class Platform:
 
     def query(self, statement: str, *values: Any) -> list[Any]:
         """What the database says; to ask by a command takes longer than most of the runs."""
+        if self.database:
+            return self._query(statement, values)
         database = sqlite3.connect(f"file:{self.data / 'refmill.db'}?mode=ro", uri=True)
         try:
             return database.execute(statement, values).fetchall()
         finally:
             database.close()
+
+    def _query(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        """The same of a database server."""
+        engine = sqlalchemy.create_engine(self.database)
+        for number in range(len(values)):
+            statement = statement.replace("?", f":v{number}", 1)
+        try:
+            with engine.connect() as connection:
+                named = {f"v{number}": value for number, value in enumerate(values)}
+                return [tuple(row) for row in connection.execute(sqlalchemy.text(statement), named)]
+        finally:
+            engine.dispose()
 
     def ended(self, repository: str, number: int = 1, seconds: float = SECONDS) -> dict[str, Any]:
         """The run as soon as it has ended."""

@@ -15,6 +15,7 @@ WANTED = {
     "runtime.lock": ["pyproject.toml"],
     "bootstrap.lock": ["--group", "bootstrap", "--constraint", "requirements/runtime.lock"],
     "build.lock": ["--group", "build", "--constraint", "requirements/runtime.lock"],
+    "go.lock": ["--group", "go"],
     "dev.lock": ["pyproject.toml", "--group", "dev", "--constraint", "requirements/runtime.lock"],
 }
 

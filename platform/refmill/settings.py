@@ -22,6 +22,14 @@ from refmill.texts import Text, text
 FILE = "refmill.toml"
 _ADDRESS = re.compile(r"https?://[^/\s?#]+[^\s?#]*", re.ASCII)
 _GROUP = re.compile(r"(/(?!\.\.?(/|$))[^/\0\n]+)+")
+_BUCKET = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/=-]*)?)?", re.ASCII)
+_EXPECTED = {
+    "bytes": text("an amount of bytes, like 2Gi or 500M"),
+    "bucket": text("s3://BUCKET or s3://BUCKET/PREFIX"),
+    "address": text("an address, like https://refmill.example.org"),
+    "group": text("auto, off, or a control group's path, like /refmill"),
+    "list": text("a list with commas between its items"),
+}
 _TRUTHS = {
     "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
 }  # fmt: skip
@@ -115,6 +123,50 @@ class Settings:
         100_000, text("Refs that one repository may have; with as many, no new ones can be pushed."), least=1
     )
     object_limit: str = _setting("64Gi", text("Largest object that the data remote takes."), unit="bytes")
+    database: str = _setting(
+        "",
+        text(
+            "Database: postgresql://USER:PASSWORD@HOST/NAME or mysql://USER:PASSWORD@HOST/NAME; empty is the file "
+            "refmill.db in the data directory."
+        ),
+    )
+    objects: str = _setting(
+        "",
+        text("Where data, models and archives are kept: s3://BUCKET/PREFIX; empty is the data directory."),
+        unit="bucket",
+    )
+    object_cache: str = _setting(
+        "20Gi", text("Disk space for copies of objects that are kept in S3 and were used lately."), unit="bytes"
+    )
+    s3_endpoint: str = _setting(
+        "https://s3.amazonaws.com", text("Address of the S3 store, without a path."), unit="address"
+    )
+    s3_region: str = _setting("", text("Region of the bucket; empty asks the store."))
+    s3_credentials: str = _setting(
+        "",
+        text(
+            "File with the key for S3, as the AWS tools have it; empty takes AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or the machine's role at Amazon."
+        ),
+    )
+    s3_style: str = _setting(
+        "auto",
+        text("Where addresses name the bucket: in the host (virtual) or the path; auto knows Amazon's."),
+        choices=("auto", "path", "virtual"),
+    )
+    s3_encryption: str = _setting(
+        "",
+        text("What the S3 store is asked to encrypt with: s3, its own keys, or kms; empty leaves it to the bucket."),
+        choices=("", "s3", "kms"),
+    )
+    s3_kms_key: str = _setting("", text("Name of the key for s3_encryption = kms."))
+    s3_ca: str = _setting("", text("File with the authority that signed the S3 store's certificate, as PEM."))
+    s3_create_bucket: bool = _setting(False, text("Make the bucket if it is not there."))
+    s3_public: str = _setting(
+        "",
+        text("Address of the S3 store as clients reach it, if it is another one; for links to objects."),
+        unit="address",
+    )
     remotes: str = _setting(
         "public",
         text(
@@ -189,6 +241,11 @@ class Settings:
     def path(self, *parts: str) -> Path:
         """A place in the data directory."""
         return self.data.joinpath(*parts)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a platform, or an account, was ever made here."""
+        return self.data.is_dir() if self.database else self.path(DATABASE).is_file()
 
 
 def names() -> dict[str, tuple[str, str]]:
@@ -267,14 +324,6 @@ def _checked(name: str, written: Any, source: str) -> Any:
         ) from error
 
 
-_UNITS = {
-    "bytes": text("an amount of bytes, like 2Gi or 500M"),
-    "address": text("an address, like https://refmill.example.org"),
-    "group": text("auto, off, or a control group's path, like /refmill"),
-    "list": text("a list with commas between its items"),
-}
-
-
 def expected(setting: Any) -> Text:
     """What a setting (a field of Settings) takes."""
     kind, meta = type(setting.default), setting.metadata
@@ -283,8 +332,10 @@ def expected(setting: Any) -> Text:
         return text("one of %(choices)s", choices=choices)
     if kind is bool:
         return text("true or false")
+    if meta["unit"] in _EXPECTED:
+        return _EXPECTED[meta["unit"]]
     if kind is str:
-        return _UNITS.get(meta["unit"]) or text("a text")
+        return text("a text")
     if meta["most"] is not None:
         return text("a whole number from %(least)s to %(most)s", least=meta["least"], most=meta["most"])
     if kind is int:
@@ -317,6 +368,8 @@ def _value(setting: Any, written: Any) -> Any:
         raise ValueError("no address")
     if meta["unit"] == "group" and written not in ("auto", "off") and not _GROUP.fullmatch(written):
         raise ValueError("no group")
+    if meta["unit"] == "bucket" and not _BUCKET.fullmatch(written):
+        raise ValueError("no bucket")
     return written
 
 

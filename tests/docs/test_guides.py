@@ -11,6 +11,7 @@ from babel.messages import pofile
 
 from platforms import REFMILL, new_copy
 from refmill import settings
+from refmill.clients.database import server_url
 from refmill.specs import models
 from refmill_web import cli
 
@@ -142,11 +143,12 @@ def test_every_key_of_a_pipeline_is_mentioned(page: str) -> None:
 
 @pytest.mark.parametrize("page", OPERATOR_PAGES)
 def test_the_sample_of_refmill_toml_is_loaded(page: str, tmp_path: Path) -> None:
-    (sample,) = blocks(page, "toml")
-    (tmp_path / settings.FILE).write_text(sample, encoding="utf-8")
+    (tmp_path / settings.FILE).write_text("".join(blocks(page, "toml")), encoding="utf-8")
     loaded = settings.load({"data": tmp_path}, {})
     assert loaded.cpus == 12.0
     assert loaded.sandbox == "require"
+    assert loaded.objects == "s3://bucket/refmill"
+    assert server_url(loaded.database)
 
 
 @pytest.mark.parametrize("page", OPERATOR_PAGES)

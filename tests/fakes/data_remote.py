@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from refmill import errors
+from refmill.clients.directory_store import DirectoryStore
 from refmill.texts import text
 from refmill_web.remote import DataRemote
 
@@ -54,7 +55,10 @@ def app() -> Any:
             file.write(line + "\n")
 
     remote = DataRemote(
-        TwoUsers(), lambda name: root / "r" / name, lambda *what: log("arrived", " ".join(what)), limit=LIMIT
+        TwoUsers(),
+        lambda name: DirectoryStore(root / "r" / name),
+        lambda *what: log("arrived", " ".join(what)),
+        limit=LIMIT,
     )
 
     def logged(environ: Any, start_response: Any) -> Any:

@@ -42,8 +42,8 @@ class Restored:
 
 def keep(settings: Settings, records: Records, run: Run) -> None:
     """Write the archive of a run that has ended or is about to be called so; again is no error. Raises Unavailable if
-    the disk is full."""
-    target = places.run_archive(settings, run)
+    the disk is full, or the store that keeps it does not answer."""
+    files = places.archives(settings, run.repository_id)
     attempts = tuple(records.history.attempts(run.id))
     latest = tuple({stage.address: stage for stage in attempts}.values())
     told = codec.to_json(attempts)
@@ -53,19 +53,21 @@ def keep(settings: Settings, records: Records, run: Run) -> None:
         "run": codec.to_json(run), "plan": records.runs.plan_json(run.id), "attempts": told,
         "stages": told if latest == attempts else codec.to_json(latest),
     }  # fmt: skip
-    _write(target / "run.json", "{" + ",".join(f'"{name}":{body}' for name, body in parts.items()) + "}")
+    _write(
+        files.folder(run.number) / "run.json", "{" + ",".join(f'"{name}":{body}' for name, body in parts.items()) + "}"
+    )
+    files.send(run.number)
 
 
 def restore(settings: Settings, records: Records, repository: Repository) -> Iterator[Restored]:
     """Put back the runs of a repository that are archived and that the database lacks; none that is there changes."""
-    folder = places.archives(settings, repository.id)
-    names = [place.name for place in folder.iterdir()] if folder.is_dir() else []
-    for number in sorted(int(name) for name in names if name.isascii() and name.isdecimal()):
+    files = places.archives(settings, repository.id)
+    for number in files.numbers():
         try:
             if _known(records, repository, number):
                 yield Restored(number, done=False)
                 continue
-            found = _read(folder / str(number) / "run.json")
+            found = _read(files.near(number, "run.json"))
             if (found.run.repository_id, found.run.number) != (repository.id, number):
                 yield Restored(number, done=False, fault=text("its run.json is that of another run"))
                 continue

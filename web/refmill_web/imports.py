@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from refmill import errors
 from refmill.formats import directories
-from refmill.ports.objects import Objects
+from refmill.ports.objects import Store
 from refmill_web.gate import Gate
 
 LOG = logging.getLogger(__name__)
@@ -20,18 +18,18 @@ LOG = logging.getLogger(__name__)
 class HostedImports:
     """`ports.imports.Imports` over the object store of this installation. `address` is the platform's own."""
 
-    def __init__(self, gate: Gate, objects: Callable[[str], Objects], address: str, scratch: Path) -> None:
-        self._gate, self._objects, self._scratch = gate, objects, scratch
+    def __init__(self, gate: Gate, stores: Callable[[str], Store], address: str) -> None:
+        self._gate, self._stores = gate, stores
         self._host = urlsplit(address).hostname or ""
 
     def bring(self, user: str, url: str, md5s: Iterable[str], *, into: str) -> set[str]:
         """Copy what `user` may read from the repository at `url`."""
-        target, wanted = self._objects(into), set(md5s)
+        target, wanted = self._stores(into), set(md5s)
         named = self._named(url)
         source = self._gate.may_read(user, *named) if named else None
         if source is None:
             return target.present(wanted)
-        store = self._objects(source.id)
+        store = self._stores(source.id)
         for md5 in wanted:
             try:
                 files = (
@@ -44,17 +42,12 @@ class HostedImports:
                 LOG.info("%s is not in %s", md5, source.full_name)
         return target.present(wanted)
 
-    def _copy(self, source: Objects, target: Objects, md5s: list[str]) -> None:
+    def _copy(self, source: Store, target: Store, md5s: list[str]) -> None:
         """The files first, the listing last: a listing that is there is complete."""
         there = target.present(md5s)
-        self._scratch.mkdir(parents=True, exist_ok=True)
         for md5 in md5s:
-            if md5 in there:
-                continue
-            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-                # A link is enough: objects are read-only, and both stores lie on one disk.
-                source.get(md5, Path(folder, "object"), link=True)
-                target.put(Path(folder, "object"), md5, move=True)
+            if md5 not in there:
+                target.bring(md5, source)
 
     def _named(self, url: str) -> tuple[str, str] | None:
         """Owner and name of the repository of ours that `url` means, or None for a foreign address.

@@ -64,7 +64,8 @@ def make(
         )  # fmt: skip
 
     def keep(run: Run, address: str, attempt: int, log: Path) -> None:
-        target = places.run_archive(settings, run) / "logs" / f"{attempts.name(address, attempt)}.log"
+        archive = places.archives(settings, run.repository_id).folder(run.number)
+        target = archive / "logs" / f"{attempts.name(address, attempt)}.log"
         target.parent.mkdir(parents=True, exist_ok=True)
         new = target.with_name(target.name + ".new")
         new.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -10,18 +11,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from refmill import errors
-from refmill.clients import codec, files
+from refmill.clients import codec, files, s3
 from refmill.clients.bell import SocketBell
-from refmill.clients.database import Records, open_records, sqlite_url
-from refmill.clients.objects import INCOMING, DirectoryObjects, DirectoryRunCache
+from refmill.clients.database import Records, open_records, server_url, sqlite_url
+from refmill.clients.directory_store import DirectoryStore
+from refmill.clients.objects import INCOMING, DirectoryRunCache
+from refmill.clients.run_files import RunFiles
 from refmill.engine import cgroups
 from refmill.engine.logs import AttemptLogs
 from refmill.flows.planning import Storage
 from refmill.flows.upkeep import Reckoning
 from refmill.model.asides import Aside
-from refmill.model.runs import Run
+from refmill.ports.blobs import Blobs
 from refmill.ports.logs import Logs
+from refmill.ports.objects import HostedRunCache, Store
 from refmill.ports.waking import Bell
+from refmill.quantities import quantity
 from refmill.settings import DATABASE, Settings
 from refmill.texts import text
 
@@ -104,7 +109,8 @@ def make(settings: Settings) -> bool:
 def records(settings: Settings) -> Records:
     """The database of a data directory, made if there is none. Raises WrongUse if the directory cannot be made."""
     make(settings)
-    return open_records(sqlite_url(settings.path(DATABASE)), reserved=RESERVED, key_file=settings.path(SECRETS_KEY))
+    url = server_url(settings.database) if settings.database else sqlite_url(settings.path(DATABASE))
+    return open_records(url, reserved=RESERVED, key_file=settings.path(SECRETS_KEY))
 
 
 def bell(settings: Settings) -> Bell:
@@ -114,23 +120,68 @@ def bell(settings: Settings) -> Bell:
 
 
 def objects(settings: Settings, repository_id: str) -> Path:
-    """Where a repository's data lies, in DVC's layout; a finished run's archive lies beside it."""
+    """Where a repository's data lies on the disk, in DVC's layout; a finished run's archive lies beside it. With an S3
+    store these are copies of what was used lately."""
     return settings.path("objects", "r", repository_id)
 
 
-def run_archive(settings: Settings, run: Run) -> Path:
-    """Where `run.json` and the logs of a run are kept."""
-    return archives(settings, run.repository_id) / str(run.number)
+@functools.cache
+def _bucket(settings: Settings) -> s3.Bucket:
+    return s3.Bucket(
+        s3.place(
+            settings.objects, endpoint=settings.s3_endpoint, region=settings.s3_region,
+            credentials=settings.s3_credentials, style=settings.s3_style, encryption=settings.s3_encryption,
+            kms_key=settings.s3_kms_key, ca=settings.s3_ca, create=settings.s3_create_bucket,
+            public=settings.s3_public,
+        )
+    )  # fmt: skip
 
 
-def archives(settings: Settings, repository_id: str) -> Path:
-    """Where the archives of a repository's runs lie, each in a folder of its number."""
-    return objects(settings, repository_id) / "refmill" / "runs"
+def bucket(settings: Settings) -> Blobs | None:
+    """The bucket that holds the objects; None where the data directory does. Raises WrongUse."""
+    return _bucket(settings) if settings.objects else None
+
+
+def prefix(repository_id: str) -> str:
+    """Where a repository's data lies in a bucket."""
+    return f"r/{repository_id}/"
+
+
+def store(settings: Settings, repository_id: str) -> Store:
+    """A repository's objects."""
+    root = objects(settings, repository_id)
+    if not settings.objects:
+        return DirectoryStore(root)
+    return s3.S3Objects(_bucket(settings), prefix(repository_id), root)
+
+
+def run_cache(settings: Settings, repository_id: str) -> HostedRunCache:
+    """A repository's run-cache."""
+    root = objects(settings, repository_id)
+    if not settings.objects:
+        return DirectoryRunCache(root, aside=root / INCOMING)
+    return s3.S3RunCache(_bucket(settings), prefix(repository_id), root)
+
+
+def make_room(settings: Settings) -> None:
+    """Take away copies of objects that nobody used for long, where they take up too much of the disk."""
+    if settings.objects:
+        s3.trim(settings.path("objects", "r"), int(quantity(settings.object_cache)))
+
+
+def archives(settings: Settings, repository_id: str) -> RunFiles:
+    """The archives of a repository's runs: `run.json` and the logs."""
+    root = objects(settings, repository_id) / "refmill" / "runs"
+    return RunFiles(root, bucket(settings), f"{prefix(repository_id)}refmill/runs/")
 
 
 def logs(settings: Settings) -> Logs:
     """What stages print and printed."""
-    return AttemptLogs(settings.path("work"), lambda run: run_archive(settings, run) / "logs")
+    return AttemptLogs(
+        settings.path("work"),
+        lambda run: archives(settings, run.repository_id).folder(run.number) / "logs",
+        lambda run, name: archives(settings, run.repository_id).near(run.number, f"logs/{name}"),
+    )
 
 
 def asides(settings: Settings) -> Sequence[Aside]:
@@ -183,13 +234,4 @@ def keep_reckoning(settings: Settings, found: Reckoning) -> None:
 
 def storage(settings: Settings) -> Storage:
     """Objects and run-cache of each repository; what is on its way into them lies in a folder that a start empties."""
-
-    def data(name: str) -> DirectoryObjects:
-        root = objects(settings, name)
-        return DirectoryObjects(root, aside=root / INCOMING)
-
-    def runs(name: str) -> DirectoryRunCache:
-        root = objects(settings, name)
-        return DirectoryRunCache(root, aside=root / INCOMING)
-
-    return Storage(data, runs)
+    return Storage(functools.partial(store, settings), functools.partial(run_cache, settings))

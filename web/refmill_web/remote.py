@@ -11,22 +11,20 @@ existence before the gate has admitted them.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import Literal, Protocol
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from refmill import errors
-from refmill.clients import wholeness
 from refmill.formats.hashing import OLD
 from refmill.model.people import is_name
+from refmill.ports.objects import Read, Store
 from refmill.texts import Text, text
-from refmill_web import uploads
+from refmill_web import batch
 
 LOG = logging.getLogger(__name__)
 
@@ -35,10 +33,9 @@ _OBJECT = re.compile(r"files/md5/(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\
 _OLD_OBJECT = re.compile(r"(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\.dir)?)", re.ASCII)  # of DVC 2
 _FOLDERS = frozenset({"", "files", "files/", "files/md5", "files/md5/"})
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+_BATCH = "batch"
 _METHODS = "GET, HEAD, POST, PUT"
-CHECKED_FIRST = 8 << 20
-"""Bytes of an object that is read before the answer begins, the first time that it is asked for; larger ones are
-compared with their names while they are sent, so that a question whether one is there waits for nothing."""
+CHUNK = 1 << 20
 _DRAINED = 16 << 20  # bytes of a refused upload that are read away, so that the refusal reaches the sender
 _HEADERS = [
     # Whatever a person stored must never run as a page of this site.
@@ -68,13 +65,15 @@ class Gate(Protocol):
 
 
 class DataRemote:
-    """The WSGI application. `objects_for` gives the directory of a repository's objects by its id; `arrived` is told
-    (repository id, md5) of each upload once it is on disk; `limit` is the size of the largest object in bytes."""
+    """The WSGI application. `stores` gives a repository's store by its id; `arrived` is told (repository id, md5) of
+    each upload once it is kept; `limit` is the size of the largest object in bytes, `address` the platform's."""
 
     def __init__(
-        self, gate: Gate, objects_for: Callable[[str], Path], arrived: Callable[[str, str], object], *, limit: int
-    ) -> None:
-        self._gate, self._objects_for, self._arrived, self._limit = gate, objects_for, arrived, limit
+        self, gate: Gate, stores: Callable[[str], Store], arrived: Callable[[str, str], object], *, limit: int,
+        address: str = "",
+    ) -> None:  # fmt: skip
+        self._gate, self._stores, self._arrived, self._limit = gate, stores, arrived, limit
+        self._address = address
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -97,18 +96,19 @@ class DataRemote:
         found = _PATH.fullmatch(environ.get("PATH_INFO", ""))
         if found is None or not is_name(found["owner"]) or not is_name(found["name"]):
             raise _nothing()
-        writes = method in ("POST", "PUT")
+        writes = method in ("POST", "PUT") and found["rest"] != _BATCH
         admitted = self._gate.admit(
             found["owner"], found["name"], "write" if writes else "read", environ.get("HTTP_AUTHORIZATION")
         )
         rest = found["rest"] or ""
+        if rest == _BATCH and method == "POST":
+            return self._batch(environ, start_response, found["owner"], found["name"])
         wanted, old = _OBJECT.fullmatch(rest), _OLD_OBJECT.fullmatch(rest)
         if found_object := wanted or old:
-            store = self._objects_for(admitted.repository_id)
             md5 = (OLD if old else "") + found_object["head"] + found_object["tail"]
             if writes:
                 return self._take(environ, start_response, admitted.repository_id, md5)
-            return _give(environ, start_response, uploads.place(store, md5), md5)
+            return _give(environ, start_response, self._stores(admitted.repository_id), md5)
         if writes:
             raise errors.Forbidden(
                 text("only objects can be pushed here: files/md5/xx/..."),
@@ -118,6 +118,34 @@ class DataRemote:
             return _say(environ, start_response, 200, text("OK"), text("This is a DVC remote; `dvc pull` reads it."))
         raise _nothing()
 
+    def _batch(self, environ: WSGIEnvironment, start_response: StartResponse, owner: str, name: str) -> Iterable[bytes]:
+        """Where many objects are fetched from and sent to; whoever comes here may read."""
+        announced = _length(environ)
+        if announced is None or announced > batch.LONGEST:
+            raise errors.LimitExceeded(text("a request for objects has at most %(limit)s bytes", limit=batch.LONGEST))
+        read = _reader(environ, announced)
+        body = bytearray()
+        while block := read(CHUNK):
+            body += block
+        operation, wanted = batch.parse(bytes(body))
+        admitted = self._gate.admit(
+            owner, name, "read" if operation == "download" else "write", environ.get("HTTP_AUTHORIZATION")
+        )
+        store, base = self._stores(admitted.repository_id), f"{self._address}/{owner}/{name}.dvc"
+        found = batch.answer(store, operation, wanted, base, self._limit)
+        for md5 in batch.arrived(operation, found):
+            self._tell(admitted.repository_id, md5)
+        told = json.dumps({"objects": found}).encode()
+        start_response("200 OK", [*_HEADERS, ("Content-Type", "application/json"), ("Content-Length", str(len(told)))])
+        return (told,)
+
+    def _tell(self, repository_id: str, md5: str) -> None:
+        try:
+            # Also for one that was here: a run may have begun to wait for it just now.
+            self._arrived(repository_id, md5)
+        except errors.Unavailable as error:
+            LOG.warning("nobody could be told that %s has arrived in %s: %s", md5, repository_id, error)
+
     def _take(
         self, environ: WSGIEnvironment, start_response: StartResponse, repository_id: str, md5: str
     ) -> Iterable[bytes]:
@@ -126,66 +154,54 @@ class DataRemote:
         announced = _length(environ)
         if announced is not None and announced > self._limit:
             raise errors.LimitExceeded(text("an object may have %(limit)s bytes here", limit=self._limit))
-        store = self._objects_for(repository_id)
         try:
-            new = uploads.take(store, md5, _reader(environ, announced), limit=self._limit)
+            new = self._stores(repository_id).take(md5, _reader(environ, announced), limit=self._limit)
         except OSError as error:
             # The sender went away, or sent broken chunks; if it was our disk, the log tells.
             LOG.warning("upload of %s to %s broke off: %s", md5, repository_id, error)
             return _say(environ, start_response, 400, text("the upload broke off"))
-        try:
-            # Also for one that was here: a run may have begun to wait for it just now.
-            self._arrived(repository_id, md5)
-        except errors.Unavailable as error:
-            LOG.warning("nobody could be told that %s has arrived in %s: %s", md5, repository_id, error)
+        self._tell(repository_id, md5)
         start_response("201 Created" if new else "200 OK", [*_HEADERS, _EMPTY])
         return ()
 
 
-def _give(environ: WSGIEnvironment, start_response: StartResponse, path: Path, md5: str) -> Iterable[bytes]:
+def _give(environ: WSGIEnvironment, start_response: StartResponse, store: Store, md5: str) -> Iterable[bytes]:
     """An object, or the part of it that is asked for. Its MD5 is its ETag: what has that name never changes."""
     etag = f'"{md5}"'
     try:
-        file = path.open("rb", buffering=0)
-    except OSError:
+        found = store.open(md5)
+    except errors.NotFound:
         # Most of what DVC asks for at a push. Without a body: DVC reads none, and gives up the connection if one comes.
         start_response("404 Not Found", [*_HEADERS, _EMPTY])
         return ()
-    uploads.renew(path)
-    size = os.fstat(file.fileno()).st_size
+    size = found.size
     headers = [*_HEADERS, ("ETag", etag), ("Accept-Ranges", "bytes"), ("Content-Type", "application/octet-stream")]
     headers.append(("Content-Disposition", "attachment"))
     if etag in environ.get("HTTP_IF_NONE_MATCH", ""):
-        file.close()
+        found.close()
         start_response("304 Not Modified", headers)
         return ()
     part = _part(environ, size, etag)
     start, end = part or (0, size)
     if part and start >= size:
-        file.close()
+        found.close()
         headers += [("Content-Range", f"bytes */{size}"), ("Content-Length", "0")]
         start_response("416 Range Not Satisfiable", headers)
         return ()
-    status = os.fstat(file.fileno())
-    checked = wholeness.known(status, md5)
-    if not checked and size <= CHECKED_FIRST:
-        checked = wholeness.holds(path, md5)
-        if not checked:
-            file.close()
-            raise _not_whole(path, md5)
     headers.append(("Content-Length", str(end - start)))
     if part:
         headers.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
     start_response("206 Partial Content" if part else "200 OK", headers)
     if environ["REQUEST_METHOD"] == "HEAD" or start == end:
-        file.close()
+        found.close()
         return ()
-    file.seek(start)
-    if not checked and part is None and not md5.startswith(OLD):
-        return _read_checked(file, path, md5)
     # A server's own wrapper sends the file from the kernel; it stops at Content-Length.
     wrapper = environ.get("wsgi.file_wrapper")
-    return wrapper(file, uploads.CHUNK) if wrapper and end == size else _read_part(file, end - start)
+    if wrapper and found.file is not None and end == size:
+        found.file.seek(start)
+        sent: Iterable[bytes] = wrapper(found.file, CHUNK)
+        return sent
+    return found.blocks(start, end)
 
 
 def _part(environ: WSGIEnvironment, size: int, etag: str) -> tuple[int, int] | None:
@@ -200,49 +216,18 @@ def _part(environ: WSGIEnvironment, size: int, etag: str) -> tuple[int, int] | N
     return (min(start, size), min(last + 1, size)) if start <= last or not found[2] else None
 
 
-def _read_checked(file: IO[bytes], path: Path, md5: str) -> Iterator[bytes]:
-    """A large object, compared with its name as it goes. Its end is held back: of one that is not whole the client gets
-    too few bytes, which it takes for a broken connection, and never for the object."""
-    digest, held = hashlib.md5(usedforsecurity=False), b""
-    with file:
-        while block := file.read(uploads.CHUNK):
-            digest.update(block)
-            if held:
-                yield held
-            held = block
-        if digest.hexdigest() != md5[:32]:
-            LOG.error("%s", _not_whole(path, md5))
-            raise ConnectionAbortedError(str(path))
-        wholeness.note(os.fstat(file.fileno()), md5)
-    yield held
-
-
-def _not_whole(path: Path, md5: str) -> errors.Damaged:
-    return errors.Damaged(
-        text("the object %(md5)s does not hold what its name says, and is not given out", md5=md5),
-        text("Take %(path)s away; it is brought again by `dvc push` from a copy that is whole.", path=str(path)),
-    )
-
-
-def _read_part(file: IO[bytes], length: int) -> Iterator[bytes]:
-    with file:
-        while length > 0 and (block := file.read(min(uploads.CHUNK, length))):
-            length -= len(block)
-            yield block
-
-
 def _length(environ: WSGIEnvironment) -> int | None:
     value = environ.get("CONTENT_LENGTH") or ""
     return int(value) if value.isascii() and value.isdigit() else None
 
 
-def _reader(environ: WSGIEnvironment, announced: int | None) -> uploads.Read:
+def _reader(environ: WSGIEnvironment, announced: int | None) -> Read:
     """A function that reads on in the body, and raises OSError if it ends before its announced end."""
     stream = environ["wsgi.input"]
     if announced is None:
         if not environ.get("wsgi.input_terminated"):
             raise errors.WrongUse(text("this server cannot tell where the upload ends: send its length"))
-        read: uploads.Read = stream.read
+        read: Read = stream.read
         return read
     left = announced
 
@@ -265,7 +250,7 @@ def _drain(environ: WSGIEnvironment) -> None:
         return
     left = min(_DRAINED, _DRAINED if announced is None else announced)
     try:
-        while left > 0 and (block := environ["wsgi.input"].read(min(uploads.CHUNK, left))):
+        while left > 0 and (block := environ["wsgi.input"].read(min(CHUNK, left))):
             left -= len(block)
     except OSError:
         pass  # the sender is gone

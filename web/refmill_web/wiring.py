@@ -18,6 +18,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import uv
 
 from refmill import errors, specs
+from refmill.clients import uploads
 from refmill.clients.catalogues import translate
 from refmill.clients.database import Records
 from refmill.clients.elsewhere import HttpElsewhere, Reach
@@ -50,7 +51,7 @@ from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
 from refmill_repos.trees import tree_factory
-from refmill_web import archive, local_engine, places, removal, uploads
+from refmill_web import archive, local_engine, places, removal
 from refmill_web.admissions import RecentAdmissions
 from refmill_web.app import create_app
 from refmill_web.arrivals import Arrivals
@@ -107,6 +108,7 @@ class Works:
     asides: Asides
     elsewhere: HttpElsewhere
     archive: Callable[[Run], None]
+    make_room: Callable[[], None]
 
     def repositories(self) -> Sequence[Repository]:
         """All of them."""
@@ -122,6 +124,8 @@ def prepare(settings: Settings, address: str) -> None:
         socket.unlink(missing_ok=True)
     clean(settings.path("repos"))
     uploads.clean(settings.path("objects", "r"))
+    if (bucket := places.bucket(settings)) is not None:
+        bucket.prepare()
     removal.clean(settings)
     _check_database(settings)
     settings.path(*places.ADDRESS).write_text(json.dumps({"address": address, "pid": os.getpid()}))
@@ -132,7 +136,7 @@ def _check_database(settings: Settings) -> None:
     an empty one would look as if nobody had ever been here."""
     found = places.records(settings)
     try:
-        if found.database.url.database and settings.path(DATABASE).stat().st_size <= CHECKED:
+        if not settings.database and settings.path(DATABASE).stat().st_size <= CHECKED:
             found.database.check()
         hosted = sum(1 for _ in settings.path("repos").glob("*.git"))
         if hosted and not found.people.users():
@@ -204,7 +208,7 @@ def works(parts: Parts) -> Works:
         inbox=kept.inbox, catalogue=kept.catalogue, runs=kept.runs, states=kept.states, history=kept.history,
         waiting=kept.waiting, repositories=parts.repositories, refs=parts.refs, resolver=parts.resolver,
         storage=parts.storage,
-        imports=HostedImports(parts.gate, parts.storage.objects, parts.address, parts.settings.path("tmp")),
+        imports=HostedImports(parts.gate, functools.partial(places.store, parts.settings), parts.address),
         elsewhere=elsewhere, bell=parts.bell,
         submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
         archive=lambda run: _keep(parts, run), speak=parts.speak, address=parts.address_of,
@@ -220,7 +224,8 @@ def works(parts: Parts) -> Works:
     )  # fmt: skip
     sweeper = Sweeper(catalogue=kept.catalogue, refs=parts.refs, inbox=kept.inbox, journal=kept.journal, asides=asides)
     keep = functools.partial(_keep, parts)
-    return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, keep)
+    make_room = functools.partial(places.make_room, parts.settings)
+    return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, keep, make_room)
 
 
 def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
@@ -286,9 +291,10 @@ def web_application(parts: Parts) -> WSGIApplication:
 
     data = DataRemote(
         RecentAdmissions(parts.gate),
-        lambda repository_id: places.objects(parts.settings, repository_id),
+        functools.partial(places.store, parts.settings),
         Arrivals(lambda repository_id, md5s: _arrived(parts, repository_id, md5s)).note,
         limit=int(specs.quantity(parts.settings.object_limit)),
+        address=parts.address,
     )
     pages = create_app(services(parts))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,13 @@ class DirectoryObjects:
         except (PermissionError, IsADirectoryError) as error:
             raise _unreadable(md5, path, error) from error
 
+    def fetch(self, md5s: Iterable[str]) -> None:
+        """See the port: everything is near."""
+
+    def put_all(self, files: Mapping[str, Path], *, move: bool = False) -> None:
+        for md5, source in files.items():
+            self.put(source, md5, move=move)
+
     def verify(self, md5: str) -> bool:
         """Whether the object is there and holds what its name says; reads it whole."""
         try:
@@ -213,13 +220,18 @@ class DirectoryRunCache:
         self._durable = durable
         self._aside = aside
 
+    def texts(self) -> Iterator[str]:
+        for path in sorted(self._root.glob("[0-9a-f][0-9a-f]/*/*")):
+            if is_run_key(path.name):
+                yield path.read_text(encoding="utf-8", errors="replace")
+
     def load(self, key: str) -> LockEntry | None:
-        if not _is_hash(key):
+        if not is_run_key(key):
             return None
         folder = self._root / key[:2] / key
         try:
             with os.scandir(folder) as items:
-                found = [(item.stat().st_mtime_ns, item.name) for item in items if _is_hash(item.name)]
+                found = [(item.stat().st_mtime_ns, item.name) for item in items if is_run_key(item.name)]
         except FileNotFoundError:
             return None
         for _, name in sorted(found, reverse=True):
@@ -229,15 +241,13 @@ class DirectoryRunCache:
         return None
 
     def save(self, key: str, value: str, entry: LockEntry) -> None:
-        if not (_is_hash(key) and _is_hash(value)):
-            raise errors.WrongUse(text("A run-cache entry is named by two SHA-256 values"))
+        check_run_names(key, value)
         final = self._root / key[:2] / key / value
         if final.exists():
             return
         files.make_directory(final.parent, durable=self._durable)
-        body = blockyaml.emit(entry)
         with files.replacing(final, durable=self._durable, beside=_temporary(final, self._aside)) as temporary:
-            temporary.write_text(blockyaml.dump(entry) if body is None else body, encoding="utf-8")
+            temporary.write_text(entry_text(entry), encoding="utf-8")
 
 
 def _temporary(final: Path, aside: Path | None) -> Path:
@@ -249,17 +259,37 @@ def _temporary(final: Path, aside: Path | None) -> Path:
 
 
 def _read_entry(path: Path) -> LockEntry | None:
-    """The entry in `path`, or None if it is none; DVC writes YAML, and JSON is YAML too."""
+    """The entry in `path`, or None if it is none."""
     try:
-        data = path.read_bytes() if path.stat().st_size <= _RUN_LIMIT else b""
+        return entry_of(path.read_bytes() if path.stat().st_size <= _RUN_LIMIT else b"", path.name)
+    except FileNotFoundError:
+        return None
+
+
+def entry_of(data: bytes, name: str) -> LockEntry | None:
+    """The entry that a file of the run-cache holds, or None if it is none; DVC writes YAML, and JSON is YAML too."""
+    try:
         quick = blockyaml.parse(data.decode("utf-8"))
-        entry = yamlfile.load(data, path.name) if quick is None else quick
-    except (FileNotFoundError, UnicodeDecodeError, errors.Invalid):
+        entry = yamlfile.load(data, name) if quick is None else quick
+    except (UnicodeDecodeError, errors.Invalid):
         return None
     return entry if lockfile.is_entry(entry) else None
 
 
-def _is_hash(name: str) -> bool:
+def entry_text(entry: LockEntry) -> str:
+    """What a file of the run-cache holds."""
+    body = blockyaml.emit(entry)
+    return blockyaml.dump(entry) if body is None else body
+
+
+def check_run_names(key: str, value: str) -> None:
+    """Raises WrongUse for what cannot name an entry of the run-cache."""
+    if not (is_run_key(key) and is_run_key(value)):
+        raise errors.WrongUse(text("A run-cache entry is named by two SHA-256 values"))
+
+
+def is_run_key(name: str) -> bool:
+    """Whether it has the form of a name in the run-cache: a SHA-256."""
     return len(name) == 64 and _HEX.issuperset(name)
 
 

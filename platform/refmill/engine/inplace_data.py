@@ -71,6 +71,12 @@ class CopyObjects:
     def get(self, md5: str, target: Path, *, link: bool = False, executable: bool = False) -> None:
         self._objects.get(md5, target, link=link, executable=executable)
 
+    def fetch(self, md5s: Iterable[str]) -> None:
+        self._objects.fetch(md5s)
+
+    def put_all(self, files: Mapping[str, Path], *, move: bool = False) -> None:
+        self._objects.put_all(files, move=move)
+
 
 @dataclass(frozen=True, slots=True)
 class DataSources:

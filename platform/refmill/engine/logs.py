@@ -31,19 +31,27 @@ POLL = 0.1  # seconds between two looks at a growing file
 class AttemptLogs:
     """`ports.logs.Logs` over the engine's work folder and, for runs that are over, the archive of their repository.
 
-    `archive(run)` is the folder that `keep` copied the logs to.
+    `archive(run)` is the folder that `keep` copied the logs to; `bring(run, name)` brings one there that is only in a
+    store far away.
     """
 
-    def __init__(self, work: Path, archive: Callable[[Run], Path]) -> None:
+    def __init__(
+        self, work: Path, archive: Callable[[Run], Path], bring: Callable[[Run, str], object] | None = None
+    ) -> None:
         self._work = work
-        self._archive = archive
+        self._archive, self._bring = archive, bring
         self._marks: dict[Path, tuple[int, int]] = {}
 
     def path(self, run: Run, address: str, attempt: int) -> tuple[Path, bool]:
         """Where an attempt's log is, and whether it is complete."""
         live = attempts.directory(self._work, run.id, address, attempt)
-        kept = self._archive(run) / f"{attempts.name(address, attempt)}.log"
-        if kept.exists() or not live.exists():
+        name = f"{attempts.name(address, attempt)}.log"
+        kept = self._archive(run) / name
+        if kept.exists():
+            return kept, True
+        if not live.exists():
+            if self._bring is not None:
+                self._bring(run, name)
             return kept, True
         return live / attempts.LOG, (live / "ended").exists()
 

@@ -96,7 +96,9 @@ def prepare(job: Job, sandbox: Sandbox) -> Job:
     for name in ("home", "tmp"):
         (job.directory / name).mkdir()
     job.template().copy(job.directory / "tree")
-    for path, item in _wanted(job).items():
+    wanted = _wanted(job)
+    job.objects.fetch(item["md5"] for item in wanted.values())
+    for path, item in wanted.items():
         target = workspaces.clear(job.root, path)
         restore_output(item, target, job.objects, link=sandbox.works, inside=job.root)
     for out in job.stage.outs:

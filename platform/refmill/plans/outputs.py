@@ -43,10 +43,9 @@ def store_output(
     directory = directories.hash_directory(path, inside=inside, hasher=hasher, root=root, ignores=ignores)
     absent = {file.md5 for file in directory.files.values()}
     absent -= objects.present(absent)
-    for relative, file in directory.files.items():
-        if file.md5 in absent:
-            objects.put(path / relative, file.md5, move=given)
-            absent.discard(file.md5)
+    objects.put_all(
+        {file.md5: path / relative for relative, file in directory.files.items() if file.md5 in absent}, move=given
+    )
     objects.write(directory.listing.to_bytes(), ".dir")
     return directory.hash
 
@@ -67,6 +66,7 @@ def restore_output(
         objects.get(md5, target, link=link, executable=bool(item.get("isexec")))
         return
     listing = directories.parse(objects.read(md5), md5)
+    objects.fetch(entry.md5 for entry in listing.entries)
     target.mkdir()
     made = {""}
     for entry in listing.entries:

@@ -6,11 +6,15 @@ another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol, TypeAlias
 
 from refmill.model.pipelines import LockEntry
+
+Read: TypeAlias = Callable[[int], bytes]
+"""Gives up to so many bytes of what somebody sends, b"" at the end; raises OSError if the sender breaks off."""
 
 
 class Objects(Protocol):
@@ -39,6 +43,91 @@ class Objects(Protocol):
         """Make the file `target` (parents exist, target does not) from an object; `link` allows a read-only hard link,
         else a reflink or copy that may be written to. Raises NotFound."""
 
+    def fetch(self, md5s: Iterable[str]) -> None:
+        """Have these near, since they will be got one by one: a store that is far away brings them many at a time. What
+        is not there is passed over."""
+
+    def put_all(self, files: Mapping[str, Path], *, move: bool = False) -> None:
+        """`put` each of these files, by MD5; a store that is far away takes many at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An object on its way out: its size in bytes; `file` if a server may send it by itself, from any place of it;
+    `blocks` gives the bytes from a start to before an end, and compares all of them with the object's name where the
+    whole is asked for and nobody did so before: the end of one that is not whole is held back, with an OSError.
+    """
+
+    size: int
+    blocks: Callable[[int, int], Iterator[bytes]]
+    close: Callable[[], None]
+    file: IO[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An address at which whoever has it may PUT an object without credentials; `ticket` names what was sent there."""
+
+    href: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An object as the collection of garbage sees it: when it was written or made young again (UTC seconds)."""
+
+    name: str
+    size: int
+    written: float
+
+
+class Store(Objects, Protocol):
+    """Objects of a hosted repository, as people send and fetch them."""
+
+    def open(self, md5: str) -> Opened:
+        """An object for whoever asked for it, which makes it young again for the collection of garbage. Raises
+        NotFound, and Damaged for one that is known not to be whole."""
+
+    def take(self, md5: str, read: Read, *, limit: int) -> bool:
+        """Store what `read` gives under the name `md5`; False if it was there already (then it is read to its end, and
+        made young again).
+
+        Raises WrongUse if the bytes have another MD5 or are no listing, Conflict if a listing names files that are not
+        here, LimitExceeded above `limit` bytes, Unavailable if nothing can be stored, OSError if the sender breaks off.
+        """
+
+    def bring(self, md5: str, source: Objects) -> None:
+        """Copy an object from another repository's store of the same installation. Raises NotFound."""
+
+    def link(self, md5: str, seconds: int) -> str | None:
+        """An address at which whoever has it may GET the object for so long; None where the store has no addresses.
+        Raises NotFound."""
+
+    def offer(self, md5: str, seconds: int) -> Offer | None:
+        """Where an object may be sent to for so long, past this program; None where it has to come through here."""
+
+    def settle(self, md5: str, ticket: str, *, limit: int) -> bool:
+        """Give what was sent to an offer its name, as `take` does; False if it was there already. Raises as that, and
+        NotFound where nothing was sent."""
+
+    def names(self) -> Iterator[str]:
+        """Every object's name of today, in order."""
+
+    def verify(self, md5: str) -> bool:
+        """Whether the object is there and holds what its name says; reads it whole. Raises OSError, Unavailable."""
+
+    def kept(self) -> Iterator[Kept]:
+        """Every object's name of today, with its size and age."""
+
+    def pinned(self) -> set[str]:
+        """MD5s that objects of DVC 2 lead to; those are never collected."""
+
+    def remove(self, md5s: Iterable[str]) -> None:
+        """Take objects away, in this order; one that is not there is no error. Raises Unavailable."""
+
+    def where(self, md5: str) -> str:
+        """Where the object lies, for people."""
+
 
 class RunCache(Protocol):
     """DVC's record of which inputs gave which outputs."""
@@ -48,3 +137,10 @@ class RunCache(Protocol):
 
     def save(self, key: str, value: str, entry: LockEntry) -> None:
         """Record an entry as DVC does, atomically; one that is there already stays."""
+
+
+class HostedRunCache(RunCache, Protocol):
+    """That of a hosted repository."""
+
+    def texts(self) -> Iterator[str]:
+        """All that the entries say, each as it is written."""

@@ -73,6 +73,14 @@ class Repositories(Protocol):
         """The files of a commit below the directory `project`; with the objects of a push not yet accepted."""
 
 
+class Mentions(Protocol):
+    """What the history of hosted repositories says of data."""
+
+    def of(self, repository_id: str) -> set[str]:
+        """All that looks like the MD5 of an object in any .dvc file or dvc.lock of any commit that a ref leads to.
+        Raises Damaged, LimitExceeded, NotFound."""
+
+
 class Refs(Protocol):
     """Refs and history of the hosted repositories. Ref names are full (`refs/heads/main`)."""
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from dvc_data.hashfile.hash import fobj_md5
 
+from refmill.clients import uploads
 from refmill.clients.objects import DirectoryObjects
 from refmill.errors import Conflict, Damaged, NotFound, WrongUse
 from refmill.formats import hashing
 from refmill.plans.outputs import restore_output
-from refmill_web import uploads
 
 DOS, UNIX = b"a\r\nb\r\n", b"a\nb\n"
 

@@ -1,7 +1,6 @@
 """Archives of runs, also those that the first version wrote: before it called the run ended, without attempts."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ def test_an_archive_of_the_first_version_is_read(world: World, churn: Repository
     settings, run = Settings(data=world.root), world.run(churn)
     state = StageRun("train", end, started=1, finished=1_700_000_000_000_000)  # type: ignore[arg-type]
     world.records.states.set_stage(run.id, state)
-    place = places.run_archive(settings, run) / "run.json"
+    place = places.archives(settings, churn.id).folder(run.number) / "run.json"
     place.parent.mkdir(parents=True)
     stages, plan = list(world.records.runs.stages(run.id)), world.records.runs.plan(run.id)
     old = json.loads(to_json({"run": world.records.runs.get(run.id), "stages": stages, "plan": plan}))
@@ -45,7 +44,7 @@ def test_an_archive_is_whole_or_the_one_before(
     world.records.states.set_stage(run.id, StageRun("train", "succeeded", 2, environment="e"))
     attempts = world.records.history.attempts(run.id)
     archive.keep(settings, world.records, run)
-    place = places.run_archive(settings, run) / "run.json"
+    place = places.archives(settings, churn.id).folder(run.number) / "run.json"
     before = place.read_bytes()
 
     def explode(_: int) -> None:
@@ -64,7 +63,7 @@ def test_an_archive_is_whole_or_the_one_before(
 def test_what_lies_beside_the_archives_disturbs_nobody(world: World, churn: Repository) -> None:
     settings = Settings(data=world.root)
     assert list(archive.restore(settings, world.records, churn)) == []
-    folder: Path = places.archives(settings, churn.id)
+    folder = places.archives(settings, churn.id).folder(1).parent
     for name in ("notes", "²", "-1"):
         (folder / name).mkdir(parents=True)
     assert list(archive.restore(settings, world.records, churn)) == []

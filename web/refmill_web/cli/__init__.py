@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, Text]] = {
     "resume": ("control", text("Let a paused run go on.")),
     "retry": ("control", text("Run again what failed, taking over what is done.")),
     "repo": ("repo", text("Make, look at, rename, archive, share and delete repositories.")),
+    "gc": ("gc", text("Take away objects that no commit, experiment or run needs; the platform must not run.")),
     "user": ("people", text("Add, list and remove users, and give new passwords.")),
     "token": ("tokens", text("Make, list and revoke tokens for git, DVC and scripts.")),
     "secret": ("secrets", text("Set, list and remove secrets of a repository's stages.")),

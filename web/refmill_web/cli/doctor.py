@@ -13,7 +13,6 @@ from typing import Literal, cast
 import click
 
 from refmill import errors, settings
-from refmill.clients.objects import DirectoryObjects
 from refmill.engine import machine, sandbox
 from refmill.engine.cgroups import Groups
 from refmill.engine.endings import told
@@ -48,7 +47,7 @@ class Finding:
 def doctor(*, objects: bool, data: Path | None, as_json: bool) -> None:
     """Exit code 1 if something that is needed is missing."""
     chosen = settings.load({"data": data})
-    findings = [*_look(chosen), *_look_at_data(chosen, objects=objects)]
+    findings = [*_look(chosen), *_look_at_store(chosen), *_look_at_data(chosen, objects=objects)]
     if as_json:
         print_json([{"name": item.name, "state": item.state, "message": str(item.message)} for item in findings])
     else:
@@ -101,9 +100,22 @@ def _groups(chosen: Settings) -> Groups:
     return found
 
 
+def _look_at_store(chosen: Settings) -> Iterator[Finding]:
+    """Whether the S3 store that is set can be written to and read."""
+    try:
+        bucket = places.bucket(chosen)
+        if bucket is None:
+            return
+        bucket.probe()
+    except errors.RefmillError as error:
+        yield Finding("s3", "bad", told(error))
+        return
+    yield Finding("s3", "ok", text("%(place)s can be written to and read", place=chosen.objects))
+
+
 def _look_at_data(chosen: Settings, *, objects: bool) -> Iterator[Finding]:
     """What there is of a data directory: the database whole, nothing set aside, and, if asked for, every object."""
-    if not chosen.path(settings.DATABASE).exists():
+    if not chosen.begun:
         return
     try:
         records = places.records(chosen)
@@ -126,19 +138,20 @@ def _look_at_data(chosen: Settings, *, objects: bool) -> Iterator[Finding]:
 def _look_at_objects(chosen: Settings, names: Mapping[str, str]) -> Iterator[Finding]:
     count = 0
     for repository_id, name in names.items():
-        store = DirectoryObjects(places.objects(chosen, repository_id))
+        store = places.store(chosen, repository_id)
         for md5 in store.names():
             count += 1
             try:
                 whole = store.verify(md5)
-            except OSError as error:
+            except (OSError, errors.Unavailable) as error:
+                detail = (isinstance(error, OSError) and error.strerror) or str(error)
                 yield Finding("objects", "bad", text("%(name)s: %(path)s cannot be read: %(detail)s", name=name,
-                              path=str(store.path(md5)), detail=error.strerror or str(error)))  # fmt: skip
+                              path=store.where(md5), detail=detail))  # fmt: skip
                 continue
             if not whole:
                 yield Finding("objects", "bad", text(
                     "%(name)s: %(path)s does not hold what its name says: take it away, then `dvc push` it again or"
-                    " run its stage again", name=name, path=str(store.path(md5)),
+                    " run its stage again", name=name, path=store.where(md5),
                 ))  # fmt: skip
     yield Finding("objects", "ok", text("%(count)s objects were read", count=count))
 

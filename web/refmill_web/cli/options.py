@@ -65,7 +65,7 @@ def load(data: Path | None) -> Settings:
     """The settings for a command that works on a data directory. Raises WrongUse if no platform has ever been there:
     opening its database would make one wherever a name was mistyped."""
     chosen = settings.load({"data": data})
-    if not chosen.path(settings.DATABASE).is_file():
+    if not chosen.begun:
         raise errors.WrongUse(
             text("there is no platform in %(data)s", data=shown(chosen.data)),
             text("Name it with --data DIR, or export REFMILL_DATA=DIR."),

@@ -37,7 +37,7 @@ def user_add(*, name: str, admin: bool, password_stdin: bool, data: Path | None,
     """Look at the name, ask for a password (or read it) and make the account; with the first one a data directory."""
     chosen = settings.load({"data": data})
     check_name(name, places.RESERVED)
-    known = chosen.path(settings.DATABASE).is_file()
+    known = chosen.begun
     records: Records | None = places.records(chosen) if known else None
     if records:
         records.people.vacant(name)

@@ -231,7 +231,7 @@ def repo_delete(*, repository: str, yes: bool, data: Path | None) -> None:
         raise
     gone = removal.put_away(settings, found.id)  # before its row: what start-up takes away has lost its name
     _remove(settings, records, found)
-    removal.finish(gone)
+    removal.finish(settings, gone)
     tell(text("%(name)s is deleted", name=found.full_name))
 
 

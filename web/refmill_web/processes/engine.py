@@ -127,6 +127,7 @@ class Loop:
         while period and not self._stopping.wait(pause):
             pause = period
             try:
+                self._works.make_room()
                 self._works.upkeep.round(self._stopping.is_set)
             except Exception:
                 LOG.exception("the upkeep of repositories was broken off")

@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,9 +20,8 @@ from refmill.clients import files, wholeness
 from refmill.clients.objects import INCOMING, DirectoryObjects
 from refmill.formats import directories
 from refmill.formats.hashing import OLD, OldDigest
+from refmill.ports.objects import Read
 from refmill.texts import counted, text
-
-Read = Callable[[int], bytes]
 
 CHUNK = 1 << 20
 LISTING_LIMIT = 256 << 20
@@ -59,14 +58,14 @@ def take(store: Path, md5: str, read: Read, *, limit: int) -> bool:
     """
     target = place(store, md5)
     if target.exists():
-        for _ in _blocks(read, limit):
+        for _ in blocks(read, limit):
             pass
         renew(target)
         return False
     temporary = store / INCOMING / f"{md5}-{secrets.token_hex(8)}"
     try:
         try:
-            _receive(temporary, md5, _blocks(read, limit))
+            _receive(temporary, md5, blocks(read, limit))
             if md5.endswith(".dir"):
                 _check_listing(store, temporary, md5)
             if md5.startswith(OLD):
@@ -106,7 +105,8 @@ def _create(path: Path) -> IO[bytes]:
         return path.open("xb", buffering=0)
 
 
-def _blocks(read: Read, limit: int) -> Iterator[bytes]:
+def blocks(read: Read, limit: int) -> Iterator[bytes]:
+    """What somebody sends. Raises LimitExceeded as soon as it is more than `limit` bytes, OSError if they break off."""
     size = 0
     while block := read(CHUNK):
         size += len(block)
@@ -115,18 +115,28 @@ def _blocks(read: Read, limit: int) -> Iterator[bytes]:
         yield block
 
 
-def _receive(temporary: Path, md5: str, blocks: Iterator[bytes]) -> None:
-    digest: Any = OldDigest() if md5.startswith(OLD) else hashlib.md5(usedforsecurity=False)
+def digest_for(md5: str) -> Any:
+    """What computes the hash that an object's name tells."""
+    return OldDigest() if md5.startswith(OLD) else hashlib.md5(usedforsecurity=False)
+
+
+def check_hash(md5: str, digest: Any) -> None:
+    """Raises WrongUse if what came has another hash than its name tells."""
+    found = digest.hexdigest()
+    if found != md5.removeprefix(OLD).removesuffix(".dir"):
+        raise errors.WrongUse(
+            text("these bytes have another MD5: %(found)s", found=found),
+            text("Push again; if it goes on, look at your cache with `dvc status`."),
+        )
+
+
+def _receive(temporary: Path, md5: str, came: Iterator[bytes]) -> None:
+    digest = digest_for(md5)
     with _create(temporary) as file:
-        for block in blocks:
+        for block in came:
             digest.update(block)
             _write(file, block)
-        found = digest.hexdigest()
-        if found != md5.removeprefix(OLD).removesuffix(".dir"):
-            raise errors.WrongUse(
-                text("these bytes have another MD5: %(found)s", found=found),
-                text("Push again; if it goes on, look at your cache with `dvc status`."),
-            )
+        check_hash(md5, digest)
         os.fchmod(file.fileno(), 0o444)  # as in DVC's own cache: nobody writes into an object
         os.fsync(file.fileno())
         wholeness.note(os.fstat(file.fileno()), md5)
@@ -140,19 +150,33 @@ def _write(file: IO[bytes], block: bytes) -> None:
 
 
 def _check_listing(store: Path, temporary: Path, name: str) -> None:
-    if temporary.stat().st_size > LISTING_LIMIT:
+    check_length(temporary.stat().st_size)
+    entries = listed(temporary.read_bytes(), name)
+    check_complete(sum(1 for md5 in entries if not place(store, md5).exists()))
+
+
+def check_length(size: int) -> None:
+    """Raises LimitExceeded for a listing that is too long to be read."""
+    if size > LISTING_LIMIT:
         raise errors.LimitExceeded(text("a directory listing may have %(limit)s bytes", limit=LISTING_LIMIT))
+
+
+def listed(data: bytes, name: str) -> list[str]:
+    """The objects that a pushed listing names, one for each file. Raises WrongUse if it is none."""
     try:
-        listing = directories.parse(temporary.read_bytes(), name)
+        return [entry.md5 for entry in directories.parse(data, name).entries]
     except errors.Damaged as error:
         raise errors.WrongUse(error.message, error.remedy) from error
-    missing = [entry for entry in listing.entries if not place(store, entry.md5).exists()]
+
+
+def check_complete(missing: int) -> None:
+    """Raises Conflict if files of a directory are `missing` here."""
     if missing:
         raise errors.Conflict(
             counted(
                 "%(count)s file of this directory is not here yet: push all of it",
                 "%(count)s files of this directory are not here yet: push all of it",
-                len(missing),
+                missing,
             ),
             text("Its files come first, its listing last; a part alone would look complete to DVC for ever."),
         )

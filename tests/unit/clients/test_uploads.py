@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from refmill import errors
-from refmill_web import uploads
+from refmill.clients import uploads
 
 DATA = b"some bytes"
 MD5 = hashlib.md5(DATA, usedforsecurity=False).hexdigest()
