@@ -170,7 +170,7 @@ class Settings:
     remotes: str = _setting(
         "public",
         text(
-            "HTTP remotes in a repository's .dvc/config that lacking data are fetched from: "
+            "HTTP and S3 remotes in a repository's .dvc/config that lacking data are fetched from: "
             "public, all (also inside this network), off."
         ),
         choices=("public", "all", "off"),

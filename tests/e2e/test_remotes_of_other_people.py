@@ -1,12 +1,16 @@
 """Data that lie on a remote which the repository names, and nowhere else: they are fetched when a run needs them."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from minio import Minio
+from minio.credentials import StaticProvider
 
 from agreement import dvc_push
 from platforms import Copy, Platform, new_copy, wait
+from s3_servers import KEY, KINDS, SECRET, S3Server
 from serving import Handler
 
 FILES = {
@@ -88,3 +92,41 @@ def test_a_remote_inside_the_network_is_not_asked_unless_allowed(
     dvc_push(platform, name)(copy)
     assert platform.ended(f"alice/{name}")["status"] == "succeeded"
     assert Handler.asked == []
+
+
+@pytest.fixture(params=KINDS)
+def s3(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S3Server]:
+    """An S3 server."""
+    found = S3Server(request.param, tmp_path / request.param)
+    found.folder.mkdir()
+    try:
+        yield found.start()
+    finally:
+        found.stop()
+
+
+def test_a_bucket_that_the_repository_names_is_read_with_its_secrets(
+    own: Platform, tmp_path: Path, s3: S3Server
+) -> None:
+    folder, full = tmp_path / "folder", "alice/theirs"
+    copy = with_remote(tmp_path / "copy", folder, "s3://theirs/some/data")
+    copy.dvc("remote", "modify", "theirs", "endpointurl", s3.address)
+    copy.commit("the store's address")
+    client = Minio(s3.address.partition("//")[2], secure=False, credentials=StaticProvider(KEY, SECRET))
+    client.make_bucket("theirs")
+    sent = {f"some/data/{path.relative_to(folder)}": path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for key, data in sent.items():
+        client.put_object("theirs", key, io.BytesIO(data), len(data))
+
+    answer = copy.git("push", own.url(full, "alice"), "main").stderr
+    assert "looked for just now in s3://theirs/some/data" in answer
+    wait(lambda: "AccessDenied" in (own.runs(full)[0]["explanation"] or ""), "the run says what the store answered")
+    said = own.runs(full)[0]["explanation"]
+    assert f"s3://theirs/some/data ({s3.address}) answered: AccessDenied" in said
+    assert "Set the repository's secrets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
+
+    own.refmill("secret", "set", full, "AWS_ACCESS_KEY_ID", stdin=KEY)
+    own.refmill("secret", "set", full, "AWS_SECRET_ACCESS_KEY", stdin=SECRET)
+    assert own.ended(full)["status"] == "succeeded", own.log()[-3000:]
+    assert {str(item.object_name) for item in client.list_objects("theirs", recursive=True)} == set(sent)
+    assert SECRET not in own.log()

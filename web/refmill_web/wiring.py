@@ -21,7 +21,7 @@ from refmill import errors, specs
 from refmill.clients import uploads
 from refmill.clients.catalogues import translate
 from refmill.clients.database import Records
-from refmill.clients.elsewhere import HttpElsewhere, Reach
+from refmill.clients.elsewhere import NamedRemotes, Reach
 from refmill.clients.resolver.client import SocketResolver
 from refmill.clients.resolver.memory import RememberingResolver
 from refmill.clients.worktree import WorkTree
@@ -30,6 +30,7 @@ from refmill.engine.local import LocalEngine
 from refmill.engine.sandbox import Mode, Sandbox
 from refmill.flows.asides import Asides
 from refmill.flows.control import Control
+from refmill.flows.lacking import Lacking
 from refmill.flows.planning import EVERYWHERE, Planner, Storage
 from refmill.flows.receive import Reception
 from refmill.flows.recording import Recorder
@@ -106,7 +107,8 @@ class Works:
     sweeper: Sweeper
     upkeep: Upkeep
     asides: Asides
-    elsewhere: HttpElsewhere
+    elsewhere: NamedRemotes
+    lacking: Lacking
     archive: Callable[[Run], None]
     make_room: Callable[[], None]
 
@@ -199,10 +201,11 @@ def works(parts: Parts) -> Works:
         sandbox=sandbox,
         secrets=kept.secrets,
     )
-    elsewhere = HttpElsewhere(
-        parts.storage.objects, lambda repository_id, md5s: _arrived(parts, repository_id, md5s),
-        parts.settings.path("tmp", "elsewhere"), own=parts.address, reach=cast(Reach, parts.settings.remotes),
-        limit=int(specs.quantity(parts.settings.object_limit)),
+    lacking = Lacking(kept.waiting, kept.runs, kept.states, kept.secrets, parts.bell)
+    elsewhere = NamedRemotes(
+        parts.storage.objects, lambda repository_id, md5s: _arrived(parts, repository_id, md5s), lacking.failed,
+        kept.secrets.values, parts.settings.path("tmp", "elsewhere"), own=parts.address,
+        reach=cast(Reach, parts.settings.remotes), limit=int(specs.quantity(parts.settings.object_limit)),
     )  # fmt: skip
     planner = Planner(
         inbox=kept.inbox, catalogue=kept.catalogue, runs=kept.runs, states=kept.states, history=kept.history,
@@ -225,7 +228,7 @@ def works(parts: Parts) -> Works:
     sweeper = Sweeper(catalogue=kept.catalogue, refs=parts.refs, inbox=kept.inbox, journal=kept.journal, asides=asides)
     keep = functools.partial(_keep, parts)
     make_room = functools.partial(places.make_room, parts.settings)
-    return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, keep, make_room)
+    return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, lacking, keep, make_room)
 
 
 def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:

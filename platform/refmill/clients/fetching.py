@@ -12,8 +12,9 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -25,6 +26,8 @@ SILENCE_SECONDS = 30.0
 """A server that says nothing for so long is given up."""
 GRACE_SECONDS, SLOWEST = 60.0, 64 << 10
 """After the grace, an object must have come with so many bytes a second: a drip would hold its thread for ever."""
+SAID_BYTES = 16 << 10
+"""What is read of an answer that is no file: its code and its words."""
 _BLOCK = 1 << 20
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _UNICAST = ipaddress.ip_network("2000::/3")
@@ -49,48 +52,79 @@ class _Pinned(http.client.HTTPConnection):
             raise
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said in place of a file; the names of `headers` are in small letters."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 def download(
     url: str, target: Path, *, limit: int, user: str = "", password: str = "", private: bool = False,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:  # fmt: skip
     """Make the new file `target` of what lies at `url`, all of it.
 
-    Raises NotFound where nothing lies there, Forbidden for an address that is not asked (of another kind than http and
-    https, or inside this network unless `private`), LimitExceeded above `limit` bytes, Unavailable for everything
-    else that goes wrong, and when `stopping`. On an error no file is left.
+    Raises NotFound where nothing lies there, Forbidden where the server lets nobody in, and else as `get` does. On an
+    error no file is left.
     """
     login = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
+    headers = {"Authorization": f"Basic {login}"} if login else {}
+    said = get(url, target, limit=limit, headers=headers, private=private, stopping=stopping)
+    if said is None:
+        return
+    if said.status in (404, 410):
+        raise errors.NotFound(text("there is nothing at %(url)s", url=said.url))
+    if said.status in (401, 403):
+        raise errors.Forbidden(
+            text("%(where)s answered: %(detail)s", where=said.url, detail=str(said.status)),
+            text("It may want another user or password than .dvc/config has for it."),
+        )
+    raise _broken(said.url, str(said.status))
+
+
+def get(
+    url: str, target: Path, *, limit: int, headers: Mapping[str, str], private: bool = False,
+    stopping: Callable[[], bool] = lambda: False, redirects: int = REDIRECTS,
+) -> Answer | None:  # fmt: skip
+    """Make the new file `target` of what lies at `url`; what the server said if that is no file. `headers` are sent to
+    no other host; without `redirects` one is an answer like others.
+
+    Raises Forbidden for an address that is not asked (of another kind than http and https, or inside this network
+    unless `private`), LimitExceeded above `limit` bytes, Unavailable for everything else that goes wrong, and when
+    `stopping`. On an error no file is left.
+    """
     home = urlsplit(url)
     try:
-        for _ in range(REDIRECTS + 1):
+        for _ in range(redirects + 1):
             parts = urlsplit(url)
             same = (parts.scheme, parts.netloc) == (home.scheme, home.netloc)  # credentials go nowhere else
-            with _answer(parts, login if same else "", private=private) as answer:
-                if answer.status in _MOVED:
+            with _answer(parts, headers if same else {}, private=private) as answer:
+                if redirects and answer.status in _MOVED:
                     url = _next(url, answer.headers.get("Location", ""))
                     continue
-                if answer.status in (404, 410):
-                    raise errors.NotFound(text("there is nothing at %(url)s", url=url))
                 if answer.status != 200:
-                    raise _broken(url, str(answer.status))
+                    told = {name.lower(): value for name, value in answer.headers.items()}
+                    return Answer(url, answer.status, told, _words(answer))
                 _keep(answer, target, url, limit, stopping)
-                return
+                return None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _broken(url, str(error) or type(error).__name__) from error
     raise _broken(url, str(text("too many redirects")))
 
 
 @contextmanager
-def _answer(parts: SplitResult, login: str, *, private: bool) -> Iterator[http.client.HTTPResponse]:
+def _answer(parts: SplitResult, more: Mapping[str, str], *, private: bool) -> Iterator[http.client.HTTPResponse]:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise errors.Forbidden(text("%(url)s is no address of http or https", url=parts.geturl()))
     port = parts.port or (443 if parts.scheme == "https" else 80)
     address = _checked(parts.hostname, port, private=private)
     context = ssl.create_default_context() if parts.scheme == "https" else None
     connection = _Pinned(parts.hostname, port, address, context)
-    headers = {"User-Agent": "refmill", "Accept-Encoding": "identity"}
-    if login:
-        headers["Authorization"] = f"Basic {login}"
+    headers = {"User-Agent": "refmill", "Accept-Encoding": "identity", **more}
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
         with connection.getresponse() as answer:
@@ -150,6 +184,14 @@ def _keep(answer: http.client.HTTPResponse, target: Path, url: str, limit: int, 
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+
+
+def _words(answer: http.client.HTTPResponse) -> bytes:
+    """The beginning of an answer that is no file."""
+    body, end = b"", time.monotonic() + SILENCE_SECONDS
+    while len(body) < SAID_BYTES and time.monotonic() < end and (block := answer.read1(SAID_BYTES)):
+        body += block
+    return body[:SAID_BYTES]
 
 
 def _broken(url: str, why: str) -> errors.Unavailable:

@@ -15,6 +15,7 @@ from typing import Any
 
 from refmill import errors, specs
 from refmill.flows.answers import blocked_lines, idle_lines, invalid_lines, nothing_to_run, plan_lines
+from refmill.flows.lacking import waits_for
 from refmill.model.people import Repository, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
@@ -29,7 +30,7 @@ from refmill.ports.repositories import Commit, NewCommit, Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.trees import Tree
 from refmill.ports.waking import Bell
-from refmill.texts import Text, Translate, counted, text
+from refmill.texts import Text, Translate, text
 
 LOG = logging.getLogger(__name__)
 SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]", "[skip refmill]")
@@ -409,7 +410,5 @@ def _explain(plan: Plan, *, nothing: bool, missing: int) -> Text | None:
     if nothing:
         return nothing_to_run(plan)
     if missing:
-        return counted(
-            "waits for data: %(count)s object is missing", "waits for data: %(count)s objects are missing", missing
-        )
+        return waits_for(missing)
     return None

@@ -24,5 +24,6 @@ class Elsewhere(Protocol):
     def fetch(self, repository_id: str, config: bytes, md5s: Iterable[str]) -> None:
         """Begin to bring objects (a `.dir` with its files) out of those remotes into the repository's store.
 
-        Returns at once; each object that comes is told as one that was pushed is.
+        Returns at once; each object that comes is told as one that was pushed is, and what could not be had is said by
+        the runs that wait for it.
         """

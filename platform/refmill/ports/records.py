@@ -254,6 +254,9 @@ class Waiting(Protocol):
     def missing(self, run_id: str) -> frozenset[str]:
         """What the run still lacks."""
 
+    def lacking(self, repository_id: str, md5: str) -> Sequence[str]:
+        """Ids of the runs of that repository that lack this object."""
+
     def ready(self) -> Sequence[str]:
         """Runs that waited and lack nothing any more; they stay listed until `done`, also across a crash."""
 

@@ -2,37 +2,14 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from platforms import wait
-from refmill.clients.elsewhere import HttpElsewhere, Reach
+from fetching_world import World
 from refmill.clients.objects import DirectoryObjects
 from refmill.formats.hashing import OLD, old_md5
 from serving import Handler
-
-
-class World:
-    """A store and what fills it."""
-
-    def __init__(self, folder: Path, *, own: str = "http://own", reach: Reach = "all") -> None:
-        self.store = DirectoryObjects(folder / "store")
-        self.arrived: list[str] = []
-        self.elsewhere = HttpElsewhere(
-            lambda repository: self.store, self._tell, folder / "scratch", own=own, limit=1000, reach=reach
-        )
-
-    def _tell(self, repository: str, md5s: Sequence[str]) -> None:
-        self.arrived += md5s
-
-    def bring(self, url: str, *md5s: str, more: str = "") -> None:
-        """Fetch, and wait until nothing is under way."""
-        config = f"['remote \"a\"']\n url = {url}\n{more}"
-        self.elsewhere.fetch("id", config.encode(), md5s)
-        wait(lambda: not self.elsewhere._under_way, "all has been fetched, or not")
-        self.elsewhere.close()
 
 
 def test_a_directory_comes_after_its_files_and_what_is_here_is_not_asked_for(

@@ -73,7 +73,7 @@ def test_credentials_do_not_follow_to_another_host(server: str, tmp_path: Path) 
     [
         ("/absent", errors.NotFound, "nothing at"),
         ("/500", errors.Unavailable, "500"),
-        ("/401", errors.Unavailable, "401"),
+        ("/401", errors.Forbidden, "401"),
         ("/loop", errors.Unavailable, "too many redirects"),
         ("/nowhere", errors.Unavailable, "nowhere"),
         ("/file", errors.Forbidden, "no address of http"),

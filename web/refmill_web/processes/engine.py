@@ -168,13 +168,18 @@ class Loop:
                 self._asides.well(key)
 
     def _go_on_all(self) -> None:
-        """Runs whose data has come, and those that had to wait for a part of the platform."""
+        """Runs whose data has come, those whose remotes are asked again, and those that had to wait for a part of the
+        platform."""
         kept = self._works.parts.records
 
         def data_came(why: Text) -> Text:
             return text("it could not go on when its data had come: %(detail)s", detail=why)
 
-        for run_id, trouble in {**dict.fromkeys(kept.waiting.ready(), data_came), **self._left}.items():
+        def asked_again(why: Text) -> Text:
+            return text("its remotes could not be asked again: %(detail)s", detail=why)
+
+        due = dict.fromkeys(self._works.lacking.due(), asked_again)
+        for run_id, trouble in {**due, **dict.fromkeys(kept.waiting.ready(), data_came), **self._left}.items():
             try:
                 run = kept.runs.get(run_id)
             except errors.NotFound:  # its repository was deleted after the look

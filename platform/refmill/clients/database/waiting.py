@@ -61,6 +61,10 @@ class WaitingRoom:
             found = select(missing_objects.c.md5).where(missing_objects.c.run_id == run_id)
             return frozenset(connection.execute(found).scalars())
 
+    def lacking(self, repository_id: str, md5: str) -> Sequence[str]:
+        with self._database.reading() as connection:
+            return list(connection.execute(_WAITERS, {"repository": repository_id, "brought": [md5]}).scalars())
+
     def ready(self) -> Sequence[str]:
         with self._database.reading() as connection:
             return list(connection.execute(_lacking_nothing()).scalars())

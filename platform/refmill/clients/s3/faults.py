@@ -18,27 +18,34 @@ from refmill.texts import Text, text
 
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "RequestTimeout", "TooManyRequests", "InternalError"})
+NO_BUCKET = frozenset({"NoSuchBucket"})
+UNKNOWN_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "XAdminNoSuchUser"})
+EXPIRED = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
+DENIED = frozenset({"AccessDenied", "AllAccessDisabled"})
+OTHER_REGION = frozenset(
+    {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "InvalidRegion"}
+)
 Told: TypeAlias = tuple[frozenset[str], Callable[[str, str], Text], Text]
 _TOLD: tuple[Told, ...] = (
     (
-        frozenset({"NoSuchBucket"}),
+        NO_BUCKET,
         lambda where, _: text("there is no bucket at %(where)s", where=where),
         text("Make it, or let Refmill make it with s3_create_bucket = true."),
     ),
     (
-        frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "XAdminNoSuchUser"}),
+        UNKNOWN_KEYS,
         lambda where, code: text(
             "the object store %(where)s does not know these credentials: %(code)s", where=where, code=code
         ),
         text("Look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or at the file in s3_credentials."),
     ),
     (
-        frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}),
+        EXPIRED,
         lambda where, _: text("the credentials for the object store %(where)s have expired", where=where),
         text("Renew them, then start the platform again."),
     ),
     (
-        frozenset({"AccessDenied", "AllAccessDisabled"}),
+        DENIED,
         lambda where, _: text("these credentials may not use the object store %(where)s", where=where),
         text("They need the rights to list the bucket, and to read, write and delete objects below the prefix."),
     ),
@@ -48,9 +55,7 @@ _TOLD: tuple[Told, ...] = (
         text("Set it right, and keep it so with NTP: a store refuses requests that are 15 minutes off."),
     ),
     (
-        frozenset(
-            {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "InvalidRegion"}
-        ),
+        OTHER_REGION,
         lambda where, code: text(
             "the bucket at %(where)s is in another region: %(code)s", where=where, code=code
         ),
