@@ -259,6 +259,7 @@ class Bucket:
 
     def renew(self, key: str) -> None:
         """Make an object young again for the collection of garbage, by copying it onto itself."""
+        before = self.stat(key)
         with self._translated():
             source = CopySource(self._name, self._prefix + key)
             # S3 refuses a copy onto itself that changes nothing.
@@ -267,6 +268,18 @@ class Bucket:
                 self._name, self._prefix + key, source, sse=self._sse, metadata=dict(renewed),
                 metadata_directive=REPLACE,
             )  # fmt: skip
+        after = self.stat(key)
+        if before is not None and after is not None and after.written <= before.written:
+            self._renew_by_another(key)
+
+    def _renew_by_another(self, key: str) -> None:
+        """The same for stores (versitygw) that take a copy onto itself for a change of notes alone."""
+        aside = f"incoming/renewed-{secrets.token_hex(8)}"
+        self.copy(key, aside)
+        try:
+            self.copy(aside, key)
+        finally:
+            self.remove([aside])
 
     def list(self, prefix: str) -> Iterator[Blob]:
         """All objects whose keys begin with `prefix`, in order."""
