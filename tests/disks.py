@@ -47,9 +47,10 @@ def small_disk(path: Path, megabytes: int) -> Iterator[SmallDisk]:
     """Mounted at `path`, and gone afterwards; the test is skipped where that is not allowed."""
     path.mkdir()
     size = f"size={megabytes}m"
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(path)], capture_output=True, check=False)
+    command = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(path)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
-        pytest.skip("only root may mount a small disk")
+        pytest.skip(f"only root may mount a small disk: {made.stderr.strip()}")
     try:
         yield SmallDisk(path)
     finally:
