@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import requests
 
 from refmill import errors
 from refmill.flows.collecting import Collector
@@ -125,3 +126,15 @@ def test_objects_of_dvc_2_stay(ground: Ground, history: History) -> None:
     store, data = ground.store("a"), b"one\r\n"
     store.take(OLD + md5(b"one\n"), io.BytesIO(data).read, limit=100)
     assert garbage(ground, history) == set()
+
+
+@pytest.mark.parametrize("ground", ["minio", "versitygw"], indirect=True)
+def test_what_was_sent_and_never_settled_goes_when_it_is_old(ground: Ground, history: History) -> None:
+    offer = ground.store("a").offer(md5(b"1"), 60)
+    assert offer
+    assert ground.bucket
+    assert requests.put(offer.href, data=b"1", timeout=30).ok
+    for days, left in ((13, 1), (15, 0)):
+        found = collector(ground, history, days=days)
+        found.collect("a", found.look("a"))
+        assert len(list(ground.bucket.list("incoming/"))) == left

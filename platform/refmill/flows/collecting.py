@@ -70,8 +70,9 @@ class Collector:
         return Collection(len(kept), sum(item.size for item in kept), garbage)
 
     def collect(self, repository_id: str, found: Collection) -> None:
-        """Take away what `look` found. Raises Unavailable."""
+        """Take away what `look` found, and what was sent long ago and never became an object. Raises Unavailable."""
         store = self._stores(repository_id)
+        store.sweep(self._now() - DAYS * 86_400)
         names = [item.name for item in found.garbage]
         names.sort(key=lambda name: not name.endswith(".dir"))
         for start in range(0, len(names), AT_ONCE):

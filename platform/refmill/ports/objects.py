@@ -125,6 +125,10 @@ class Store(Objects, Protocol):
     def remove(self, md5s: Iterable[str]) -> None:
         """Take objects away, in this order; one that is not there is no error. Raises Unavailable."""
 
+    def sweep(self, before: float) -> None:
+        """Take away what was sent before that time (UTC seconds), for whichever repository, and never became an object.
+        Raises Unavailable."""
+
     def where(self, md5: str) -> str:
         """Where the object lies, for people."""
 

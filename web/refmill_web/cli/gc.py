@@ -61,13 +61,15 @@ def gc(*, repository: str | None, dry_run: bool, days: float, yes: bool, data: P
                 tell(text("%(name)s: nothing needs %(garbage)s of %(objects)s objects, %(size)s", name=item.full_name,
                           garbage=len(one.garbage), objects=one.objects, size=size(one.garbage_size)))  # fmt: skip
         count = sum(len(one.garbage) for one in found.values())
-        if dry_run or not count:
+        if dry_run:
             return
-        question = counted("Take away %(count)s object?", "Take away %(count)s objects?", count)
-        agreed(question, text("nothing was taken away"), yes=yes)
+        if count:
+            question = counted("Take away %(count)s object?", "Take away %(count)s objects?", count)
+            agreed(question, text("nothing was taken away"), yes=yes)
         for item, one in found.items():
             collector.collect(item.id, one)
-        tell(counted("%(count)s object taken away", "%(count)s objects taken away", count), err=as_json)
+        if count:
+            tell(counted("%(count)s object taken away", "%(count)s objects taken away", count), err=as_json)
 
 
 def _shown(found: Collection) -> dict[str, int]:

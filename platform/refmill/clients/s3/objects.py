@@ -288,6 +288,9 @@ class S3Objects:
             self._known.forget(self._plain(name))
             self._near.path(name).unlink(missing_ok=True)
 
+    def sweep(self, before: float) -> None:
+        self._bucket.remove([item.key for item in self._bucket.list(ON_THE_WAY) if item.written < before])
+
     def verify(self, md5: str) -> bool:
         digest = hashlib.md5(usedforsecurity=False)
         try:
