@@ -25,9 +25,9 @@ CLEAN = "Data and pipelines are up to date.\n"
 project_of = functools.cache(make)
 
 
-def seeds(few: int) -> list[Any]:
-    """The seeds; all but a few of them in the full counts alone."""
-    return [FIRST + n if n < few else pytest.param(FIRST + n, marks=pytest.mark.full) for n in range(300)]
+def seeds(few: int, count: int = 300) -> list[Any]:
+    """So many seeds; all but a few of them in the full counts alone."""
+    return [FIRST + n if n < few else pytest.param(FIRST + n, marks=pytest.mark.full) for n in range(count)]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_random_project_runs_as_by_dvc(
     _assert_shown(project, started, oracle, tmp_path, told)
 
 
-@pytest.mark.parametrize("seed", seeds(0))
+@pytest.mark.parametrize("seed", seeds(0, 60))
 def test_after_every_change_a_random_project_runs_again_as_by_dvc(
     project: Project, told: str, oracle: Oracle, refmill: Refmill, tmp_path: Path
 ) -> None:
@@ -65,7 +65,7 @@ def test_after_every_change_a_random_project_runs_again_as_by_dvc(
         _assert_changed(project, what, oracle, refmill, tmp_path / what.replace(" ", "-"), told)
 
 
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + 15))
+@pytest.mark.parametrize("seed", seeds(15))
 def test_after_a_change_a_random_project_runs_again_as_by_dvc(
     seed: int, project: Project, told: str, oracle: Oracle, refmill: Refmill, tmp_path: Path
 ) -> None:
@@ -73,7 +73,7 @@ def test_after_a_change_a_random_project_runs_again_as_by_dvc(
     _assert_changed(project, kinds[seed % len(kinds)], oracle, refmill, tmp_path / "copy", told)
 
 
-@pytest.mark.parametrize("seed", seeds(10))
+@pytest.mark.parametrize("seed", seeds(10, 60))
 def test_a_push_of_a_random_project_records_what_dvc_repro_leaves(
     project: Project, told: str, started: Path, oracle: Oracle, dvc: Warm, platform: Platform, name: str, tmp_path: Path
 ) -> None:

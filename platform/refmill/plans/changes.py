@@ -30,9 +30,9 @@ def differences(stage: Stage, inputs: Inputs, locked: LockEntry | None) -> list[
         reasons.append(
             Reason("command", text("its command changed: %(old)s → %(new)s", old=old, new=new), "cmd", old, new)
         )
-    if stage.always_changed or not (stage.deps or stage.params or stage.datasets or stage.outs):
-        reasons.append(Reason("always", text("it runs every time (always_changed, or nothing declared)")))
-    if not stage.frozen:
+    if not stage.frozen:  # which counts more than always_changed
+        if stage.always_changed or not (stage.deps or stage.params or stage.datasets or stage.outs):
+            reasons.append(Reason("always", text("it runs every time (always_changed, or nothing declared)")))
         reasons += _params(stage, inputs, locked)
         reasons += _deps(stage, inputs, locked)
         reasons += _datasets(stage, locked)
