@@ -179,6 +179,7 @@ def test_data_go_past_the_platform_by_addresses_that_it_gives(
             assert answer.read() == cache[name].read_bytes()
 
 
+@pytest.mark.timeout(400)  # a dozen commands and two starts
 def test_what_nothing_needs_is_told_of_and_taken_away(
     new_platform: Callable[[dict[str, str]], Platform], tmp_path: Path
 ) -> None:

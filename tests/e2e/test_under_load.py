@@ -51,6 +51,7 @@ def test_everybody_who_follows_a_log_sees_every_line_once(platform: Platform, tm
     assert seen == [list(range(1, 43))] * FOLLOWERS
 
 
+@pytest.mark.timeout(400)
 def test_owners_share_a_long_queue_whatever_came_first(own: Platform, tmp_path: Path) -> None:
     go = loads.queue_up(own, tmp_path, OWNERS, 12)
     since = time.time()

@@ -31,6 +31,7 @@ CHANCE = (
     "_make_private : create",
     "removing._remove : wait",
     "check_token > clients.database.connection.Database.writing : commit",
+    "RunCourse.grant > clients.database.connection.Database.writing : commit",
 )
 """Steps that depend on who of the processes is awake at the moment."""
 POINTS = Path(__file__).resolve().parent / "points"

@@ -143,6 +143,7 @@ def test_what_cannot_be_opened_is_told_in_words(tmp_path: Path, what: str) -> No
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # the files of a server are its own
 def test_a_database_that_became_read_only_says_so_and_is_written_to_again_later(
     records: Records, repository: Repository, url: str
 ) -> None:
