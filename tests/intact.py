@@ -3,24 +3,34 @@
 import hashlib
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 
 def assert_intact(data: Path) -> None:
     """Repositories, database and objects are whole, and nothing is half-written under another name."""
+    found = list(faults(data))
+    assert not found, "\n".join(found)
+
+
+def faults(data: Path) -> Iterator[str]:
+    """What is not whole."""
     for bare in sorted((data / "repos").glob("*.git")):
         checked = subprocess.run(
             ["git", "--git-dir", str(bare), "fsck", "--full", "--strict", "--no-dangling", "--no-progress"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert checked.returncode == 0, checked.stderr
-        assert not checked.stderr, checked.stderr
+        if checked.returncode or checked.stderr:
+            yield f"{bare} is damaged ({checked.returncode}): {checked.stdout}{checked.stderr}"
     with closing(sqlite3.connect(data / "refmill.db")) as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        told = database.execute("PRAGMA integrity_check").fetchall()
+        if told != [("ok",)]:
+            yield f"the database is damaged: {told}"
     for path in (data / "objects").rglob("*"):
-        assert not path.name.endswith((".tmp", ".new")), path
-        assert ".tmp-" not in path.name, path
-        if path.is_file() and path.parent.parent.name == "md5":
+        if path.name.endswith((".tmp", ".new")) or ".tmp-" in path.name:
+            yield f"{path} is half-written"
+        elif path.parent.parent.name == "md5" and path.is_file():
             name = (path.parent.name + path.name).removesuffix(".dir")
-            assert hashlib.md5(path.read_bytes()).hexdigest() == name, path
+            if (found := hashlib.md5(path.read_bytes()).hexdigest()) != name:
+                yield f"{path} holds other bytes: {found}"

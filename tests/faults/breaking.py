@@ -8,13 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from intact import assert_intact
+from intact import faults
 from platforms import Platform, alive, control_groups, wait
 from refmill_repos import store
 
@@ -26,6 +26,8 @@ fi
 exit 0
 """
 """Also within git there are points: the ref's lock is taken, the ref has moved."""
+REST = 20.0
+"""How long the work may take that follows a run's end, on a machine that is busy with other things."""
 CHANCE = (
     "SocketBell._send : unlink",
     "_make_private : create",
@@ -56,11 +58,11 @@ class Breaking(Platform):
         hook.chmod(0o755)
         return self
 
-    def arm(self, point: str, *, later: bool = False) -> None:
-        """Die at that point; `later`: once the scenario is `ready`."""
+    def arm(self, *points: str, later: bool = False) -> None:
+        """Die at that point, of several at the last one after the others; `later`: once the scenario is `ready`."""
         for name in ("armed", "waiting"):
             (self.faults / name).unlink(missing_ok=True)
-        (self.faults / "armed.new").write_text(point)
+        (self.faults / "armed.new").write_text("\n".join(points))
         (self.faults / "armed.new").rename(self.faults / ("waiting" if later else "armed"))
 
     def set_clock(self, seconds: float) -> None:
@@ -150,13 +152,33 @@ class Breaking(Platform):
             return False
 
 
-def assert_whole(platform: Platform, run_ids: list[str]) -> None:
-    """Nothing half-written, nothing left behind, nothing that still runs."""
-    assert_intact(platform.data)
-    assert not list(store._stale(platform.data / "repos"))
-    assert not [run for run in run_ids if alive(platform, run)]
-    wait(lambda: not [run for run in run_ids if (platform.data / "work" / run).exists()], "work folders go", 20)
-    assert not control_groups(platform)
+def assert_whole(platform: Platform, run_ids: Sequence[str]) -> None:
+    """Nothing half-written, nothing left behind, nothing that still runs, as soon as the work that follows a run's end
+    is done: what stays is named."""
+    found: list[str] = []
+
+    def whole() -> bool:
+        found[:] = left(platform, run_ids)
+        return not found
+
+    with contextlib.suppress(AssertionError):
+        wait(whole, "everything is whole", REST)
+    assert not found, "\n".join([*found, platform.log()[-3000:]])
+
+
+def left(platform: Platform, run_ids: Sequence[str]) -> Iterator[str]:
+    """What is not whole, or should not be there any more, in words that name it."""
+    yield from faults(platform.data)
+    for path in store._stale(platform.data / "repos"):
+        yield f"{path} is left in a repository"
+    for run in run_ids:
+        if pids := alive(platform, run):
+            yield f"run {run}: these processes live on: {pids}"
+        if (folder := platform.data / "work" / run).exists():
+            files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+            yield f"run {run}: its work folder is there, with {files[:20]}"
+    if groups := control_groups(platform):
+        yield f"these control groups are there: {groups}"
 
 
 def assert_listed(platform: Breaking, scenario: str, *, write: bool) -> None:

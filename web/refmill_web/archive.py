@@ -10,6 +10,7 @@ from pathlib import Path
 from refmill import errors
 from refmill.clients import codec
 from refmill.clients.database import Records
+from refmill.clients.run_files import RunFiles
 from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import RUN_ENDED, Run, RunStatus, StageRun
@@ -53,9 +54,7 @@ def keep(settings: Settings, records: Records, run: Run) -> None:
         "run": codec.to_json(run), "plan": records.runs.plan_json(run.id), "attempts": told,
         "stages": told if latest == attempts else codec.to_json(latest),
     }  # fmt: skip
-    _write(
-        files.folder(run.number) / "run.json", "{" + ",".join(f'"{name}":{body}' for name, body in parts.items()) + "}"
-    )
+    _write(files, run.number, "{" + ",".join(f'"{name}":{body}' for name, body in parts.items()) + "}")
     files.send(run.number)
 
 
@@ -105,17 +104,13 @@ def _outcome(found: Archive) -> RunStatus:
     return "failed" if "failed" in statuses else "stopped"
 
 
-def _write(path: Path, content: str) -> None:
-    new = path.with_name(path.name + ".new")
+def _write(files: RunFiles, number: int, content: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("w", encoding="utf-8") as file:
+        with files.new(number, "run.json") as new, new.open("w", encoding="utf-8") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
     except OSError as error:
-        new.unlink(missing_ok=True)
         if (fault := errors.of_disk(error)) is not None:
             raise fault from error
         raise

@@ -64,16 +64,11 @@ def make(
         )  # fmt: skip
 
     def keep(run: Run, address: str, attempt: int, log: Path) -> None:
-        archive = places.archives(settings, run.repository_id).folder(run.number)
-        target = archive / "logs" / f"{attempts.name(address, attempt)}.log"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        new = target.with_name(target.name + ".new")
-        new.unlink(missing_ok=True)
-        if not files.link(log, new):
-            files.copy(log, new)
-        files.sync(new)
-        new.replace(target)
-        new.unlink(missing_ok=True)  # it stays where both are one file already
+        name = f"logs/{attempts.name(address, attempt)}.log"
+        with places.archives(settings, run.repository_id).new(run.number, name) as new:
+            if not files.link(log, new):
+                files.copy(log, new)
+            files.sync(new)
 
     memory_limit = int(specs.quantity(settings.memory)) if settings.memory else 0
     return LocalEngine(

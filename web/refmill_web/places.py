@@ -171,8 +171,10 @@ def make_room(settings: Settings) -> None:
 
 def archives(settings: Settings, repository_id: str) -> RunFiles:
     """The archives of a repository's runs: `run.json` and the logs."""
-    root = objects(settings, repository_id) / "refmill" / "runs"
-    return RunFiles(root, bucket(settings), f"{prefix(repository_id)}refmill/runs/")
+    root = objects(settings, repository_id)
+    return RunFiles(
+        root / "refmill" / "runs", bucket(settings), f"{prefix(repository_id)}refmill/runs/", aside=root / INCOMING
+    )
 
 
 def logs(settings: Settings) -> Logs:

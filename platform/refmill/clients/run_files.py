@@ -1,28 +1,41 @@
 """The archives of a repository's runs: a folder for each, and beside it the same in a bucket where there is one.
 
-The rule to keep: what is in the folder is as good as what is in the bucket, since an archive never changes once its run
-has ended; the folder may be lost.
+The rules to keep: what is in the folder is as good as what is in the bucket, since an archive never changes once its
+run has ended; the folder may be lost. What is half-written lies elsewhere, in a folder that a start empties: nobody
+comes back to the archive of a run that has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from refmill import errors
 from refmill.clients import files
+from refmill.clients.objects import TEMPORARY
 from refmill.ports.blobs import Blobs
 
 
 class RunFiles:
-    """`root/<number>/…`, and `prefix<number>/…` in `bucket`."""
+    """`root/<number>/…`, and `prefix<number>/…` in `bucket`. `aside`, on the same disk, is where files are written."""
 
-    def __init__(self, root: Path, bucket: Blobs | None, prefix: str) -> None:
-        self._root, self._bucket, self._prefix = root, bucket, prefix
+    def __init__(self, root: Path, bucket: Blobs | None, prefix: str, *, aside: Path) -> None:
+        self._root, self._bucket, self._prefix, self._aside = root, bucket, prefix, aside
 
     def folder(self, number: int) -> Path:
-        """Where a run's archive is written."""
+        """Where a run's archive is."""
         return self._root / str(number)
+
+    @contextmanager
+    def new(self, number: int, name: str) -> Iterator[Path]:
+        """A temporary path that becomes the file `name` of a run's archive when the block ends well. Raises OSError."""
+        path = self.folder(number) / name
+        for folder in (self._aside, path.parent):
+            files.make_directory(folder, durable=False)
+        with files.replacing(path, beside=self._aside / f"{TEMPORARY}{secrets.token_hex(8)}") as temporary:
+            yield temporary
 
     def near(self, number: int, name: str) -> Path:
         """The file `name` of a run's archive, brought here if it is in the bucket alone; it may not be there.
@@ -35,8 +48,7 @@ class RunFiles:
             first = next(blocks, b"")
         except errors.NotFound:
             return path
-        files.make_directory(path.parent, durable=False)
-        with files.replacing(path) as temporary, temporary.open("xb") as file:
+        with self.new(number, name) as temporary, temporary.open("xb") as file:
             file.write(first)
             file.writelines(blocks)
         return path

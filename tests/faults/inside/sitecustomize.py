@@ -3,8 +3,9 @@
 A point stands behind every step of Refmill's own code that changes the disk, the database, a ref or a process. Its name
 is the way that led there, outermost first: `flows.receive.before > clients.database.events.announce : commit`. In the
 folder REFMILL_TEST_FAULTS the file `record` asks for the names of all points that are reached (into `reached`), and
-the file `armed` holds the name of the point at which the whole platform is to die as by the power switch of its processes: SIGKILL to
-each. Stages' supervisors live on, as they do in real life. The file `clock` holds the seconds by which the clock is
+the file `armed` holds the name of the point at which the whole platform is to die as by the power switch of its
+processes: SIGKILL to each; of several names, each on a line, they are reached one after the other, and the last one
+kills. Stages' supervisors live on, as they do in real life. The file `clock` holds the seconds by which the clock is
 wrong, for these processes and for the supervisors.
 """
 
@@ -72,8 +73,12 @@ def reached(step: str) -> None:
     armed = os.path.join(_FOLDER, "armed")
     try:
         with _open(armed, encoding="utf-8") as file:
-            wanted = file.read()
-        if wanted == name:
+            wanted, _, then = file.read().partition("\n")
+        if wanted == name and then:
+            with _open(f"{armed}.{os.getpid()}", "w", encoding="utf-8") as file:
+                file.write(then)
+            _rename(f"{armed}.{os.getpid()}", armed)
+        elif wanted == name:
             _die()
     except FileNotFoundError:
         return
