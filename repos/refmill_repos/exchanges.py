@@ -1,12 +1,13 @@
 """One request to a git service: the body goes into the child from a thread while the child's output goes out.
 
 Learnt by measuring: feeding first and reading afterwards deadlocks as soon as both pipes are full; a receive-pack that
-is killed, or loses its output, leaves its quarantine behind. So receive-pack is never killed: when the client goes away
-its input is closed and its output drained until it has cleaned up and ended.
+is killed, or loses its output, leaves its quarantine behind. So receive-pack is never killed by us: when the client
+goes away its input is closed and its output drained until it has cleaned up and ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from refmill import errors
-from refmill_repos import children, guards
+from refmill_repos import children, guards, writers
 from refmill_repos.bodies import PIECE, Body, BrokenOff
 from refmill_repos.commands import Head
 from refmill_repos.hooks.channel import HookChannel
@@ -28,30 +29,32 @@ _log = logging.getLogger("refmill.git")
 
 
 class Exchange:
-    """A running git service of a repository below `root`; iterate for its output, `close` in any case. What has a
-    `head` is a push."""
+    """A running git service of the repository at `place`, which lies in `root`; iterate for its output, `close` in any
+    case. What has a `head` is a push. Raises NotFound, Unavailable."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], body: Body | None, *,
-        root: Path, channel: HookChannel | None = None, head: Head | None = None,
+        root: Path, place: Path, channel: HookChannel | None = None, head: Head | None = None,
     ) -> None:  # fmt: skip
-        self._body, self._channel, self._head = body, channel, head
+        self._body, self._channel, self._head, self._place = body, channel, head, place
         self._closed = self._drained = False
         self.broken: Exception | None = None
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the exchange
         hooks = channel.fds if channel else ()
         try:
-            with guards.held(root) as fd:
+            with guards.held(root) as fd, self._guarded() as own:
                 self._child = subprocess.Popen(
                     command, stdin=subprocess.PIPE if body else subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=self._words, env=dict(environment), cwd="/", pass_fds=(fd, *hooks), bufsize=0,
+                    stderr=self._words, env=dict(environment), cwd="/", pass_fds=(fd, *own, *hooks), bufsize=0,
                     start_new_session=True,  # Ctrl-C in the server's terminal must not strike a push
                 )  # fmt: skip
-        except OSError as error:
+        except (OSError, errors.RefmillError) as error:
             self._words.close()
             if channel:
                 channel.abandon()
-            raise children.no_git() from error
+            if isinstance(error, OSError):
+                raise children.no_git() from error
+            raise
         if channel:
             channel.start()
         self._feeder = threading.Thread(target=self._feed, name="git-body", daemon=True)
@@ -78,6 +81,9 @@ class Exchange:
         self._feeder.join()
         if self._channel:
             self._channel.join()
+        if self._head:
+            patience = writers.PATIENCE if self.killed else 0.0
+            writers.ended(self._place, well=self._child.returncode == 0, patience=patience)
         if self._child.stdout:
             self._child.stdout.close()
         if self._child.returncode > 0 or self.broken:
@@ -94,10 +100,24 @@ class Exchange:
         """Whether git ended by itself and called it fatal, as it does for what it cannot understand."""
         return self._child.wait() == _FATAL
 
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended the child; to be asked once it is over."""
+        return (self._child.returncode or 0) < 0
+
     def words(self) -> str:
         """What git wrote to its standard error, cut."""
         self._words.seek(0)
         return self._words.read(2000).decode(errors="replace").strip()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[tuple[int, ...]]:
+        """What a push has to hold beside what every git child holds."""
+        if self._head is None:
+            yield ()
+        else:
+            with writers.begun(self._place) as fd:
+                yield (fd,)
 
     def _read(self) -> bytes:
         piece = os.read(self._child.stdout.fileno(), PIECE) if self._child.stdout else b""

@@ -14,7 +14,7 @@ from refmill import errors
 from refmill.model.pushes import ZERO
 from refmill.ports.repositories import Commit, NewCommit
 from refmill.texts import Text, text
-from refmill_repos import children, guards, names
+from refmill_repos import children, guards, names, writers
 from refmill_repos.faults import faults
 from refmill_repos.objects import found_commit, found_tree, opened
 
@@ -104,9 +104,12 @@ class BareRefs:
     def _update(self, repository_id: str, parts: Sequence[str]) -> None:
         """One transaction of refs, in the words of `git update-ref -z --stdin`. Raises GitFailed."""
         lines = b"".join(part.encode() + b"\0" for part in parts)
-        place = f"--git-dir={self._root / f'{names.repository_id(repository_id)}.git'}"
-        with guards.held(self._root) as fd:
-            children.run(["update-ref", "--no-deref", "-z", "--stdin"], options=[place], stdin=lines, pass_fds=[fd])
+        place = self._root / f"{names.repository_id(repository_id)}.git"
+        with guards.held(self._root) as fd, writers.writing(place) as own:
+            children.run(
+                ["update-ref", "--no-deref", "-z", "--stdin"], options=[f"--git-dir={place}"], stdin=lines,
+                pass_fds=[fd, own],
+            )  # fmt: skip
 
     def _open(self, repository_id: str, quarantine: Path | None = None) -> pygit2.Repository:
         return opened(self._root / f"{names.repository_id(repository_id)}.git", quarantine)

@@ -130,7 +130,7 @@ class GitHTTP:
             exchange.close()
             raise _Refused(status, words)
         start_response("200 OK", [("Content-Type", f"application/x-{request.service}-{kind}"), *_NO_CACHE])
-        return _Answer(_preamble(request), exchange)
+        return _Answer(_preamble(request), exchange, lambda: self._ending(exchange, head))
 
     def _started(self, environ: Environ, request: _Request, admission: Admission, head: Head | None) -> Exchange:
         name = request.service.removeprefix("git-")
@@ -150,8 +150,18 @@ class GitHTTP:
         channel = HookChannel(self._listener, admission, self._translate) if head else None
         extra |= channel.environment if channel else {}
         return Exchange(
-            command, children.environment(extra), body, root=self._root, channel=channel, head=head,
+            command, children.environment(extra), body, root=self._root, place=admission.path.absolute(),
+            channel=channel, head=head,
         )  # fmt: skip
+
+    def _ending(self, exchange: Exchange, head: Head | None) -> bytes:
+        """What ends the answer of a git that was killed before it could: a client that was told something already, and
+        not the end, waits for ever."""
+        if head is None or not head.sideband or not exchange.killed:
+            return b""
+        return self._refusal(
+            errors.Unavailable(text("git was killed while it took this push"), text("Push again, to be sure of it."))
+        )
 
     def _refusal(self, error: errors.RefmillError) -> bytes:
         """The end of a push in git's own words, since git shows no page of an error to a pusher: one packet of the
@@ -178,16 +188,19 @@ class GitHTTP:
 
 
 class _Answer:
-    """The response's body: `close` is called by every WSGI server, also when the client has gone away."""
+    """The response's body, to which `ending` may add when git is over: `close` is called by every WSGI server, also
+    when the client has gone away."""
 
-    def __init__(self, preamble: bytes, exchange: Exchange) -> None:
-        self._preamble, self._exchange = preamble, exchange
+    def __init__(self, preamble: bytes, exchange: Exchange, ending: Callable[[], bytes]) -> None:
+        self._preamble, self._exchange, self._ending = preamble, exchange, ending
 
     def __iter__(self) -> Iterator[bytes]:
         if self._preamble:
             yield self._preamble
         yield from self._exchange
         self._exchange.close()
+        if last := self._ending():
+            yield last
 
     def close(self) -> None:
         self._exchange.close()

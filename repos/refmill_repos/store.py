@@ -11,7 +11,7 @@ from pathlib import Path
 from refmill import errors
 from refmill.ports.trees import Tree
 from refmill.texts import text
-from refmill_repos import children, guards, names
+from refmill_repos import children, guards, names, writers
 from refmill_repos.objects import found_commit, opened
 from refmill_repos.projects import projects
 from refmill_repos.trees import GitTree
@@ -55,7 +55,6 @@ but ours (`maintain`)."""
 LOOSE, PACKS = 1500, 50
 """Objects that are files of their own, and packs, above which a repository is packed anew: every fetch looks through
 all packs, and small pushes and results leave loose objects."""
-_HOLDER = "tmp_obj_refmill"
 _NEVER = 4_102_444_800  # the year 2100
 _NEW, _GONE = ".new-", ".gone-"
 
@@ -118,9 +117,9 @@ class BareRepositories:
         _sync(place)
 
     def pack_refs(self, repository_id: str) -> None:
-        place = f"--git-dir={self.path(repository_id)}"
-        with guards.held(self._root) as fd:
-            children.run(["pack-refs", "--all"], options=[place], pass_fds=[fd])
+        place = self.path(repository_id)
+        with guards.held(self._root) as fd, writers.writing(place) as own:
+            children.run(["pack-refs", "--all"], options=[f"--git-dir={place}"], pass_fds=[fd, own])
 
     def worn(self, repository_id: str) -> bool:
         objects = self.path(repository_id) / "objects"
@@ -130,11 +129,11 @@ class BareRepositories:
         return loose * 256 > LOOSE or packs > PACKS
 
     def maintain(self, repository_id: str, stopping: Callable[[], bool] = lambda: False) -> None:
-        place = f"--git-dir={self.path(repository_id)}"
-        _hold_folders(self.path(repository_id) / "objects")
+        place = self.path(repository_id)
+        _hold_folders(place / "objects")
         # gc runs pack-refs, repack and prune in the order that is safe beside writers.
-        with guards.held(self._root) as fd:
-            children.run_long(["gc", "--quiet"], stopping, options=[place], pass_fds=[fd])
+        with guards.held(self._root) as fd, writers.writing(place) as own:
+            children.run_long(["gc", "--quiet"], stopping, options=[f"--git-dir={place}"], pass_fds=[fd, own])
 
     def _place(self, repository_id: str) -> Path:
         return self._root / f"{names.repository_id(repository_id)}.git"
@@ -147,7 +146,7 @@ def _hold_folders(objects: Path) -> None:
     What is called `tmp_obj_…` is no object to git, and no fault, and goes once it is older than two weeks.
     """
     for number in range(256):
-        holder = objects / f"{number:02x}" / _HOLDER
+        holder = objects / f"{number:02x}" / writers.HOLDER
         if not holder.exists():
             holder.parent.mkdir(exist_ok=True)
             holder.touch()
@@ -164,10 +163,7 @@ def clean(root: Path, patience: float = 30.0) -> list[Path]:
     try:
         stale = list(_stale(root))
         for path in stale:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            writers.take_away(path)
     finally:
         os.close(fd)
     return stale
@@ -179,18 +175,9 @@ def _stale(root: Path) -> Iterator[Path]:
         if place.name.startswith((_NEW, _GONE)):
             yield place
         elif place.name.endswith(".git"):
-            yield from place.glob("*.lock")
+            yield from writers.left(place)
             yield from place.glob("HEAD.????????????????")
-            yield from place.glob("objects/info/*.lock")
-            yield from place.glob("objects/tmp_objdir-*")
-            yield from place.glob("objects/incoming-*")
-            yield from place.glob("objects/pack/tmp_*")
-            yield from place.glob("objects/pack/.tmp-*")
-            loose = place.glob("objects/[0-9a-f][0-9a-f]/tmp_obj_*")
-            yield from (path for path in loose if path.name != _HOLDER)
-            for below in ("refs", "logs"):
-                for folder, _, files in os.walk(place / below):
-                    yield from (Path(folder, name) for name in files if name.endswith(".lock"))
+            yield from place.glob("objects/tmp_object_git2_*")  # of this process, not of git
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -73,15 +73,16 @@ def test_what_a_kill_left_is_cleaned_and_nothing_else(git: Client, tmp_path: Pat
     bare = store.path("r1")
     sha = git.commit(tmp_path / "work", {"a": "x"})
     git("push", "-q", bare, "main:main", "main:feature/lock", cwd=tmp_path / "work")
+    quarantine = bare / "objects/tmp_objdir-incoming-abc123"
     stale = [
         root / ".new-1234", root / ".gone-1234", bare / "refs/heads/main.lock", bare / "refs/heads/feature/x.lock",
-        bare / "packed-refs.lock", bare / "HEAD.lock", bare / "objects/tmp_objdir-incoming-abc123",
-        bare / "objects/pack/tmp_pack_x",
+        bare / "packed-refs.lock", bare / "packed-refs.new", bare / "HEAD.lock", quarantine,
+        bare / "objects/tmp_object_git2_0123456789abcdef", bare / "objects/pack/tmp_pack_x",
     ]  # fmt: skip
     for path in stale:
         path.mkdir() if path.name.startswith((".new", ".gone", "tmp_objdir")) else path.touch()
-    (stale[6] / "pack").mkdir()
-    kept = {path for path in bare.rglob("*") if path not in stale and stale[6] not in path.parents}
+    (quarantine / "pack").mkdir()
+    kept = {path for path in bare.rglob("*") if path not in stale and quarantine not in path.parents}
     assert set(clean(root)) == set(stale)
     assert set(bare.rglob("*")) == kept
     assert git("rev-parse", "feature/lock", cwd=bare).strip() == sha
