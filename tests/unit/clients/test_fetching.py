@@ -4,7 +4,9 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         port = self.server.server_address[1]
         places = {"/moved": "/data", "/away": f"http://localhost:{port}/data", "/loop": "/loop", "/file": "file:///etc/passwd",
                   "/nowhere": ""}  # fmt: skip
+        if self.path.startswith("/to/"):
+            places[self.path] = f"http://127.0.0.1:{self.path[4:]}/data"
         if self.path in places:
             self.send_response(302)
             self.send_header("Location", places[self.path])
@@ -45,6 +49,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[str]:
     Handler.asked = []
+    with serving() as address:
+        yield address
+
+
+@contextmanager
+def serving() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -66,6 +76,13 @@ def test_a_file_comes_whole_with_credentials_and_through_redirects(server: str, 
 def test_credentials_do_not_follow_to_another_host(server: str, tmp_path: Path) -> None:
     fetching.download(server + "/away", tmp_path / "x", limit=len(DATA), user="ann", password="x", private=True)
     assert Handler.asked == [("/away", "Basic YW5uOng="), ("/data", None)]
+
+
+def test_credentials_do_not_follow_to_another_port(server: str, tmp_path: Path) -> None:
+    with serving() as other:
+        away = f"/to/{other.rpartition(':')[2]}"
+        fetching.download(server + away, tmp_path / "x", limit=len(DATA), user="ann", password="x", private=True)
+    assert Handler.asked == [(away, "Basic YW5uOng="), ("/data", None)]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +146,24 @@ def test_names_of_this_machine_and_redirects_to_it_are_not_followed(
     with pytest.raises(errors.Forbidden):
         fetching.download(f"{server}/away", tmp_path / "x", limit=1 << 20)
     assert [path for path, _ in Handler.asked] == ["/away"]
+
+
+def test_a_name_is_resolved_once_and_what_was_checked_is_connected_to(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, resolve, asked = "data.example.org", socket.getaddrinfo, list[str]()
+
+    def rebound(host: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(host)
+        if host == name:
+            host = "127.0.0.1" if asked.count(name) == 1 else "127.0.0.2"
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebound)
+    url = f"http://{name}:{server.rpartition(':')[2]}/data"
+    fetching.download(url, tmp_path / "x", limit=len(DATA), private=True)
+    assert (tmp_path / "x").read_bytes() == DATA
+    assert asked == [name, "127.0.0.1"]
 
 
 def test_a_stop_breaks_it_off(server: str, tmp_path: Path) -> None:

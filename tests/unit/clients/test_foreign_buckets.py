@@ -154,7 +154,7 @@ def test_endpoints_inside_the_network_are_not_asked(endpoint: str, tmp_path: Pat
     assert Handler.asked == []
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
+def test_the_host_that_is_connected_to_is_checked_whatever_the_style(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a bucket's own name in an address as well, and again for another region."""
