@@ -239,7 +239,6 @@ def assert_recorded(platform: Platform, pusher: Pusher) -> None:
     assert_whole(platform, [run["id"] for run in runs])
 
 
-@pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(4))
 def test_a_hundred_deaths_lose_nothing(part: int, tmp_path: Path) -> None:
