@@ -13,7 +13,7 @@ from pathlib import Path
 from refmill import errors
 from refmill.clients import codec, files, s3
 from refmill.clients.bell import SocketBell
-from refmill.clients.database import Records, open_records, server_url, sqlite_url
+from refmill.clients.database import Records, installation_key, open_records, server_url, sqlite_url
 from refmill.clients.directory_store import DirectoryStore
 from refmill.clients.objects import INCOMING, DirectoryRunCache
 from refmill.clients.run_files import RunFiles
@@ -73,7 +73,8 @@ RESERVED = frozenset(
 
 
 SECRETS_KEY = "secrets.key"
-"""Encrypts repositories' secrets; whoever copies the database elsewhere takes it along by another way."""
+"""Encrypts repositories' secrets and makes the tokens of runs; whoever copies the database elsewhere takes it along by
+another way."""
 ASIDE, UPKEEP, GROUPS = ("run", "aside.json"), ("run", "upkeep.json"), ("run", "groups.json")
 ADDRESS = ("run", "address.json")
 """Where a platform says how it is reached; what stands there outlives it."""
@@ -111,6 +112,12 @@ def records(settings: Settings) -> Records:
     make(settings)
     url = server_url(settings.database) if settings.database else sqlite_url(settings.path(DATABASE))
     return open_records(url, reserved=RESERVED, key_file=settings.path(SECRETS_KEY))
+
+
+def key(settings: Settings) -> bytes:
+    """The installation's secret key, made if there is none."""
+    make(settings)
+    return installation_key(settings.path(SECRETS_KEY))
 
 
 def bell(settings: Settings) -> Bell:

@@ -83,10 +83,10 @@ class RepositorySecrets:
     def _cipher(self) -> Fernet:
         if self._key_file is None:
             raise errors.Unavailable(text("this installation has no key for secrets"))
-        return Fernet(_key(self._key_file))
+        return Fernet(installation_key(self._key_file))
 
 
-def _key(path: Path) -> bytes:
+def installation_key(path: Path) -> bytes:
     """The key in `path`, made if there is none. Of two who make one at the same time, both get the first."""
     with contextlib.suppress(FileNotFoundError):
         return path.read_bytes()
