@@ -1,16 +1,15 @@
 """One run on its way through the local engine: its stages, what is known of their results, and its template.
 
-The rule to keep: only the engine's mind (one thread) changes these objects; `look` and `template` are for any thread.
-A tree of git is for one thread at a time, so `look` takes turns.
+The rule to keep: only the engine's mind (one thread) changes these objects; `known.look` and `template` are for any
+thread.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from refmill.engine import attempts, checkouts
 from refmill.engine.environments import Environment
@@ -20,9 +19,9 @@ from refmill.engine.stages import Bounds, Job
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import StagePlan
 from refmill.model.runs import StageRun
-from refmill.plans import environments
-from refmill.plans.decide import Memory, decide
-from refmill.plans.inputs import Inputs, Sources
+from refmill.plans.decide import Memory
+from refmill.plans.inputs import Inputs
+from refmill.plans.knowledge import Knowledge
 from refmill.ports.engines import RunOrder, StageSettings
 
 
@@ -76,25 +75,18 @@ class Course:
         self.closing = False
         self.asking: set[str] = set()  # stages that wait for consent
         self.why: dict[str, StageRun] = {}
-        self.entries: dict[str, LockEntry] = {}
-        self.sources = Sources(order.plan.pipeline, memory.tree, memory.objects, around=memory.around)
+        self.known = Knowledge(order.plan, memory, today=order.environments, counts=order.rerun_on_environment_change)
         self.stages: dict[str, StageCourse] = {}
-        self._materials: dict[str, Mapping[str, Any]] = {}
         self._repository = repository
         self._defaults = defaults
         self._guard = threading.Lock()
         self._template = checkouts.Template(folder / attempts.TEMPLATE)
-        self._reading = threading.Lock()
-        for data in order.plan.pipeline.data.values():
-            for out in data.outs:
-                self._materials[out.root] = {"md5": out.md5, "isexec": out.isexec}
-        cached = {item.stage.address: item.entry for item in order.plan.stages if item.verdict == "cached"}
+        cached = {item.stage.address for item in order.plan.stages if item.verdict == "cached"}
         ended = {address: stage.status for address, stage in order.done.items()}
         self.progress = Progress(order.plan, {**dict.fromkeys(cached, "cached"), **ended}, on_error=order.on_error)
-        entries = cached | {address: stage.entry for address, stage in order.done.items() if stage.entry is not None}
-        for address, entry in entries.items():
-            if address in self.progress:
-                self.learn(address, entry)
+        for address, stage in order.done.items():
+            if stage.entry is not None and address in self.progress:
+                self.known.learn(address, stage.entry)
         for index, item in enumerate(order.plan.stages):
             self.stages[item.stage.address] = self._stage(item, index)
 
@@ -102,33 +94,6 @@ class Course:
     def run_id(self) -> str:
         """The run's id."""
         return self.order.run.id
-
-    def learn(self, address: str, entry: LockEntry) -> None:
-        """A stage's result is known: those below it can be looked at."""
-        self.entries[address] = entry
-        stage = self.order.plan.pipeline.stages[address]
-        self.sources.learn(stage, entry)
-        by_path = {out["path"]: out for out in entry.get("outs", ())}
-        self._materials.update({out.root: by_path[out.path] for out in stage.outs if out.path in by_path})
-
-    def look(self, stage: StageCourse) -> tuple[StagePlan, Inputs]:
-        """The verdict on a stage all of whose inputs have been made. What the planner said *run* of stays so."""
-        item = stage.plan
-        with self._reading:
-            inputs = self.sources.inputs(item.stage)
-            if item.verdict == "run" and not inputs.unknown:
-                return item, inputs
-            forced = any(reason.kind == "forced" for reason in item.reasons)
-            locked = self.order.plan.pipeline.lock.get(stage.address)
-            today = self.order.environments.get(stage.address, "")
-            counts = self.order.rerun_on_environment_change
-            found = decide(
-                item.stage, inputs, locked, self.memory, upstream=item.upstream, force=forced,
-                environment=today if counts else "",
-            )  # fmt: skip
-            if found.verdict == "cached" and not counts:
-                found = environments.noted(found, self.memory.made(found.entry), today)
-            return found, inputs
 
     def template(self) -> checkouts.Template:
         """The run's checkout, made when first asked for."""
@@ -144,7 +109,7 @@ class Course:
             run_id=self.run_id, stage=stage.plan.stage, settings=stage.settings,
             directory=self.folder / attempts.name(stage.address, attempt), template=self.template,
             objects=self.memory.objects, runcache=self.memory.runcache, inputs=stage.inputs, known=known,
-            materials=self._materials, locked=self.order.plan.pipeline.lock.get(stage.address),
+            materials=self.known.materials, locked=self.order.plan.pipeline.lock.get(stage.address),
             project=self.order.run.project, memory=stage.settings.memory or self._defaults.memory,
             timeout=stage.settings.timeout or self._defaults.timeout or None,
             alternates=(self._repository() / "objects").resolve(), network=self.order.network,

@@ -41,7 +41,7 @@ class Hands:
 
     def look(self, course: Course, stage: StageCourse) -> tuple[StagePlan, Inputs, Environment | None]:
         """The verdict on a stage, its inputs, and its environment if it is there already."""
-        item, inputs = course.look(stage)
+        item, inputs = course.known.look(stage.plan)
         if item.verdict != "run":
             return item, inputs, None
         project = course.template().path / course.order.run.project
@@ -89,7 +89,7 @@ class Hands:
         """The small results of a finished run, which belong into git."""
         if course.progress.outcome != "succeeded":
             return {}
-        return results.files(course.order.plan, course.entries, self.parts.memory(course.order.run))
+        return results.files(course.order.plan, course.known.entries, self.parts.memory(course.order.run))
 
     def _lost(self, course: Course, stage: StageCourse, job: stages.Job) -> Ending:
         gone = self.supervisors.reap(job.directory)

@@ -21,12 +21,13 @@ from refmill.engine.commands import Commands
 from refmill.engine.dvclocks import DvcLocks
 from refmill.engine.inplace_results import Results
 from refmill.engine.progress import Outcome, Progress
-from refmill.formats import dvcignore, lockfile, runcache
+from refmill.formats import dvcignore, runcache
 from refmill.formats.directories import Directory, Hasher, hash_directory, hash_file
 from refmill.formats.hashing import OLD, FileHash
 from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.model.plans import Plan, StagePlan
 from refmill.model.runs import StageStatus
+from refmill.plans import entries
 from refmill.plans.decide import Memory, decide
 from refmill.plans.inputs import Inputs, Sources
 from refmill.plans.outputs import remove_output, restore_output, store_output
@@ -239,12 +240,8 @@ class InPlace:
         # As in DVC, an output that lives in git is in the cache only if the run-cache remembers its stage.
         remembered = runcache.eligible(stage, item.entry)
         outs = {out.root: self._stored(stage, out, keep=out.cache or remembered) for out in stage.outs}
-        entry = {key: value for key, value in item.entry.items() if key != "outs"}
-        if outs:
-            entry["outs"] = lockfile.entry(stage, {}, {}, outs)["outs"]
-        if remembered:
-            memory.runcache.save(runcache.key(entry), runcache.value(entry), entry)
-        return entry
+        known = {key: value for key, value in item.entry.items() if key != "outs"}
+        return entries.finished(stage, known, outs, memory.runcache)
 
     def _stored(self, stage: Stage, out: Output, *, keep: bool) -> FileHash:
         """Hash an output and, to `keep` it, commit it to the cache, from where it is linked if the configuration says

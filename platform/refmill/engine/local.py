@@ -338,7 +338,7 @@ class LocalEngine:
         course.why[stage.address] = state
         self._tell_stage(course, state)
         if state.entry is not None:
-            course.learn(stage.address, state.entry)
+            course.known.learn(stage.address, state.entry)
         if state.status in WELL:
             self._advance(course, course.progress.freed(stage.address))
         self._hopeless(course)
@@ -373,7 +373,7 @@ class LocalEngine:
         why = fault or _explanation(course)
 
         def tell() -> None:
-            self._parts.listener.ended(course.run_id, outcome, files, dict(course.entries), why)
+            self._parts.listener.ended(course.run_id, outcome, files, dict(course.known.entries), why)
             self._remover.remove(course.folder)
 
         def give_up(fault: str) -> None:

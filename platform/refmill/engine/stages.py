@@ -19,9 +19,9 @@ from refmill.engine.cgroups import Groups
 from refmill.engine.environments import Environment
 from refmill.engine.sandbox import Box, Sandbox
 from refmill.engine.supervision import Exit
-from refmill.formats import dvcignore, lockfile, runcache
-from refmill.formats.hashing import FileHash
-from refmill.model.pipelines import LockEntry, Output, Stage
+from refmill.formats import dvcignore
+from refmill.model.pipelines import LockEntry, Stage
+from refmill.plans import entries, knowledge
 from refmill.plans.inputs import Inputs
 from refmill.plans.outputs import restore_output, store_output
 from refmill.ports.engines import StageSettings
@@ -103,11 +103,11 @@ def prepare(job: Job, sandbox: Sandbox) -> Job:
         restore_output(item, target, job.objects, link=sandbox.works, inside=job.root)
     for out in job.stage.outs:
         target = workspaces.clear(job.root, out.root)
-        previous = _previous(job, out) if out.persist else None
+        previous = knowledge.previous(job.locked, out, job.objects) if out.persist else None
         if previous is not None:
             restore_output(previous, target, job.objects, inside=job.root)
     workspaces.make_folder(job.root, job.stage.wdir)
-    return replace(job, known=_measured(job))
+    return replace(job, known=entries.measured(job.stage, job.known, lambda root: workspaces.measure(job.root / root)))
 
 
 def spec(
@@ -182,11 +182,7 @@ def collect(job: Job, end: Exit) -> Result:
                 raise errors.Unavailable(told, fault.remedy) from error
             reason = f"{error.strerror} ({error.filename})" if error.filename else str(error)
             raise errors.Unavailable(text("output %(path)s: %(reason)s", path=out.root, reason=reason)) from error
-    entry = dict(job.known)
-    if outs:
-        entry["outs"] = lockfile.entry(job.stage, {}, {}, outs)["outs"]
-    if runcache.eligible(job.stage, job.known):
-        job.runcache.save(runcache.key(entry), runcache.value(entry), entry)
+    entry = entries.finished(job.stage, job.known, outs, job.runcache)
     # With the end: exit.json is not forced to disk, and after a power cut this file must stand alone.
     found = {"output_bytes": total, "entry": attempts.entry_text(entry), "exit": asdict(end)}
     attempts.write(job.directory / RESULT, json.dumps(found))
@@ -215,55 +211,31 @@ def workspace(directory: Path) -> list[Path]:
 
 
 def _wanted(job: Job) -> dict[str, Mapping[str, Any]]:
-    """The inputs that come from the store, by path from the root; git's own files are in the checkout already."""
-    wanted: dict[str, Mapping[str, Any]] = {}
-    for item in job.inputs.objects:
-        wanted.setdefault(item.path, {**job.materials.get(item.path, {}), "hash": "md5", "md5": item.md5})
-    return wanted
+    return knowledge.wanted(job.inputs, job.materials)
 
 
-def _measured(job: Job) -> LockEntry:
-    """The known entry with the sizes that no listing tells: those of inputs inside of another stage's folder."""
-    entry = dict(job.known)
-    if "deps" in entry:
-        roots = {item.path: item.root for item in job.stage.deps}
-        entry["deps"] = [
-            _sized(item, job.root / roots[item["path"]]) if item["path"] in roots else item for item in entry["deps"]
-        ]
-    return entry
-
-
-def _sized(item: dict[str, Any], place: Path) -> dict[str, Any]:
-    """An item of `deps` in DVC's order of keys: path, hash, md5, size, nfiles, isexec."""
-    if item.get("size") is not None:
-        return item
-    later = {key: item[key] for key in ("nfiles", "isexec") if key in item}
-    return {key: item[key] for key in ("path", "hash", "md5")} | {"size": workspaces.measure(place)} | later
-
-
-def _previous(job: Job, out: Output) -> Mapping[str, Any] | None:
-    recorded: dict[str, Mapping[str, Any]] = {item["path"]: item for item in (job.locked or {}).get("outs", ())}
-    item = recorded.get(out.path)
-    return item if item is not None and job.objects.present([FileHash.of(item).md5]) else None
+def variables(run_id: str, address: str, settings: StageSettings) -> dict[str, str]:
+    """The command's variables that are the same wherever it runs; the settings of refmill.yaml win over ours."""
+    return {
+        "LANG": "C.UTF-8",
+        "SHELL": "/bin/sh",
+        "PYTHONUNBUFFERED": "1",  # so that a log can be followed
+        **dict.fromkeys(THREADS, str(max(1, int(settings.cpu)))),
+        "REFMILL": "1",
+        "REFMILL_RUN": run_id,
+        "DVC_NO_ANALYTICS": "1",
+        **settings.env,
+        "DVC_STAGE": address,
+    }
 
 
 def _environ(job: Job, environment: Environment, gpus: tuple[int, ...]) -> dict[str, str]:
-    """The command's variables; the settings of refmill.yaml win over ours."""
-    cores = str(max(1, int(job.settings.cpu)))
     return {
         "PATH": f"{environment.programs}:{PATH}",
         "VIRTUAL_ENV": os.fspath(environment.path),
         "HOME": os.fspath(job.directory / "home"),
         "TMPDIR": os.fspath(job.directory / "tmp"),
-        "LANG": "C.UTF-8",
-        "SHELL": "/bin/sh",
-        "PYTHONUNBUFFERED": "1",  # so that a log can be followed
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus)),
-        **dict.fromkeys(THREADS, cores),
-        "REFMILL": "1",
-        "REFMILL_RUN": job.run_id,
-        "DVC_NO_ANALYTICS": "1",
-        **job.settings.env,
+        **variables(job.run_id, job.stage.address, job.settings),
         "DVC_ROOT": os.fspath(job.root),
-        "DVC_STAGE": job.stage.address,
     }
