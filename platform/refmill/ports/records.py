@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from refmill.model.people import Repository, Role, Scope, Token, User
 from refmill.model.pipelines import LockEntry
@@ -142,6 +142,10 @@ class Runs(Protocol):
         """Each stage's latest attempt, in the plan's order."""
 
 
+Expected: TypeAlias = "tuple[int, Collection[StageStatus]]"
+"""How a stage has to stand: the number of its latest attempt, and the states one of which that is in."""
+
+
 class RunStates(Protocol):
     """The index of runs: their course."""
 
@@ -153,9 +157,12 @@ class RunStates(Protocol):
     def set_stage(self, run_id: str, stage: StageRun, *, expected: Iterable[StageStatus] = ()) -> bool:
         """Store a stage's state; with `expected`, only if its latest attempt is in one of those."""
 
-    def set_stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
+    def set_stages(
+        self, run_id: str, stages: Sequence[StageRun], *, expected: Mapping[str, Expected] | None = None
+    ) -> bool:
         """Store states in one transaction; of several of one attempt the last. A queued run is running from the first
-        stage that has been started. Raises NotFound, and stores nothing, without the run."""
+        stage that has been started. With `expected`, by address, only if each of those stages stands so; whether it
+        did. Raises NotFound, and stores nothing, without the run."""
 
     def set_experiment(self, run_id: str, name: str) -> None:
         """Note the experiment that holds the run's results."""

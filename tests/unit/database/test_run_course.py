@@ -160,6 +160,17 @@ def test_states_told_together_may_be_of_new_attempts_and_of_stages_that_no_plan_
     assert [stage.status for stage in records.history.attempts(run.id)] == ["failed", "running", "pending", "queued"]
 
 
+def test_states_told_together_are_stored_only_where_each_stage_stands_as_expected(records: Records, run: Run) -> None:
+    lost = [StageRun("a", "failed"), StageRun("a", "queued", 2)]
+    assert not records.states.set_stages(run.id, lost, expected={"a": (1, {"running"})})
+    assert not records.states.set_stages(run.id, lost, expected={"a": (2, {"pending"})})
+    assert not records.states.set_stages(run.id, lost, expected={"a": (1, {"pending"}), "absent": (1, {"pending"})})
+    assert [stage.status for stage in records.history.attempts(run.id)] == ["pending", "pending"]
+    assert records.states.set_stages(run.id, lost, expected={"a": (1, {"pending", "running"})})
+    assert not records.states.set_stages(run.id, lost, expected={"a": (1, {"pending", "running"})})
+    assert [stage.status for stage in records.history.attempts(run.id)] == ["failed", "queued", "pending"]
+
+
 def test_the_states_of_a_run_that_is_gone_are_refused(records: Records) -> None:
     with pytest.raises(errors.NotFound):
         records.states.set_stages("absent", [StageRun("a", "running", started=1)])

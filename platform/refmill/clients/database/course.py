@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -15,6 +15,7 @@ from refmill.clients.database.connection import Database
 from refmill.clients.database.runs import attempt_row
 from refmill.clients.database.schema import runs, stage_attempts, wishes
 from refmill.model.runs import RUN_ENDED, RunStatus, StageRun, StageStatus
+from refmill.ports.records import Expected
 from refmill.texts import Text, text
 
 
@@ -74,9 +75,13 @@ class RunCourse:
                 _insert(connection, attempt_row(run_id, position, stage))
         return True
 
-    def set_stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
+    def set_stages(
+        self, run_id: str, stages: Sequence[StageRun], *, expected: Mapping[str, Expected] | None = None
+    ) -> bool:
         last = {(schema.key(stage.address), stage.attempt): stage for stage in stages}
         with self._database.writing() as connection:
+            if expected and not _stand(connection, run_id, expected):
+                return False
             if any(stage.started is not None for stage in stages):
                 this = (runs.c.id == run_id) & (runs.c.status == "queued")
                 begun = {"status": "running", "started": _first(self._database), "explanation": None}
@@ -93,6 +98,7 @@ class RunCourse:
                     if at[0] not in positions:
                         positions[at[0]] = _next_position(connection, run_id)
                     _insert(connection, attempt_row(run_id, positions[at[0]], stage))
+        return True
 
     def set_experiment(self, run_id: str, name: str) -> None:
         with self._database.writing() as connection:
@@ -150,6 +156,21 @@ def _known(connection: sqlalchemy.Connection, run_id: str, keys: set[str]) -> li
         rows_of_these = connection.execute(select(*columns).where(mine).with_for_update())
         found += [(row[0], row[1], row[2]) for row in rows_of_these]
     return found
+
+
+def _stand(connection: sqlalchemy.Connection, run_id: str, expected: Mapping[str, Expected]) -> bool:
+    """Whether the latest attempts of these stages are as expected."""
+    for address, (attempt, statuses) in expected.items():
+        mine = (stage_attempts.c.run_id == run_id) & (stage_attempts.c.address_key == schema.key(address))
+        newest = connection.execute(
+            select(stage_attempts.c.attempt, stage_attempts.c.status)
+            .where(mine)
+            .order_by(stage_attempts.c.attempt.desc())
+            .with_for_update()
+        ).first()
+        if newest is None or newest.attempt != attempt or newest.status not in statuses:
+            return False
+    return True
 
 
 def _old(run_id: str, key: str, attempt: int, stage: StageRun) -> dict[str, Any]:
