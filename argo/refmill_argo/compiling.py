@@ -56,7 +56,7 @@ def compile_run(order: RunOrder, options: Options) -> Bundle:
         if options.parallelism:  # of the run, whose parts may run side by side
             context["parallelism"] = max(1, options.parallelism // len(parts))
         workflows[mine] = render("workflow", context)
-    plan = contract.plan(order.run.id, order.run.project, [pod.stages for pod in found], order.settings)
+    plan = contract.plan(order, [pod.stages for pod in found])
     return Bundle(found, workflows, plan)
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from refmill.model.plans import StagePlan
 from refmill.model.stages import StageSettings
+from refmill.ports.engines import RunOrder
 
 VERSION = 1
 SERVER, RUN, TOKEN = "REFMILL_SERVER", "REFMILL_RUN", "REFMILL_TOKEN"
@@ -71,14 +72,16 @@ def path(run_id: str, pod: int) -> str:
     return f"/api/runs/{run_id}/pods/{pod}/plan.json"
 
 
-def plan(
-    run_id: str, project: str, pods: Sequence[Sequence[StagePlan]], settings: Mapping[str, StageSettings]
-) -> dict[str, Any]:
+def plan(order: RunOrder, pods: Sequence[Sequence[StagePlan]]) -> dict[str, Any]:
     """plan.json of a run as the server keeps it: what its pods run, without a secret's value and without a state."""
+    settings, environments = order.settings, order.environments
     return {
         "version": VERSION,
-        "run": run_id,
-        "project": project,
+        "run": order.run.id,
+        "project": order.run.project,
+        "on_error": order.on_error,
+        "environments": dict(environments),
+        "rerun_on_environment_change": order.rerun_on_environment_change,
         "pods": [[_stage(item, settings[item.stage.address]) for item in pod] for pod in pods],
     }
 
@@ -104,6 +107,9 @@ def _stage(item: StagePlan, settings: StageSettings) -> dict[str, Any]:
         "requirements": settings.requirements,
         "retries": settings.retries,
         "timeout": settings.timeout,
+        "memory": settings.memory,
+        "cpu": settings.cpu,
+        "pause": settings.pause,
         "deps": [{"path": dep.path, "root": dep.root} for dep in stage.deps],
         "outs": [
             {"path": out.path, "root": out.root, "cache": out.cache, "persist": out.persist} for out in stage.outs

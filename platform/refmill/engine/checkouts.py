@@ -27,6 +27,10 @@ BUSY = 0.01  # seconds before a folder that fills while it is emptied is emptied
 SMALL = 64 << 10  # bytes of a file that is kept in memory: below that, opening it costs more than reading it
 MEMORY = 4 << 20  # bytes of a run's small files in memory; of the others the kernel keeps what it can
 SPARE = ("ORIG_HEAD", "objects/pack", "refs/heads", "refs/tags")  # git makes them where it needs them
+WHOLE = ("pack", "info/packs", "info/commit-graph")  # what a repack that was cut off left
+PACKING = ("pack.threads=1", "repack.writeBitmaps=false", "pack.writeReverseIndex=false",
+           "gc.writeCommitGraph=false", "repack.updateServerInfo=false")  # fmt: skip
+"""How objects are packed so that the same ones give the same file."""
 STRIKES = 3
 """How often a checkout is made anew because git was ended by a signal."""
 CONFIG = {
@@ -76,6 +80,21 @@ def _make(repository: Path, commit: str, target: Path, source: str) -> None:
     for name in SPARE:
         remove(folder / name)
     temporary.rename(target)
+
+
+def detach(checkout: Path, source: str) -> None:
+    """Let a checkout of `source` stand by itself: with its own objects instead of those of the hosted repository, and
+    an index without times, so that it can be carried elsewhere and is the same each time. Again is no error. Raises
+    Unavailable."""
+    alternates = checkout / ".git" / "objects" / "info" / "alternates"
+    if not alternates.exists():
+        return
+    for name in WHOLE:
+        remove(checkout / ".git" / "objects" / name)
+    settings = [word for setting in PACKING for word in ("-c", setting)]
+    _git(checkout, *settings, "repack", "-a", "-d", "-F", "-q", "--window=0", "--depth=0")
+    _git(checkout, "read-tree", source)
+    alternates.unlink()
 
 
 class _Struck(errors.Unavailable):
