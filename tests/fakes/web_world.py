@@ -1,5 +1,6 @@
 """A small installation for the pages: real records, repositories and objects; only logs and the engine are played."""
 
+import functools
 import json
 import subprocess
 import threading
@@ -13,9 +14,10 @@ from flask.testing import FlaskClient
 
 from refmill.clients.bell import LocalBell
 from refmill.clients.database import Records, open_records, sqlite_url
-from refmill.clients.objects import DirectoryObjects
+from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
 from refmill.clients.resolver.inprocess import DirectResolver
 from refmill.clients.worktree import WorkTree
+from refmill.flows.planning import Storage
 from refmill.model.asides import Aside
 from refmill.model.people import Repository
 from refmill.model.pipelines import Dependency, LockEntry, Output, Pipeline, Stage
@@ -29,6 +31,7 @@ from refmill_repos.history import History
 from refmill_repos.refs import BareRefs
 from refmill_repos.store import BareRepositories
 from refmill_repos.trees import tree_factory
+from refmill_web import desks, places
 from refmill_web.app import create_app
 from refmill_web.services import Services
 
@@ -217,13 +220,18 @@ def make_world(root: Path, settings: Settings | None = None) -> World:
 
     repositories, logs, bell = BareRepositories(root / "repos"), MemoryLogs(), LocalBell()
     aside: list[Aside] = []
+    chosen = replace(settings or Settings(), data=root)
+    storage = Storage(objects, lambda repository_id: DirectoryRunCache(root / "objects" / repository_id))
     services = Services(
-        settings=replace(settings or Settings(), data=root), people=records.people, profiles=records.profiles,
+        settings=chosen, people=records.people, profiles=records.profiles,
         sessions=records.sessions, journal=records.journal, secrets=records.secrets, catalogue=records.catalogue, runs=records.runs,
         states=records.states, history=records.history, repositories=repositories, refs=BareRefs(root / "repos"),
         past=History(root / "repos"), experiments=BareExperiments(root / "repos", objects), bell=bell, logs=logs,
         resolver=DirectResolver(tree_factory(lambda source: WorkTree(source.path))),
         aside=lambda repository_id: [item for item in aside if item.repository_id == repository_id],
-        objects=objects, ready=list,
+        objects=objects, ready=list, packed=functools.partial(places.packed, chosen),
+        desk=desks.make(
+            chosen, records=records, storage=storage, repositories=repositories, bell=bell, own="http://localhost"
+        ),
     )  # fmt: skip
     return World(root, records, repositories, logs, bell, create_app(services))

@@ -15,6 +15,7 @@ from refmill_web.views import (
     files,
     health,
     live,
+    pods,
     repositories,
     results,
     runs,
@@ -40,6 +41,7 @@ def create_app(services: Services) -> Flask:
     for views in (
         health,
         api,
+        pods,
         accounts,
         start,
         runs,

@@ -39,6 +39,7 @@ TITLES: dict[int, Text] = {
     404: text("Nothing here"),
     405: text("That was not understood"),
     409: text("Somebody else was faster"),
+    410: text("Nothing here"),
     413: text("Too large"),
     422: text("The files cannot work"),
     429: text("Too many attempts"),
@@ -49,7 +50,7 @@ TITLES: dict[int, Text] = {
 
 def install(app: Flask) -> None:
     """Handlers for our own errors, for those of HTTP, and for what nobody foresaw."""
-    app.register_error_handler(errors.RefmillError, _ours)
+    app.register_error_handler(errors.RefmillError, ours)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unforeseen)
 
@@ -61,7 +62,8 @@ def wants_json() -> bool:
     return request.accept_mimetypes.best_match(["text/html", "application/json"], "text/html") == "application/json"
 
 
-def _ours(error: errors.RefmillError) -> Answer | AnyResponse:
+def ours(error: errors.RefmillError) -> Answer | AnyResponse:
+    """The answer to one of our own errors."""
     if isinstance(error, auth.SignInNeeded) and not wants_json():
         if request.method == "GET":
             return redirect("/login?" + urlencode({"next": request.full_path.rstrip("?")}))

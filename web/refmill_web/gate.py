@@ -10,8 +10,12 @@ from refmill.model.people import RANK, Repository, Role, Scope, User, is_name
 from refmill.ports.records import Catalogue, People
 from refmill.ports.repositories import Repositories
 from refmill.texts import Text, text
+from refmill_argo import tokens
 from refmill_repos.gate import Admission, Service
 from refmill_web.auth import Attempts
+
+RUN_TOKEN = tokens.PREFIX
+"""Begins what opens the data of one run alone (`refmill_web.desks.RunGate`): here it is no password to be tried."""
 
 
 class Gate:
@@ -52,7 +56,9 @@ class Gate:
     def _who(self, authorization: str | None) -> tuple[User | None, frozenset[Scope]]:
         if not authorization:
             return None, frozenset()
-        name, secret = _credentials(authorization)
+        name, secret = credentials(authorization)
+        if secret.startswith(RUN_TOKEN):
+            raise _wrong()
         if secret.startswith("rfm_") or name.startswith("rfm_"):
             found = self._people.check_token(secret if secret.startswith("rfm_") else name)
             if found and (not name or name.startswith("rfm_") or name.lower() == found[0].name.lower()):
@@ -109,7 +115,8 @@ def _limited(role: Role | None, scopes: frozenset[Scope]) -> Role | None:
     return next(known for known, rank in RANK.items() if rank == most)
 
 
-def _credentials(authorization: str) -> tuple[str, str]:
+def credentials(authorization: str) -> tuple[str, str]:
+    """A name ("" where none is told) and a password or token. Raises Unauthorized."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return "", encoded.strip()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from refmill import specs
-from refmill.clients import files
-from refmill.engine import attempts, machine
+from refmill.engine import machine
 from refmill.engine.cgroups import Groups
 from refmill.engine.courses import Defaults
 from refmill.engine.environments import Environments
@@ -32,7 +31,21 @@ LOG = logging.getLogger(__name__)
 Results: TypeAlias = Callable[[str, Sequence[LockEntry]], Sequence[Sequence[Made]]]
 
 
-def _bounds(settings: Settings) -> Bounds:
+def remembering(storage: Storage, made: Results, repositories: Repositories) -> Callable[[Run], Memory]:
+    """What gives all that is remembered of earlier runs to a run of any engine; see `make`."""
+
+    def memory(run: Run) -> Memory:
+        tree = repositories.tree(run.repository_id, run.source, project=run.project)
+        return Memory(
+            storage.objects(run.repository_id), storage.runcache(run.repository_id), tree,
+            lambda entry: made(run.repository_id, [entry])[0],
+            around=surroundings(repositories.tree(run.repository_id, run.source), run.project),
+        )  # fmt: skip
+
+    return memory
+
+
+def bounds(settings: Settings) -> Bounds:
     """What no stage may pass."""
     return Bounds(
         processes=settings.stage_processes, disk=int(specs.quantity(settings.stage_disk)), files=settings.stage_files,
@@ -54,28 +67,12 @@ def make(
 ) -> LocalEngine:  # fmt: skip
     """The engine. It tells `listener` what happens, and keeps finished logs beside the repository's objects. `made`
     gives the results recorded in a repository (see RunHistory), `secrets` what stages may name."""
-
-    def memory(run: Run) -> Memory:
-        tree = repositories.tree(run.repository_id, run.source, project=run.project)
-        return Memory(
-            storage.objects(run.repository_id), storage.runcache(run.repository_id), tree,
-            lambda entry: made(run.repository_id, [entry])[0],
-            around=surroundings(repositories.tree(run.repository_id, run.source), run.project),
-        )  # fmt: skip
-
-    def keep(run: Run, address: str, attempt: int, log: Path) -> None:
-        name = f"logs/{attempts.name(address, attempt)}.log"
-        with places.archives(settings, run.repository_id).new(run.number, name) as new:
-            if not files.link(log, new):
-                files.copy(log, new)
-            files.sync(new)
-
     memory_limit = int(specs.quantity(settings.memory)) if settings.memory else 0
     return LocalEngine(
         Parts(
             work=settings.path("work"),
             listener=listener,
-            memory=memory,
+            memory=remembering(storage, made, repositories),
             repository=repositories.path,
             environments=environments,
             sandbox=sandbox,
@@ -83,10 +80,10 @@ def make(
             defaults=Defaults(
                 memory=int(specs.quantity(settings.stage_memory)),
                 timeout=settings.stage_timeout,
-                bounds=_bounds(settings),
+                bounds=bounds(settings),
             ),
             groups=_groups(settings),
-            keep=keep,
+            keep=functools.partial(places.keep_log, settings),
             secrets=lambda run, names: secrets.values(run.repository_id, names),
         )
     )

@@ -16,12 +16,14 @@ from refmill.clients.bell import SocketBell
 from refmill.clients.database import Records, installation_key, open_records, server_url, sqlite_url
 from refmill.clients.directory_store import DirectoryStore
 from refmill.clients.objects import INCOMING, DirectoryRunCache
+from refmill.clients.packed import PackedEnvironments
 from refmill.clients.run_files import RunFiles
-from refmill.engine import cgroups
+from refmill.engine import attempts, cgroups
 from refmill.engine.logs import AttemptLogs
 from refmill.flows.planning import Storage
 from refmill.flows.upkeep import Reckoning
 from refmill.model.asides import Aside
+from refmill.model.runs import Run
 from refmill.ports.blobs import Blobs
 from refmill.ports.logs import Logs
 from refmill.ports.objects import HostedRunCache, Store
@@ -182,6 +184,21 @@ def archives(settings: Settings, repository_id: str) -> RunFiles:
     return RunFiles(
         root / "refmill" / "runs", bucket(settings), f"{prefix(repository_id)}refmill/runs/", aside=root / INCOMING
     )
+
+
+def packed(settings: Settings, repository_id: str) -> PackedEnvironments:
+    """Environments that pods of a repository's runs have made."""
+    root = objects(settings, repository_id) / "refmill" / "environments"
+    return PackedEnvironments(root, bucket(settings), f"{prefix(repository_id)}refmill/environments/")
+
+
+def keep_log(settings: Settings, run: Run, address: str, attempt: int, log: Path) -> None:
+    """Have the finished log of an attempt in the archive of its run. Raises OSError."""
+    name = f"logs/{attempts.name(address, attempt)}.log"
+    with archives(settings, run.repository_id).new(run.number, name) as new:
+        if not files.link(log, new):
+            files.copy(log, new)
+        files.sync(new)
 
 
 def logs(settings: Settings) -> Logs:

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from flask import Flask, current_app
 
+from refmill.clients.packed import PackedEnvironments
 from refmill.model.asides import Aside
 from refmill.ports.experiments import Experiments
 from refmill.ports.logs import Logs
@@ -18,6 +19,7 @@ from refmill.ports.resolver import Resolver
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
 from refmill.texts import Text
+from refmill_argo.desk import Desk
 from refmill_repos.history import Comparison, Row
 
 KEY = "refmill"
@@ -38,9 +40,9 @@ class Past(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that a page may ask. `objects` gives the store of a repository by its id, `aside` what the engine set
-    aside of it; `ready` names the parts that do not answer now (none = the platform is ready), `unboxed` says what
-    follows where no sandbox works."""
+    """Everything that a page may ask. `objects` gives the store of a repository by its id, `packed` the environments
+    that pods left there, `aside` what the engine set aside of it; `desk` answers pods; `ready` names the parts that do
+    not answer now (none = the platform is ready), `unboxed` says what follows where no sandbox works."""
 
     settings: Settings
     people: People
@@ -60,6 +62,8 @@ class Services:
     bell: Bell
     logs: Logs
     objects: Callable[[str], Objects]
+    desk: Desk
+    packed: Callable[[str], PackedEnvironments]
     aside: Callable[[str], Sequence[Aside]]
     ready: Callable[[], Sequence[str]]
     unboxed: Callable[[], Text | None] = lambda: None

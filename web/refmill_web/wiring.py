@@ -52,11 +52,12 @@ from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
 from refmill_repos.trees import tree_factory
-from refmill_web import archive, local_engine, places, removal
+from refmill_web import archive, desks, local_engine, places, removal
 from refmill_web.admissions import RecentAdmissions
 from refmill_web.app import create_app
 from refmill_web.arrivals import Arrivals
 from refmill_web.cli.speech import language
+from refmill_web.desks import RunGate
 from refmill_web.gate import Gate
 from refmill_web.git_listener import Listener
 from refmill_web.imports import HostedImports
@@ -291,14 +292,11 @@ def web_application(parts: Parts) -> WSGIApplication:
         push_refs=parts.settings.push_refs,
         translate=translate(parts.settings.language or language()),
     )
-
-    data = DataRemote(
-        RecentAdmissions(parts.gate),
-        functools.partial(places.store, parts.settings),
-        Arrivals(lambda repository_id, md5s: _arrived(parts, repository_id, md5s)).note,
-        limit=int(specs.quantity(parts.settings.object_limit)),
-        address=parts.address,
-    )
+    arrivals = Arrivals(lambda repository_id, md5s: _arrived(parts, repository_id, md5s)).note
+    stores, limit = functools.partial(places.store, parts.settings), int(specs.quantity(parts.settings.object_limit))
+    data = DataRemote(RecentAdmissions(parts.gate), stores, arrivals, limit=limit, address=parts.address)
+    gate = RunGate(places.key(parts.settings), parts.records.runs, parts.records.catalogue, parts.repositories)
+    data_of_runs = DataRemote(gate, stores, arrivals, limit=limit, address=desks.address(parts.settings, parts.address))
     pages = create_app(services(parts))
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -306,7 +304,8 @@ def web_application(parts: Parts) -> WSGIApplication:
         if GitHTTP.handles(path):
             return git(environ, start_response)
         if DATA_REMOTE.match(path):
-            return data(environ, start_response)
+            of_run = gate.knows(environ.get("HTTP_AUTHORIZATION"))
+            return (data_of_runs if of_run else data)(environ, start_response)
         return pages(environ, start_response)
 
     return answer
@@ -340,6 +339,15 @@ def services(parts: Parts) -> Services:
         bell=parts.bell,
         logs=places.logs(parts.settings),
         objects=parts.storage.objects,
+        desk=desks.make(
+            parts.settings,
+            records=kept,
+            storage=parts.storage,
+            repositories=parts.repositories,
+            bell=parts.bell,
+            own=parts.address,
+        ),
+        packed=functools.partial(places.packed, parts.settings),
         aside=lambda repository_id: [
             item for item in places.asides(parts.settings) if item.repository_id == repository_id
         ],

@@ -28,7 +28,9 @@ def test_a_token_that_was_changed_anywhere_is_none(place: int) -> None:
     assert tokens.run_of(b"key", changed) is None
 
 
-@pytest.mark.parametrize("odd", ["", "rfr_", "rfm_abc", f"rfr_{RUN}_", f"rfr_{RUN}_" + "0" * 64, "rfr_\u0663_" + "0" * 64])
+@pytest.mark.parametrize(
+    "odd", ["", "rfr_", "rfm_abc", f"rfr_{RUN}_", f"rfr_{RUN}_" + "0" * 64, "rfr_\u0663_" + "0" * 64]
+)
 def test_what_is_no_token_leads_nowhere(odd: str) -> None:
     assert tokens.run_of(b"key", odd) is None
     assert tokens.run_of(b"key", tokens.run_token(b"key", RUN) + "\n") is None

@@ -34,7 +34,7 @@ _RESTS = 4
 _END = b"\r\n\r\n"
 _LONG_HEADERS = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)[ \t]*:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r]*?)[ \t]*\r\n", re.IGNORECASE)
-_LONG_ADDRESSES = re.compile(rb"\.git/git-|\.dvc(?:/|\Z)|/raw/|/outputs/|/log\.txt")
+_LONG_ADDRESSES = re.compile(rb"\.git/git-|\.dvc(?:/|\Z)|/raw/|/outputs/|/log\.txt|/commit\.tar\.gz|/environments/")
 """Those under which gigabytes are handed out to whoever takes them slowly."""
 
 

@@ -1,0 +1,272 @@
+"""Pods against a running platform: what they make is, byte for byte, what the local engine makes of the same project."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+import planted_runs
+from platforms import SECONDS, Copy, Platform, wait
+from played_pods import Pod, refused
+from refmill.engine import attempts
+from refmill.engine.results import files
+from refmill.flows.recording import Recorder
+from refmill.model.people import Repository
+from refmill.model.runs import Run
+from refmill.settings import Settings
+from refmill_web import local_engine, wiring
+from refmill_web.wiring import Parts
+
+FILES = {
+    "dvc.yaml": """\
+stages:
+  prepare:
+    cmd:
+    - mkdir -p parts/deep && sort data/numbers.txt > parts/sorted && echo 2 > parts/deep/b && echo no > parts/x.tmp
+    - echo '#!/bin/sh' > tool.sh && chmod +x tool.sh && echo prepared
+    deps: [data/numbers.txt]
+    outs: [parts, tool.sh]
+  sum:
+    foreach: [one, two]
+    do:
+      wdir: sums
+      cmd: cat ../parts/deep/b > ${item}.txt && echo $FACTOR-${item} >> ${item}.txt
+      deps: [../parts/deep, ../tool.sh]
+      params:
+      - ../params.yaml: ["${item}"]
+      outs: ["${item}.txt"]
+  report:
+    cmd: cat sums/*.txt > all.txt && echo '{"count":' $(wc -l < all.txt) '}' > metrics.json && mkdir plots && echo x > plots/x
+    deps: [sums/one.txt, sums/two.txt]
+    params:
+    - when.yaml: [when]
+    outs: [all.txt]
+    metrics:
+    - metrics.json: {cache: false}
+    plots:
+    - plots: {cache: false}
+  always:
+    cmd: date +%N > /dev/null; echo same > always.txt
+    deps: [data/numbers.txt]
+    outs: [always.txt]
+    always_changed: true
+  nothing: {cmd: echo nothing is left, deps: [all.txt]}
+""",
+    "params.yaml": "one: 1.112733043744429e-14\ntwo: [a, b]\n",
+    "when.yaml": "when: 2026-01-02\n",
+    "data/numbers.txt": "3\n1\n2\n",
+    ".dvcignore": "*.tmp\n",
+    "refmill.yaml": """\
+apiVersion: refmill/v1
+kind: Pipeline
+metadata: {name: project}
+spec:
+  stages:
+    sum: {env: {FACTOR: "7"}}
+""",
+}
+
+
+@pytest.fixture
+def parts(platform: Platform) -> Iterator[Parts]:
+    """The platform's own parts, in this process."""
+    made = wiring.parts(Settings(data=platform.data), platform.address)
+    yield made
+    made.records.close()
+
+
+def hosted(platform: Platform, parts: Parts, copy: Copy, name: str) -> Repository:
+    """The project pushed, and no run of it."""
+    copy.git("push", "--quiet", "-o", "refmill.skip", platform.url(f"alice/{name}", "alice"), "main")
+    found = parts.records.catalogue.find("alice", name)
+    assert found is not None
+    return found
+
+
+def pods(platform: Platform, parts: Parts, run: Run, folder: Path) -> list[Pod]:
+    """All pods of a run."""
+    plan = json.loads((platform.data / "work" / run.id / "plan.json").read_text())
+    token = planted_runs.token(parts, run)
+    return [
+        Pod(platform.address, run.id, token, folder / str(number), number, f"pod-{number}")
+        for number in range(1, len(plan["pods"]) + 1)
+    ]
+
+
+def end(parts: Parts, run: Run, status: Any = "succeeded") -> None:
+    """What the engine does when all stages have ended."""
+    recorder = Recorder(
+        runs=parts.records.runs, states=parts.records.states, repositories=parts.repositories, refs=parts.refs,
+        bell=parts.bell, commits_results=lambda _: False, archive=lambda _: None,
+    )  # fmt: skip
+    entries = {stage.address: stage.entry for stage in parts.records.runs.stages(run.id) if stage.entry is not None}
+    memory = local_engine.remembering(parts.storage, parts.records.history.made, parts.repositories)(run)
+    recorder.ended(run.id, status, files(parts.records.runs.plan(run.id), entries, memory), entries)
+
+
+def stored(platform: Platform, repository: Repository) -> dict[str, bytes]:
+    """The `.dir` objects and the run-cache of a repository, and the names of all other objects."""
+    root = platform.data / "objects" / "r" / repository.id
+    listings = {path: path.read_bytes() for path in root.glob("files/md5/*/*.dir")}
+    remembered = {path: path.read_bytes() for path in (root / "runs").rglob("*") if path.is_file()}
+    others = {path: b"" for path in root.glob("files/md5/*/*") if path not in listings}
+    return {str(path.relative_to(root)): body for path, body in {**listings, **remembered, **others}.items()}
+
+
+def test_pods_record_what_the_local_engine_records(
+    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
+) -> None:
+    copy = project(FILES)
+    copy.git("push", "--quiet", platform.url(f"alice/{name}", "alice"), "main")
+    ran = platform.ended(f"alice/{name}")
+    assert ran["status"] == "succeeded", platform.log()[-3000:]
+    local = parts.records.catalogue.find("alice", name)
+    assert local is not None
+    far = hosted(platform, parts, copy, f"{name}-far")
+    run = planted_runs.plant(parts, far, copy.git("rev-parse", "HEAD").stdout.strip())
+    for pod in pods(platform, parts, run, tmp_path / "pods"):
+        assert pod.carry_out() == {"again": False, "attempt": 1}
+    entries = [
+        {stage.address: attempts.entry_text(stage.entry or {}) for stage in parts.records.runs.stages(run_id)}
+        for run_id in (ran["id"], run.id)
+    ]
+    assert entries[0] == entries[1]
+    here, there = stored(platform, local), stored(platform, far)
+    assert {path for path in here if path.endswith(".dir")}, "there are listings to compare"
+    assert {path for path in here if path.startswith("runs/")}, "there is a run-cache to compare"
+    assert here == there
+    end(parts, run)
+    refs = [
+        copy.git("ls-remote", platform.url(f"alice/{which}", "alice"), "refs/exps/*").stdout.split()[:1]
+        for which in (name, f"{name}-far")
+    ]
+    for which, ref in zip((name, f"{name}-far"), refs, strict=True):
+        copy.git("fetch", "--quiet", platform.url(f"alice/{which}", "alice"), f"{ref[0]}:refs/heads/{which}")
+    trees = [copy.git("rev-parse", f"{which}^{{tree}}").stdout for which in (name, f"{name}-far")]
+    assert trees[0] == trees[1], copy.git("diff", name, f"{name}-far").stdout
+    with refused(410):
+        pods(platform, parts, run, tmp_path / "late")[0].open()
+
+
+def test_followers_of_a_log_see_what_pods_send(
+    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
+) -> None:
+    copy = project(FILES)
+    repository = hosted(platform, parts, copy, name)
+    run = planted_runs.plant(parts, repository, copy.git("rev-parse", "HEAD").stdout.strip())
+    pod = next(pod for pod in pods(platform, parts, run, tmp_path) if pod.open()["stages"][0]["address"] == "prepare")
+    session = _session(parts)
+
+    def page(line: int = 1) -> list[dict[str, Any]]:
+        """What the run's page asks for (web/refmill_web/views/live.py), for one plain request."""
+        request = Request(f"{platform.address}/ws/runs/{run.id}.json?stage=prepare&attempt=1&line={line}")
+        request.add_header("Cookie", f"refmill_session={session}")
+        with urlopen(request) as answer:
+            return json.loads(answer.read())
+
+    pod.begin()
+    words = b"2026-11-26T12:00:00.000000Z o <b>hello</b>\n2026-11-26T12:00:00.500000Z e from afar\n"
+    pod.log(words, 0)
+    state, log = page()
+    assert state["status"] == "running"
+    assert "from afar" in json.dumps(log["rows"])
+    assert (log["next"], log["complete"]) == (3, False)
+    pod.end(code=4, reason="failed")
+    after = next(item for item in page(3) if item["type"] == "log")
+    assert "ended with exit code 4" in json.dumps(after["rows"])
+    parts.records.states.move(run.id, "failed", expected=("queued", "running"))
+
+
+def _session(parts: Parts) -> str:
+    user = parts.records.people.find("alice")
+    assert user is not None
+    return parts.records.sessions.start(user.id, seconds=600)
+
+
+EVERY, DELAYS = 5, (0.0, 0.005, 0.02, 0.05)
+"""Of so many requests one is struck by a kill, so many seconds after it was sent."""
+
+
+@dataclass
+class StubbornPod(Pod):
+    """A pod that tries again where nobody answers, as the runner does; `strike` is called while it asks."""
+
+    strike: Callable[[], None] = lambda: None
+    asked: int = 0
+
+    def ask(self, *asked: Any) -> tuple[int, bytes]:
+        until = time.monotonic() + SECONDS
+        self.asked += 1
+        if self.asked % EVERY == 0:
+            threading.Timer(DELAYS[self.asked // EVERY % len(DELAYS)], self.strike).start()
+        while True:
+            try:
+                return super().ask(*asked)
+            except (OSError, HTTPException):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+
+
+def test_pods_go_on_where_killed_web_processes_left_them(
+    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
+) -> None:
+    copy = project(FILES)
+    repository = hosted(platform, parts, copy, name)
+    run = planted_runs.plant(parts, repository, copy.git("rev-parse", "HEAD").stdout.strip())
+    kills: list[int] = []
+
+    def strike() -> None:
+        for pid in web_processes(platform):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills.append(pid)
+
+    asked = 0
+    for pod in pods(platform, parts, run, tmp_path / "pods"):
+        stubborn = StubbornPod(
+            pod.address, pod.run, pod.token, pod.folder, pod.number, pod.who, strike=strike, asked=asked
+        )
+        assert stubborn.carry_out() == {"again": False, "attempt": 1}
+        asked = stubborn.asked
+    assert len(kills) > 2
+    wait(lambda: _alive(platform), "the web answers again")
+    found = parts.records.history.attempts(run.id)
+    assert {(stage.address, stage.attempt, stage.status) for stage in found} == {
+        (address, 1, "succeeded") for address in parts.records.runs.plan(run.id).pipeline.stages
+    }
+    end(parts, run)
+
+
+def web_processes(platform: Platform) -> list[int]:
+    """The processes that answer over HTTP."""
+    found = []
+    for place in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (place / "cmdline").read_bytes()
+            if place.name.isdigit() and b"refmill_web.processes.web" in words and _below(int(place.name), platform):
+                found.append(int(place.name))
+    return found
+
+
+def _below(pid: int, platform: Platform) -> bool:
+    while pid > 1:
+        if pid == platform.process.pid:
+            return True
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
+
+
+def _alive(platform: Platform) -> bool:
+    with contextlib.suppress(OSError, HTTPException), urlopen(f"{platform.address}/healthz") as answer:
+        return answer.status == 200
+    return False
