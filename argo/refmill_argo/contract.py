@@ -21,12 +21,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 from refmill.model.plans import StagePlan
 from refmill.model.stages import StageSettings
 from refmill.ports.engines import RunOrder
+from refmill_argo import packing
 
 VERSION = 1
 SERVER, RUN, TOKEN = "REFMILL_SERVER", "REFMILL_RUN", "REFMILL_TOKEN"
@@ -59,12 +59,8 @@ def runner_name(digest: str) -> str:
 
 
 def runner_digest() -> str:
-    """The digest of this version's step runner: of its sources, by their names."""
-    digest = hashlib.sha256()
-    for file in sorted((files("refmill") / "step").iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    """The digest of this version's step runner."""
+    return hashlib.sha256(packing.runner()).hexdigest()
 
 
 def path(run_id: str, pod: int) -> str:

@@ -97,6 +97,39 @@ def test_the_step_runner_keeps_to_the_syntax_of_python_3_8() -> None:
         ast.parse((ROOT / path).read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
+YOUNGER = {
+    "removeprefix", "removesuffix", "is_relative_to", "waitstatus_to_exitcode", "pidfd_open", "pairwise", "file_digest",
+    "to_thread", "bit_count", "hardlink_to", "randbytes", "lcm", "nextafter", "UTC", "chdir", "add_note",
+    "data_filter", "batched", "closerange_from", "unparse", "TopologicalSorter", "is_junction", "ExceptionGroup",
+}  # fmt: skip
+"""Names of the standard library that came after Python 3.8 and come to mind; `os.chdir` is older than that of contextlib."""
+YOUNGER_KEYWORDS = {
+    "usedforsecurity",
+    "process_group",
+    "user",
+    "umask",
+    "filter",
+    "slots",
+    "kw_only",
+    "strict",
+    "pipesize",
+}
+
+
+def test_the_step_runner_uses_no_library_younger_than_python_3_8() -> None:
+    """`tests/unit/step` runs it with Python 3.8 where there is one; this looks everywhere."""
+    found = []
+    for path in files("platform/refmill/step", ".py"):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Attribute) and node.attr in YOUNGER and ast.unparse(node) != "os.chdir":
+                found.append(f"{path}:{node.lineno} {node.attr}")
+            if isinstance(node, ast.keyword) and node.arg in YOUNGER_KEYWORDS:
+                above = text.splitlines()[node.lineno - 2]
+                found += [] if "sys.version_info" in above else [f"{path}:{node.lineno} {node.arg}="]
+    assert found == []
+
+
 def test_test_files_have_names_of_their_own() -> None:
     """pytest imports test files by their bare name, since test folders are no packages."""
     names = [path.name for path in files("tests", ".py") if path.name != "conftest.py"]

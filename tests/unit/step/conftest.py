@@ -1,11 +1,14 @@
-"""Attempts that are watched, and attempts in control groups of their own where this machine gives us any."""
+"""Attempts that are watched, and attempts in control groups of their own where this machine gives us any; and pods."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attempting import Attempt, given_groups  # noqa: F401 - a fixture
+from fakes.pod_server import PodServer
+from podding import Pod, archive
 from refmill.engine import cgroups
 
 
@@ -27,3 +30,26 @@ def walled(tmp_path: Path, groups: cgroups.Groups) -> Iterator[Attempt]:
 def either(request: pytest.FixtureRequest) -> Attempt:
     """Either."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Iterator[Pod]:
+    """Pods with the real runner, of which nothing stays."""
+    made = Pod(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., PodServer]]:
+    """Makes the platform of one pod's stages, to which nothing may have been said that the protocol does not allow."""
+    made: list[PodServer] = []
+
+    def start(*stages: dict[str, Any], commit: bytes | None = None, **said: Any) -> PodServer:
+        made.append(PodServer(list(stages), archive() if commit is None else commit, **said))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.stop()
+        assert server.wrong == []
