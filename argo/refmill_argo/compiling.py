@@ -28,11 +28,12 @@ PAUSE, CHILD, MAIN = "pause", "child", "main"
 class Bundle:
     """A run as a cluster takes it. `workflows` are YAML by name, in the order in which they are made. With more than
     one the first is the parent: it waits at the task `cN` until somebody has made the child of that name, and says how
-    that ended. `plan` is plan.json."""
+    that ended. `homes` names the Workflow of each pod by its number. `plan` is plan.json."""
 
     pods: tuple[Pod, ...]
     workflows: Mapping[str, str]
     plan: Mapping[str, Any]
+    homes: Mapping[int, str]
 
 
 def compile_run(order: RunOrder, options: Options) -> Bundle:
@@ -48,6 +49,7 @@ def compile_run(order: RunOrder, options: Options) -> Bundle:
     parts = lay_out(_tasks(found, kinds)) if found else ()
     name = contract.workflow_name(order.run.id)
     workflows: dict[str, str] = {}
+    homes: dict[int, str] = {}
     if len(parts) > 1:
         workflows[name] = render("workflow", _parent(name, parts, order, options))
     for number, part in enumerate(parts, 1):
@@ -56,8 +58,9 @@ def compile_run(order: RunOrder, options: Options) -> Bundle:
         if options.parallelism:  # of the run, whose parts may run side by side
             context["parallelism"] = max(1, options.parallelism // len(parts))
         workflows[mine] = render("workflow", context)
+        homes.update((pod, mine) for block in part.blocks for task in block.tasks for pod in task.pods)
     plan = contract.plan(order, [pod.stages for pod in found])
-    return Bundle(found, workflows, plan)
+    return Bundle(found, workflows, plan, homes)
 
 
 def _tasks(found: Sequence[Pod], kinds: Mapping[Kind, str]) -> list[Task]:
@@ -141,9 +144,9 @@ def _common(name: str, order: RunOrder, options: Options) -> dict[str, Any]:
     return {
         "name": name,
         "namespace": options.namespace,
-        "labels": _labels(run),
+        "labels": _labels(run, options),
         "annotations": _annotations(run),
-        "pod_labels": manifests.pod_labels(run.id, network=order.network),
+        "pod_labels": manifests.pod_labels(run.id, options, network=order.network),
         "account": options.account,
         "executor_account": options.executor_account,
         "user": options.user,
@@ -160,6 +163,7 @@ def _common(name: str, order: RunOrder, options: Options) -> dict[str, Any]:
         "secret": contract.secret_name(run.id),
         "disk": str(options.disk),
         "variables": {"server": contract.SERVER, "run": contract.RUN, "token": contract.TOKEN},
+        "number_label": f"{LABEL}/pod",
         "runner_folder": contract.FOLDER,
         "runner_file": f"{contract.FOLDER}/{contract.KEY}",
         "work": contract.WORK,
@@ -167,9 +171,10 @@ def _common(name: str, order: RunOrder, options: Options) -> dict[str, Any]:
     }
 
 
-def _labels(run: Run) -> dict[str, str]:
+def _labels(run: Run, options: Options) -> dict[str, str]:
     return {
         **OURS,
+        **manifests.installed(options),
         f"{LABEL}/run": run.id,
         f"{LABEL}/repository": run.repository_id,
         f"{LABEL}/commit": run.commit,

@@ -11,9 +11,19 @@ LABEL = "refmill.dev"
 OURS = {"app.kubernetes.io/managed-by": "refmill"}
 
 
-def pod_labels(run_id: str, *, network: bool) -> dict[str, str]:
-    """The labels of a run's pods, by which network policies find them."""
-    return {f"{LABEL}/run": run_id, **_stages(network=network)}
+def selector(options: Options) -> str:
+    """By which the Workflows and pods of this installation are found."""
+    return f"{LABEL}/installation={options.installation}"
+
+
+def installed(options: Options) -> dict[str, str]:
+    """The label of this installation."""
+    return {f"{LABEL}/installation": options.installation} if options.installation else {}
+
+
+def pod_labels(run_id: str, options: Options, *, network: bool) -> dict[str, str]:
+    """The labels of a run's pods, by which network policies and the engine find them."""
+    return {f"{LABEL}/run": run_id, **installed(options), **_stages(network=network)}
 
 
 def secret(run_id: str, token: str, options: Options, workflow_uid: str = "") -> str:
@@ -21,7 +31,8 @@ def secret(run_id: str, token: str, options: Options, workflow_uid: str = "") ->
     owner = {"name": contract.workflow_name(run_id), "uid": workflow_uid} if workflow_uid else None
     return render("secret", {
         "name": contract.secret_name(run_id), "namespace": options.namespace,
-        "labels": {**OURS, f"{LABEL}/run": run_id}, "owner": owner, "token": contract.encoded(token.encode()),
+        "labels": {**OURS, **installed(options), f"{LABEL}/run": run_id}, "owner": owner,
+        "token": contract.encoded(token.encode()),
     })  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from refmill.settings import Settings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The cluster as runs find it; each as the setting `argo_…` of its name. `memory` and `disk` (bytes) are what a
-    stage gets and may write; `runner` is the digest of the step runner."""
+    stage gets and may write; `runner` is the digest of the step runner; `installation` tells this platform's
+    objects from those of others in the namespace ("" where nothing is made there)."""
 
     server: str
     runner: str
@@ -32,6 +33,7 @@ class Options:
     networks: tuple[str, ...] = ()
     memory: int = 2 << 30
     disk: int = 100 << 30
+    installation: str = ""
 
 
 def allowed(settings: Settings) -> Allowed:
@@ -45,7 +47,7 @@ def allowed(settings: Settings) -> Allowed:
     )
 
 
-def options(settings: Settings, runner: str) -> Options:
+def options(settings: Settings, runner: str, installation: str = "") -> Options:
     """The options that `settings` come to; `runner` is the digest of the step runner."""
     local = f"http://{settings.host}:{settings.port}"
     return Options(
@@ -67,4 +69,5 @@ def options(settings: Settings, runner: str) -> Options:
         networks=settings.listed("argo_networks"),
         memory=int(quantity(settings.stage_memory)),
         disk=int(quantity(settings.stage_disk)),
+        installation=installation,
     )

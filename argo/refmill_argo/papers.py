@@ -1,6 +1,7 @@
 """plan.json of runs below the folder of work in progress: `WORK/RUN/plan.json`, what `contract.plan` gave.
 
-It is written once, before the run's first manifest is made, and goes with the run's folder.
+It is written once, before the run's first manifest is made, and goes with the run's folder. Beside it `made` names the
+Workflows that the cluster has taken: one that is gone later was deleted there, and is not made again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from refmill.clients import files
 
-PLAN = "plan.json"
+PLAN, MADE = "plan.json", "made"
 
 
 def write_plan(work: Path, run_id: str, document: Mapping[str, Any]) -> None:
@@ -32,3 +33,18 @@ def read_plan(work: Path, run_id: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def note_made(work: Path, run_id: str, name: str) -> None:
+    """Note that the cluster has taken a Workflow. Raises OSError."""
+    known = made(work, run_id)
+    if name not in known:
+        files.write(work / run_id / MADE, "".join(f"{each}\n" for each in sorted({*known, name})).encode())
+
+
+def made(work: Path, run_id: str) -> frozenset[str]:
+    """The Workflows of a run that the cluster has taken."""
+    try:
+        return frozenset((work / run_id / MADE).read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return frozenset()

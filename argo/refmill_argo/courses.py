@@ -1,0 +1,83 @@
+"""One run on its way through the cluster, and the look at it that `judging` judges by."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from refmill.model.runs import StageRun
+from refmill.ports.engines import RunOrder
+from refmill_argo import contract, notes
+from refmill_argo.compiling import Bundle
+from refmill_argo.explaining import Wanted
+from refmill_argo.judging import PodPlan, Sight
+from refmill_argo.parts import Parts
+from refmill_argo.pods import Pod
+from refmill_argo.sights import PodSight, WorkflowSight
+
+
+@dataclass(slots=True)
+class Course:
+    """A run that the engine holds. `bundle` and `pods` are known from the first look on; `told` are the stages whose
+    waiting for consent was told; `ended` is how it ended, once that was told: then only the cluster is to be left."""
+
+    order: RunOrder
+    paused: bool
+    stopping: bool = False
+    bundle: Bundle | None = None
+    pods: tuple[PodPlan, ...] = ()
+    told: tuple[str, ...] = ()
+    ended: str = ""
+    ended_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Its Workflow's name."""
+        return contract.workflow_name(self.order.run.id)
+
+
+def planned(bundle: Bundle, document: Mapping[str, Any], order: RunOrder, parts: Parts) -> tuple[PodPlan, ...]:
+    """The pods of a run as plan.json has them, which may be of an earlier start with other settings."""
+    known = {pod.number: pod for pod in bundle.pods}
+    found = []
+    for number, stages in enumerate(document["pods"], 1):
+        addresses = tuple(str(stage["address"]) for stage in stages)
+        same = known.get(number)
+        if same is None or tuple(item.stage.address for item in same.stages) != addresses:
+            same = None
+        first = order.settings[addresses[0]]
+        found.append(
+            PodPlan(
+                number, addresses, _wanted(same, first.cpu, first.memory or parts.options.memory, first.gpu),
+                same.kind.restarts if same else parts.options.restarts,
+                bundle.homes.get(number, contract.workflow_name(order.run.id)), pause=first.pause,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def sight(
+    course: Course, parts: Parts, *, made: Iterable[str], workflows: Sequence[WorkflowSight],
+    pods: Sequence[PodSight], rows: Sequence[StageRun],
+) -> Sight:  # fmt: skip
+    """All that is known of the run."""
+    failures, losses = Counter[str](), Counter[str]()
+    for row in rows:
+        for number in range(1, row.attempt if row.status == "running" else 1):
+            over = notes.place(parts.work, course.order.run.id, row.address, number).over()
+            (losses if over is None or over.reason == "lost" else failures)[row.address] += 1
+    return Sight(
+        plan=course.order.plan, pods=course.pods, rows={row.address: row for row in rows},
+        workflows={item.name: item for item in workflows}, seen=pods, name=course.name, made=frozenset(made),
+        failures=failures, losses=losses,
+        retries={address: said.retries for address, said in course.order.settings.items()},
+        on_error=course.order.on_error, stopping=course.stopping, paused=course.paused, patience=parts.patience,
+        now=time.time(),
+    )  # fmt: skip
+
+
+def _wanted(pod: Pod | None, cpu: float, memory: int, gpu: int) -> Wanted:
+    return Wanted(cpu, memory, gpu, pod.kind.deadline if pod else None)

@@ -1,0 +1,311 @@
+"""The engine with real records and a cluster in memory: whatever order things happen in, the run comes to its end."""
+
+import base64
+import gzip
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.kubernetes_objects import FakeCluster
+from refmill.clients.bell import LocalBell
+from refmill.clients.database import Records, open_records, sqlite_url
+from refmill.model.runs import CONSENT, Run, StageRun
+from refmill.plans.decide import Memory
+from refmill.ports.engines import RunOrder
+from refmill_argo import notes, rounds, watching
+from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS
+from refmill_argo.engine import ArgoEngine
+from refmill_argo.options import Options
+from refmill_argo.parts import TELLING, Parts
+
+WF = WORKFLOWS.plural
+
+
+@dataclass
+class World:
+    folder: Path
+    records: Records
+    order: RunOrder
+    cluster: FakeCluster = field(default_factory=FakeCluster)
+    bell: LocalBell = field(default_factory=LocalBell)
+    ends: list[tuple[str, str]] = field(default_factory=list)
+    waited: list[tuple[str, ...]] = field(default_factory=list)
+    kept: dict[tuple[str, int], str] = field(default_factory=dict)
+    engines: list[ArgoEngine] = field(default_factory=list)
+
+    @property
+    def run(self) -> Run:
+        return self.order.run
+
+    @property
+    def name(self) -> str:
+        return f"rf-{self.run.id}"
+
+    def stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
+        raise AssertionError("states go through the records")
+
+    def waits(self, run_id: str, stages: Sequence[str]) -> None:
+        self.waited.append(tuple(stages))
+
+    def ended(self, run_id: str, status: Any, files: Any, entries: Any, explanation: Any = None) -> None:
+        self.records.states.move(run_id, status, expected=("queued", "running", "paused"))
+        self.ends.append((status, str(explanation or "")))
+
+    def start(self, **parts: Any) -> ArgoEngine:
+        for engine in self.engines:
+            engine.close()
+
+        def keep(run: Run, address: str, attempt: int, log: Path) -> None:
+            self.kept[address, attempt] = log.read_text()
+
+        options = Options(server="https://refmill.example.org", runner="f" * 64, installation="here")
+        memory: Any = Memory(None, None, None)  # type: ignore[arg-type]
+        found = ArgoEngine(
+            Parts(
+                work=self.folder / "work", listener=self, cluster=self.cluster, options=options, runner=b"the runner",
+                token=lambda run_id: f"token-{run_id}", runs=self.records.runs, states=self.records.states,
+                memory=lambda run: memory, keep=keep, bell=self.bell, **{"relist": 0.2, **parts},
+            )
+        )  # fmt: skip
+        self.engines.append(found)
+        return found
+
+    def row(self, address: str) -> StageRun:
+        return next(row for row in self.records.runs.stages(self.run.id) if row.address == address)
+
+    def tell(self, *states: StageRun) -> None:
+        """A pod tells, through the platform."""
+        self.records.states.set_stages(self.run.id, states)
+        self.bell.ring(TELLING)
+
+    def workflow(self, *nodes: dict[str, Any], **status: Any) -> None:
+        """Argo goes on with the Workflow."""
+        wait(lambda: (WF, self.name) in self.cluster.things)
+        known = {"phase": "Running", "nodes": {node["id"]: node for node in nodes}}
+        self.cluster.change(WORKFLOWS, self.name, {"status": known | status})
+        self.cluster.hang_up()
+
+
+def wait(until: Callable[[], Any]) -> Any:
+    end = time.monotonic() + 20
+    while not (found := until()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+def world(order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(watching, "FIRST", 0.02)
+    monkeypatch.setattr(rounds, "FIRST", 0.02)
+    records = open_records(sqlite_url(tmp_path / "refmill.db"))
+    owner = records.people.add("ada", None)
+    repository = records.catalogue.add(owner.name, "digits")
+    made = order([[], [0]], settings={0: {"fuse": False}, 1: {"fuse": False}})
+    run = records.runs.add(
+        replace(made.run, repository_id=repository.id),
+        made.plan,
+        [StageRun(item.stage.address, "pending") for item in made.plan.stages],
+    )
+    found = World(tmp_path, records, replace(made, run=run))
+    yield found
+    found.cluster.away = False
+    for engine in found.engines:
+        engine.close()
+    found.cluster.hang_up()
+    records.close()
+
+
+def retry(number: int, phase: str = "Running") -> dict[str, Any]:
+    return {
+        "id": f"r{number}", "name": f"x.s{number:04d}", "displayName": f"s{number:04d}", "type": "Retry", "phase": phase,
+        "inputs": {"parameters": [{"name": "pod", "value": str(number)}]},
+    }  # fmt: skip
+
+
+def succeeded(address: str) -> StageRun:
+    return StageRun(address, "succeeded", started=1)
+
+
+def test_a_run_is_put_onto_the_cluster_once_and_ends_with_its_last_stage(world: World):
+    engine = world.start()
+    engine.submit(world.order)
+    engine.submit(world.order)
+    world.workflow(retry(1))
+    secret = world.cluster.things["secrets", world.name]
+    assert base64.b64decode(secret["data"]["token"]).decode() == f"token-{world.run.id}"
+    wait(lambda: world.cluster.things["secrets", world.name]["metadata"].get("ownerReferences"))
+    assert (CONFIG_MAPS.plural, "refmill-runner-" + "f" * 20) in world.cluster.things
+    plan = json.loads((world.folder / "work" / world.run.id / "plan.json").read_text())
+    assert [[stage["address"] for stage in pod] for pod in plan["pods"]] == [["s0"], ["s1"]]
+    world.tell(succeeded("s0"), succeeded("s1"))
+    wait(lambda: world.ends == [("succeeded", "")])
+    world.workflow(phase="Succeeded")
+    wait(lambda: (SECRETS.plural, world.name) not in world.cluster.things)
+    assert world.cluster.asked.count(f"create workflows {world.name}") == 1
+    assert "shutdown" not in world.cluster.things[WF, world.name]["spec"]
+    wait(lambda: not (world.folder / "work" / world.run.id).exists())
+
+
+def test_while_the_cluster_is_away_a_run_waits_and_is_then_put_there(world: World):
+    world.cluster.away = True
+    world.start().submit(world.order)
+    time.sleep(0.3)
+    assert world.ends == []
+    world.cluster.away = False
+    wait(lambda: (WF, world.name) in world.cluster.things)
+
+
+def test_a_refusal_ends_the_run_with_the_clusters_words(world: World):
+    world.cluster.refuses = "exceeded quota: few"
+    world.start().submit(world.order)
+    assert wait(lambda: world.ends) == [("failed", "the cluster refused it: exceeded quota: few")]
+    assert world.row("s0").status == "skipped"
+
+
+def test_a_restart_makes_nothing_twice_and_reads_what_happened_meanwhile(world: World):
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    world.engines[0].close()
+    world.tell(succeeded("s0"), StageRun("s1", "failed", started=1))
+    world.start().submit(world.order)
+    assert wait(lambda: world.ends)[0][0] == "failed"
+    assert world.cluster.asked.count(f"create workflows {world.name}") == 1
+    wait(lambda: world.cluster.things[WF, world.name]["spec"].get("shutdown") == "Terminate")
+
+
+def test_what_was_made_just_before_a_kill_is_taken_for_what_it_is(world: World):
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    wait((world.folder / "work" / world.run.id / "made").exists)
+    world.engines[0].close()
+    (world.folder / "work" / world.run.id / "made").unlink()
+    world.start().submit(world.order)
+    wait((world.folder / "work" / world.run.id / "made").exists)
+    world.tell(succeeded("s0"), succeeded("s1"))
+    assert wait(lambda: world.ends) == [("succeeded", "")]
+
+
+def test_a_workflow_deleted_while_nobody_looked_is_noticed_after_a_restart(world: World):
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    wait((world.folder / "work" / world.run.id / "made").exists)
+    world.engines[0].close()
+    world.cluster.delete(WORKFLOWS, world.name)
+    world.start().submit(world.order)
+    assert wait(lambda: world.ends) == [("failed", "s0 its Workflow was deleted on the cluster")]
+    assert world.row("s1").status == "skipped"
+
+
+def test_a_pod_killed_in_the_middle_leaves_its_last_words_and_a_paper(world: World):
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    place = notes.place(world.folder / "work", world.run.id, "s0", 1)
+    place.folder.mkdir(parents=True)
+    place.log.write_text("2026-11-26T12:00:01.000000Z o sent\n")
+    world.tell(StageRun("s0", "running", started=1))
+    world.cluster.logs["pod-a"] = (
+        b"2026-11-26T12:00:01.000000123Z sent\n2026-11-26T12:00:02.500000000Z not sent any more\nnonsense\n"
+    )
+    main = {"name": "main", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+    world.cluster.pod("pod-a", world.run.id, 1, phase="Failed", containerStatuses=[main])
+    wait(lambda: world.ends)
+    assert world.ends == [("failed", "s0 ran out of its 1 GiB of memory: try 2 GiB")]
+    lines = [line.partition("Z ")[2] for line in world.kept["s0", 1].splitlines()]
+    assert lines == ["o sent", "o not sent any more", "s ran out of its 1 GiB of memory: try 2 GiB"]
+
+
+def test_a_lost_attempt_and_the_next_are_in_the_records_together(world: World):
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    world.tell(StageRun("s0", "running", started=1))
+    world.cluster.pod("pod-a", world.run.id, 1, phase="Failed", reason="Evicted", message="disk")
+    wait(lambda: world.row("s0") == StageRun("s0", "queued", 2))
+    over = notes.place(world.folder / "work", world.run.id, "s0", 1).over()
+    assert over is not None
+    assert (over.reason, over.follower, over.state.status) == ("lost", 2, "failed")
+
+
+def test_a_stop_is_granted_once_the_cluster_hears_of_it(world: World):
+    engine = world.start()
+    engine.submit(world.order)
+    world.workflow(retry(1))
+    world.tell(StageRun("s0", "running", started=1))
+    world.cluster.away = True
+    engine.stop(world.run.id)
+    time.sleep(0.3)
+    assert world.ends == []
+    world.cluster.away = False
+    wait(lambda: world.ends == [("stopped", "")])
+    assert [row.status for row in world.records.runs.stages(world.run.id)] == ["stopped", "stopped"]
+    assert world.cluster.things[WF, world.name]["spec"]["shutdown"] == "Terminate"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_consent_sets_the_pause_point_wherever_argo_keeps_it(world: World, compressed: bool):
+    world.order = replace(
+        world.order, settings={a: replace(s, pause=a == "s1") for a, s in world.order.settings.items()}
+    )
+    engine = world.start()
+    engine.submit(world.order)
+    world.tell(succeeded("s0"))
+    point = {"id": "p", "name": "x.p0002", "displayName": "p0002", "type": "Suspend", "phase": "Running"}
+    if compressed:
+        nodes = base64.b64encode(gzip.compress(json.dumps({"p": point, "r1": retry(1)}).encode())).decode()
+        world.workflow(compressedNodes=nodes)
+    else:
+        world.workflow(point, retry(1))
+    wait(lambda: world.row("s1").explanation == CONSENT)
+    wait(lambda: world.waited == [("s1",)])
+    world.records.states.set_stage(world.run.id, StageRun("s1", "queued"), expected=("blocked",))
+    engine.resume(world.run.id, ["s1"])
+
+    def phase() -> str:
+        status = world.cluster.things[WF, world.name]["status"]
+        found = (
+            json.loads(gzip.decompress(base64.b64decode(status["compressedNodes"]))) if compressed else status["nodes"]
+        )
+        return str(found["p"]["phase"])
+
+    wait(lambda: phase() == "Succeeded")
+
+
+def test_nodes_in_a_database_of_argos_are_left_to_argo(world: World):
+    world.order = replace(
+        world.order, settings={a: replace(s, pause=a == "s0") for a, s in world.order.settings.items()}
+    )
+    world.start().submit(world.order)
+    point = {"id": "p", "name": "x.p0001", "displayName": "p0001", "type": "Suspend", "phase": "Running"}
+    world.workflow(point)
+    wait(lambda: world.row("s0").asks)
+    world.cluster.change(WORKFLOWS, world.name, {"status": {"nodes": None, "offloadNodeStatusVersion": "fnv:1"}})
+    world.cluster.hang_up()
+    world.tell(StageRun("s0", "queued"))
+    time.sleep(0.5)
+    assert world.ends == []  # nobody can know, and Argo goes on by itself
+
+
+def test_what_is_there_of_runs_that_are_over_is_ended(world: World):
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    wait((world.folder / "work" / world.run.id / "made").exists)
+    world.engines[0].close()
+    world.start().clean([])
+    wait(lambda: world.cluster.things[WF, world.name]["spec"].get("shutdown") == "Terminate")
+    wait(lambda: (SECRETS.plural, world.name) not in world.cluster.things)
+
+
+def test_a_run_that_is_paused_from_the_start_is_put_there_when_it_goes_on(world: World):
+    world.order = replace(world.order, paused=True)
+    engine = world.start()
+    engine.submit(world.order)
+    time.sleep(0.3)
+    assert world.cluster.asked.count(f"create workflows {world.name}") == 0
+    engine.resume(world.run.id)
+    wait(lambda: (WF, world.name) in world.cluster.things)
+    assert not [name for plural, name in world.cluster.things if plural == PODS.plural]
