@@ -175,6 +175,21 @@ class Settings:
         ),
         choices=("public", "all", "off"),
     )
+    engine: str = _setting(
+        "local",
+        text("What carries out runs: local, this machine; argo, Argo Workflows on a cluster."),
+        choices=("local", "argo"),
+    )
+    engines: str = _setting(
+        "",
+        text("Engines that a repository may choose with `engine` in refmill.yaml; empty leaves it no choice."),
+        unit="list",
+    )
+    kubeconfig: str = _setting(
+        "",
+        text("Argo: file that says how the cluster is reached; empty takes KUBECONFIG, or the cluster around Refmill."),
+    )
+    kube_context: str = _setting("", text("Argo: which context of that file; empty takes its current one."))
     argo_namespace: str = _setting("refmill", text("Argo: namespace that runs go into."))
     argo_server: str = _setting(
         "", text("Argo: address under which pods reach the platform; empty takes `url`."), unit="address"
@@ -221,6 +236,12 @@ class Settings:
     argo_parallelism: int = _setting(50, text("Argo: pods that one run may have at the same time; 0 is no limit."))
     argo_restarts: int = _setting(
         2, text("Argo: how often a pod is started again that was lost, as with its node."), most=20
+    )
+    argo_runs: int = _setting(
+        20, text("Argo: runs that may be on the cluster at the same time, in turns between owners; 0 is no limit.")
+    )
+    argo_patience: float = _setting(
+        300.0, text("Argo: how long an image may fail to come before its stage fails."), unit="seconds"
     )
     argo_network_policy: bool = _setting(True, text("Argo: whether a network policy closes in the pods of stages."))
     argo_networks: str = _setting(

@@ -6,13 +6,14 @@ The rule to keep: nothing here decides anything; a newcomer reads it to find the
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import uv
@@ -26,7 +27,6 @@ from refmill.clients.resolver.client import SocketResolver
 from refmill.clients.resolver.memory import RememberingResolver
 from refmill.clients.worktree import WorkTree
 from refmill.engine.environments import Environments
-from refmill.engine.local import LocalEngine
 from refmill.engine.sandbox import Mode, Sandbox
 from refmill.flows.asides import Asides
 from refmill.flows.control import Control
@@ -40,7 +40,7 @@ from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
 from refmill.plans import digests
-from refmill.ports.engines import RunOrder
+from refmill.ports.engines import Engine, RunOrder
 from refmill.ports.repositories import Refs
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
@@ -52,12 +52,13 @@ from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
 from refmill_repos.trees import tree_factory
-from refmill_web import archive, desks, local_engine, places, removal
+from refmill_web import archive, desks, engines, local_engine, places, removal
 from refmill_web.admissions import RecentAdmissions
 from refmill_web.app import create_app
 from refmill_web.arrivals import Arrivals
 from refmill_web.cli.speech import language
 from refmill_web.desks import RunGate
+from refmill_web.engines import Engines
 from refmill_web.gate import Gate
 from refmill_web.git_listener import Listener
 from refmill_web.imports import HostedImports
@@ -102,7 +103,7 @@ class Works:
     """What only the engine's process has."""
 
     parts: Parts
-    engine: LocalEngine
+    engine: Engines
     planner: Planner
     control: Control
     sweeper: Sweeper
@@ -192,16 +193,7 @@ def works(parts: Parts) -> Works:
     sandbox = box(parts.settings)
     if (trouble := sandbox.trouble()) is not None:
         LOG.warning("%s", trouble)
-    engine = local_engine.make(
-        parts.settings,
-        listener=recorder,
-        storage=parts.storage,
-        made=kept.history.made,
-        repositories=parts.repositories,
-        environments=environments(parts.settings, sandbox),
-        sandbox=sandbox,
-        secrets=kept.secrets,
-    )
+    engine = _engines(parts, recorder, sandbox)
     lacking = Lacking(kept.waiting, kept.runs, kept.states, kept.secrets, parts.bell)
     elsewhere = NamedRemotes(
         parts.storage.objects, lambda repository_id, md5s: _arrived(parts, repository_id, md5s), lacking.failed,
@@ -215,6 +207,7 @@ def works(parts: Parts) -> Works:
         imports=HostedImports(parts.gate, functools.partial(places.store, parts.settings), parts.address),
         elsewhere=elsewhere, bell=parts.bell,
         submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
+        engine=functools.partial(engines.choose, parts.settings),
         archive=lambda run: _keep(parts, run), speak=parts.speak, address=parts.address_of,
     )  # fmt: skip
     control = Control(kept.runs, kept.states, kept.catalogue, parts.refs, engine, planner, parts.bell)
@@ -230,6 +223,31 @@ def works(parts: Parts) -> Works:
     keep = functools.partial(_keep, parts)
     make_room = functools.partial(places.make_room, parts.settings)
     return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, lacking, keep, make_room)
+
+
+def _engines(parts: Parts, recorder: Recorder, sandbox: Sandbox) -> Engines:
+    """The engines that runs may go to here."""
+    kept = parts.records
+    memory = local_engine.remembering(parts.storage, kept.history.made, parts.repositories)
+    found: dict[str, Engine] = {
+        "local": local_engine.make(
+            parts.settings,
+            listener=recorder,
+            storage=parts.storage,
+            made=kept.history.made,
+            repositories=parts.repositories,
+            environments=environments(parts.settings, sandbox),
+            sandbox=sandbox,
+            secrets=kept.secrets,
+        )
+    }
+    if "argo" in engines.names(parts.settings):
+        cluster: Any = importlib.import_module("refmill_web.argo_engine")  # its client takes a second to load
+        found["argo"] = cluster.make(
+            parts.settings, parts.address, listener=recorder, records=kept, bell=parts.bell, memory=memory,
+            keep=functools.partial(places.keep_log, parts.settings),
+        )  # fmt: skip
+    return Engines(found, lambda run_id: kept.runs.get(run_id).engine)
 
 
 def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:

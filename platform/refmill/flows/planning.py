@@ -30,6 +30,7 @@ from refmill.ports.repositories import Commit, NewCommit, Refs, Repositories
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.trees import Tree
 from refmill.ports.waking import Bell
+from refmill.specs import Documents
 from refmill.texts import Text, Translate, text
 
 LOG = logging.getLogger(__name__)
@@ -100,14 +101,15 @@ class Landed:
 
 
 class Planner:
-    """Settles events. `submit` hands a new run to the engine, `archive` keeps `run.json` of one that has nothing to do;
+    """Settles events. `engine` names the one that carries a project's runs out, as far as the operator lets it choose
+    (raises WrongUse); `submit` hands a new run to the engine, `archive` keeps `run.json` of one that has nothing to do;
     `now` is the clock in UTC microseconds, `steady` counts seconds whatever is done to the clock."""
 
     def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
         self, *, inbox: Inbox, catalogue: Catalogue, runs: Runs, states: RunStates, history: RunHistory,
         waiting: Waiting, repositories: Repositories, refs: Refs, resolver: Resolver, storage: Storage,
         imports: Imports, elsewhere: Elsewhere, bell: Bell, submit: Callable[[Run, Plan, Checked], None],
-        archive: Callable[[Run], None], speak: Callable[[str], Translate],
+        engine: Callable[[Documents], str], archive: Callable[[Run], None], speak: Callable[[str], Translate],
         address: Callable[[Repository], str], now: Callable[[], int] = lambda: time.time_ns() // 1000,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
@@ -115,7 +117,7 @@ class Planner:
         self._history = history
         self._repositories, self._refs, self._resolver, self._storage = repositories, refs, resolver, storage
         self._imports, self._elsewhere, self._bell, self._submit = imports, elsewhere, bell, submit
-        self._speak = speak
+        self._speak, self._engine = speak, engine
         self._archive = archive
         self._address, self._now, self._steady = address, now, steady
         self._announced: dict[int, float] = {}  # since when events have been seen to wait, whatever the clock says
@@ -246,6 +248,7 @@ class Planner:
                 ref=wish.ref, project=wish.project, status="nothing" if nothing else "queued", subject=commit.subject,
                 created_by=wish.user, created=self._now(), attempt=wish.attempt, parameters=wish.parameters,
                 priority=spec.priority, explanation=_explain(plan, nothing=nothing, missing=len(missing)),
+                engine=self._engine(checked.documents),
             ),
             plan,
             [StageRun(item.stage.address, STAGE_BEFORE[item.verdict],

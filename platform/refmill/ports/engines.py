@@ -57,6 +57,9 @@ class Engine(Protocol):
     def resume(self, run_id: str, consent: Iterable[str] = ()) -> None:
         """Go on after a pause, also with those stages in `consent` that waited for it."""
 
+    def clean(self, keep: Iterable[str]) -> None:
+        """End what still runs of runs that are not in `keep`. At start-up."""
+
     def close(self) -> None:
         """Stop watching, without ending what runs: a later start adopts it."""
 

@@ -10,6 +10,7 @@ from refmill.model.placement import Toleration
 
 Results: TypeAlias = Literal["experiment", "commit"]
 OnError: TypeAlias = Literal["stop", "continue"]
+Engine: TypeAlias = Literal["local", "argo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class PipelineSpec:
     stages: Mapping[str, StageOverride] = field(default_factory=dict)
     results: Results = "experiment"
     on_error: OnError = "stop"
+    engine: Engine | None = None
     rerun_on_environment_change: bool = False
     cancel_superseded: bool = False
     priority: int = 0

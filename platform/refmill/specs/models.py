@@ -234,6 +234,8 @@ class PipelineModel(StageModel):
     """Where results go: an experiment ref, or a commit on the branch if its tip has not moved."""
     on_error: Literal["stop", "continue"] = "stop"
     """After a failure: start nothing new, or go on with what does not depend on it."""
+    engine: Literal["local", "argo"] | None = None
+    """What carries out the runs: this machine, or a cluster. The operator says which may be named, and the default."""
     rerun_on_environment_change: bool = False
     """Run stages again when image, requirements or env changed, though DVC sees no change."""
     cancel_superseded: bool = False

@@ -202,6 +202,7 @@ def _pipeline(document: Pipeline) -> PipelineSpec:
         stages={key: _override(stage) for key, stage in spec.stages.items()},
         results=spec.results,
         on_error=spec.on_error,
+        engine=spec.engine,
         rerun_on_environment_change=spec.rerun_on_environment_change,
         cancel_superseded=spec.cancel_superseded,
         priority=spec.priority,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import click
 
@@ -19,7 +20,7 @@ from refmill.engine.endings import told
 from refmill.flows.planning import EVERYWHERE
 from refmill.settings import Settings
 from refmill.texts import Text, text
-from refmill_web import places
+from refmill_web import engines, places
 from refmill_web.cli.options import data_option, example, json_option
 from refmill_web.cli.speech import print_json, say
 from refmill_web.processes.parent import is_running
@@ -47,7 +48,12 @@ class Finding:
 def doctor(*, objects: bool, data: Path | None, as_json: bool) -> None:
     """Exit code 1 if something that is needed is missing."""
     chosen = settings.load({"data": data})
-    findings = [*_look(chosen), *_look_at_store(chosen), *_look_at_data(chosen, objects=objects)]
+    findings = [
+        *_look(chosen),
+        *_look_at_store(chosen),
+        *_look_at_cluster(chosen),
+        *_look_at_data(chosen, objects=objects),
+    ]
     if as_json:
         print_json([{"name": item.name, "state": item.state, "message": str(item.message)} for item in findings])
     else:
@@ -111,6 +117,13 @@ def _look_at_store(chosen: Settings) -> Iterator[Finding]:
         yield Finding("s3", "bad", told(error))
         return
     yield Finding("s3", "ok", text("%(place)s can be written to and read", place=chosen.objects))
+
+
+def _look_at_cluster(chosen: Settings) -> Iterator[Finding]:
+    """Whether the cluster that runs may go to has what they need."""
+    if "argo" in engines.names(chosen):
+        argo_engine: Any = importlib.import_module("refmill_web.argo_engine")  # its client takes a second to load
+        yield from (Finding(*found) for found in argo_engine.inspect(chosen))
 
 
 def _look_at_data(chosen: Settings, *, objects: bool) -> Iterator[Finding]:

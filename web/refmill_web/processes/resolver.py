@@ -6,6 +6,7 @@ from refmill.clients.resolver.server import serve
 from refmill.clients.worktree import WorkTree
 from refmill_argo.options import allowed
 from refmill_repos.trees import tree_factory
+from refmill_web import engines
 from refmill_web.processes import child
 
 
@@ -16,6 +17,7 @@ def main() -> None:
         settings.path("run", "resolver.sock"),
         tree_factory(lambda source: WorkTree(source.path)),
         max_stages=settings.max_stages,
+        containers="argo" in engines.names(settings),
         allowed=allowed(settings),
         ready=lambda: child.ready(handed),
     )
