@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+REVIVE = "revive"
 PAUSE = 0.05
 LINK_SECONDS = 30.0
 
@@ -65,20 +66,25 @@ def note_end(plan: dict[str, Any], name: str, status: int) -> None:
 
 
 def watch(plan: dict[str, Any]) -> None:
-    """Start what may start, bury what ended, for ever."""
+    """Start what may start, bury what ended, for ever. As long as there is a file of that name, what a test kills is
+    started anew, as on other clusters."""
     waiting = list(plan["daemons"])
-    running: dict[int, str] = {}
+    running: dict[int, dict[str, Any]] = {}
     while True:
         for daemon in list(waiting):
             if not daemon["after"] or Path(daemon["after"]).exists():
-                running[start(daemon, plan)] = daemon["name"]
+                running[start(daemon, plan)] = daemon
                 waiting.remove(daemon)
         try:
             number, status = os.waitpid(-1, os.WNOHANG if waiting else 0)
         except ChildProcessError:
             number, status = 0, 0
         if number in running:
-            note_end(plan, running.pop(number), status)
+            daemon = running.pop(number)
+            if Path(plan["home"], REVIVE).exists():
+                waiting.append(daemon)
+            else:
+                note_end(plan, daemon["name"], status)
         elif number == 0:
             time.sleep(PAUSE)
 
