@@ -71,7 +71,7 @@ def ours(error: errors.RefmillError) -> Answer | AnyResponse:
     if error.status >= 500:
         LOG.exception("request %s failed", g.get("request_id", ""), exc_info=error)
     problems = error.problems if isinstance(error, errors.Invalid) else ()
-    return _answer(error.status, error.kind, error.message, error.remedy, problems)
+    return answer(error.status, error.kind, error.message, error.remedy, problems)
 
 
 def _http(error: HTTPException) -> Answer | AnyResponse:
@@ -88,14 +88,14 @@ def _http(error: HTTPException) -> Answer | AnyResponse:
         message, remedy = text("What was sent is too large."), text("Data belongs into git or the data remote.")
     else:
         message, remedy = text("The request was not understood."), text("Go back and load the page again.")
-    return _answer(
+    return answer(
         code, {404: "not-found", 405: "wrong-method", 413: "limit-exceeded"}.get(code, "wrong-use"), message, remedy
     )
 
 
 def _unforeseen(error: Exception) -> Answer:
     LOG.exception("request %s failed", g.get("request_id", ""), exc_info=error)
-    return _answer(
+    return answer(
         500,
         "error",
         text("This is a fault of Refmill, not yours. It has been noted in the server's log."),
@@ -103,7 +103,8 @@ def _unforeseen(error: Exception) -> Answer:
     )
 
 
-def _answer(status: int, kind: str, message: Text, remedy: Text | None, problems: tuple[Problem, ...] = ()) -> Answer:
+def answer(status: int, kind: str, message: Text, remedy: Text | None, problems: tuple[Problem, ...] = ()) -> Answer:
+    """An answer that says what went wrong and what to do."""
     request_id = str(g.get("request_id", ""))
     if wants_json():
         body = {"code": status, "type": kind, "message": say(message), "request_id": request_id}

@@ -94,6 +94,7 @@ def test_the_archive_is_made_once_and_is_the_same_each_time(ground: Ground) -> N
     (work / run.id / "template.tmp").mkdir()  # as a crash leaves it
     assert archives.commit(work, run, repository).read_bytes() == made[0]
     assert [path.name for path in (work / run.id).iterdir() if path.is_dir()] == []
+    assert int.from_bytes(made[0][4:8], "little") == run.created // 1_000_000, "gzip has a time of its own"
     with tarfile.open(first) as tar:
         assert {member.mtime for member in tar} == {run.created // 1_000_000}
         assert {(member.uid, member.uname) for member in tar} == {(0, "")}

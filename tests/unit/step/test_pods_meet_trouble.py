@@ -121,7 +121,7 @@ def test_a_server_that_stays_away_ends_the_pod_so_that_another_may_try(pod: Pod,
 def test_a_server_that_names_a_time_is_waited_for_as_long_as_it_likes(pod: Pod, serve) -> None:
     server = serve(stage("s", "true"))
     server.fault("begin", "wait", 4)  # a paused run
-    assert pod.run(server, REFMILL_PATIENCE="2") == 0, pod.said
+    assert pod.run(server, REFMILL_PATIENCE="1") == 0, pod.said
 
 
 def test_a_log_goes_on_from_where_a_server_that_lost_a_part_stands(pod: Pod, serve, tmp_path) -> None:

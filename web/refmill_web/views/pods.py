@@ -19,6 +19,7 @@ from refmill import errors, specs
 from refmill.model.runs import Run
 from refmill.texts import text
 from refmill_argo.archives import NAME as ARCHIVE
+from refmill_argo.desk import Paused
 from refmill_argo.outcomes import Behind
 from refmill_web import failures
 from refmill_web.services import services
@@ -117,7 +118,10 @@ def refused(error: errors.RefmillError) -> Response:
         request.max_content_length = DRAINED
         while request.stream.read(SMALL):
             pass
-    answer = make_response(failures.ours(error))
+    if isinstance(error, Paused):  # which is no fault that anybody has to find in the log
+        answer = make_response(failures.answer(error.status, error.kind, error.message, error.remedy))
+    else:
+        answer = make_response(failures.ours(error))
     if isinstance(error, Behind):
         answer.set_data(json.dumps({**answer.get_json(), **error.facts}))
     if error.status == errors.Unavailable.status:

@@ -120,7 +120,7 @@ class Wire:
                 why = str(Refused(answer))
                 told = answer.headers.get("retry-after", "")
                 if told.isdigit():
-                    after, until = float(told), time.monotonic() + self._patience
+                    after, until, pause = float(told), time.monotonic() + self._patience, FIRST
             if self._halt.passed(until):
                 raise Away(why)
             # Not all pods of a run at the same moment.
