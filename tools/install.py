@@ -1,4 +1,5 @@
-"""Makes and fills .venv: `venv` (with any Python), then `runtime` and `dev` (with that of .venv).
+"""Makes and fills .venv: `venv` (with any Python), then `runtime` and `dev` (with that of .venv). `packages` and
+`project` are the halves of `runtime`.
 
 The rule to keep: the standard library alone and the syntax of Python 3.7, because `venv` must be able to tell
 somebody politely that their Python is too old.
@@ -44,9 +45,19 @@ def venv() -> None:
 
 
 def runtime() -> None:
-    """The platform's packages as locked, and the project itself, whose sources stay where they are."""
+    """The platform's packages as locked, and the project itself."""
+    packages()
+    project()
+
+
+def packages() -> None:
+    """The platform's packages as locked; an image keeps them apart from the sources, which change more often."""
     say("installing the packages of requirements/runtime.lock")
     install("--require-hashes", "--requirement", "requirements/runtime.lock")
+
+
+def project() -> None:
+    """The project itself, whose sources stay where they are."""
     say("building the web pages and installing refmill")
     install("--no-deps", "--build-constraints", "requirements/build.lock", "--editable", ".")
     # Python compiles a module when it is first imported and keeps that, except where it is told not to (or may not)
@@ -107,4 +118,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    {"venv": venv, "runtime": runtime, "dev": dev}[sys.argv[1]]()
+    {"venv": venv, "runtime": runtime, "packages": packages, "project": project, "dev": dev}[sys.argv[1]]()

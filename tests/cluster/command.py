@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="end it, or clear what one that was killed has left")
     commands.add_parser("status", help="say how it is; 0 if it runs, else 1")
     commands.add_parser("check", help="say what this machine lacks for it; 0 if nothing")
-    commands.add_parser("build", help="build its programs, and do no more")
+    commands.add_parser("build", help="build its programs and helm, and do no more")
     commands.add_parser("images", help="make the tests' images and say where their archives are")
     load = commands.add_parser("load", help="load an image from an archive into the running cluster")
     load.add_argument("archive", type=Path, help="an OCI or Docker archive")
@@ -67,6 +67,7 @@ def _do(asked: argparse.Namespace, where: Places) -> int:
             say("this machine can carry the test cluster")
         case "build":
             components.programs(where.cache, say)
+            components.built([components.HELM], where.cache, say)
             say(f"the cluster's programs are in {where.cache / 'programs'}")
         case "images":
             for image in (images.busybox(where.cache), images.python(where.cache, say)):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +66,8 @@ ALL = (
         linker=_stamps(KUBERNETES),
     ),
 )
+HELM = Tool("helm", ("helm",), linker="-X helm.sh/helm/v4/internal/version.version=v4.3.1")
+"""No part of a cluster, so it is built only for those who ask for it."""
 
 
 def environment() -> dict[str, str]:
@@ -92,13 +94,24 @@ def key(tool: Tool) -> str:
     return told.hexdigest()[:16]
 
 
+def place(tool: Tool, cache: Path) -> Path:
+    """Where a tool's programs lie once they are built; raises ClusterError where Go refuses."""
+    return cache / "programs" / f"{tool.name}-{key(tool)}"
+
+
 def programs(cache: Path, say: Say) -> dict[str, Path]:
-    """All programs by name, built where they are not there; raises ClusterError where Go cannot build them."""
+    """All programs of a cluster by name, built where they are not there; raises ClusterError where Go cannot build
+    them."""
+    return built(ALL, cache, say)
+
+
+def built(tools: Iterable[Tool], cache: Path, say: Say) -> dict[str, Path]:
+    """The programs of these tools by name, as `programs`."""
     if shutil.which("go") is None:
         raise ClusterError("there is no Go; install Go 1.26 or newer, which builds the cluster's programs")
     found: dict[str, Path] = {}
-    for tool in ALL:
-        folder = cache / "programs" / f"{tool.name}-{key(tool)}"
+    for tool in tools:
+        folder = place(tool, cache)
         if not folder.is_dir():
             with _alone(cache, say):
                 if not folder.is_dir():
