@@ -92,7 +92,7 @@ front-end: $(DEV) ## the browser's code: types and tests, with the Node of a whe
 docs-check: $(DEV) ## what the documents say is what the code does
 	$(PYTEST) tests/docs
 
-docs: $(DEV) ## write docs/settings.md and docs/cli.md anew
+docs: $(DEV) ## write the pages and files that come from the code anew
 	$(BIN)/python tools/reference.py
 
 format: $(DEV) ## let ruff mend what it can

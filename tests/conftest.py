@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # The reasons for which a test may be skipped where `.ci/run` has installed everything else.
-ALLOWED_SKIPS = "no Argo programs", "no control groups"
+ALLOWED_SKIPS = "no Argo programs", "no control groups", "no helm"
 KEPT = (
     "PATH", "LANG", "TERM", "TMPDIR", "CI", "REFMILL_NO_SKIP", "REFMILL_SEED", "REFMILL_ARGO_HOME", "REFMILL_GOLDEN",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Writes the pages that list what the code knows better: docs/settings.md and docs/cli.md.
+"""Writes the pages that list what the code knows better: docs/settings.md, docs/cli.md, and what the chart can be told.
 
 `make docs` writes them; `--check` (tests/docs) only says which have fallen behind, and fails.
 """
@@ -14,18 +14,21 @@ from pathlib import Path
 
 import click
 
+import chart
 from refmill import settings
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
 NOTE = "<!-- Written by `make docs` from the code; change it there. -->"
 WIDTH = 100
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Each page's file name below docs/, and what must stand in it."""
-    yield "settings.md", settings_page()
-    yield "cli.md", cli_page()
+    """Each file's place in the checkout, and what must stand in it."""
+    yield "docs/settings.md", settings_page()
+    yield "docs/cli.md", cli_page()
+    yield "docs/chart.md", chart.page()
+    yield f"{chart.CHART}/values.yaml", chart.values_yaml()
+    yield f"{chart.CHART}/values.schema.json", chart.schema_json()
 
 
 def settings_page() -> str:
@@ -83,7 +86,7 @@ def main(arguments: list[str]) -> int:
     """Write the pages that are not as they must be, or with `--check` name them. The exit code."""
     behind = 0
     for name, page in pages():
-        path = DOCS / name
+        path = ROOT / name
         if path.is_file() and path.read_text(encoding="utf-8") == page:
             continue
         behind += 1
