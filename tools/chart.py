@@ -160,7 +160,11 @@ TREE: Tree = {
                       {"items": {"type": "object"}}),
     }),
     "argo": Group("What runs on Argo Workflows need.", {
-        "enabled": Value(False, "Whether the chart makes it: the server's rights, the accounts and policies of runs."),
+        "enabled": Value(
+            False,
+            "Whether runs go there (but for `settings.engine: local`), and the chart makes the server's rights, the"
+            " accounts and policies of runs.",
+        ),
         "namespace": _names("", "Namespace of runs, which must be there; empty is the release's."),
         "account": Value(DEFAULTS["argo_account"], "Account of stages, which has no rights.", {"pattern": NAME}),
         "executorAccount": Value(

@@ -78,6 +78,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 {{- if .Values.argo.enabled -}}
+{{- $_ := set $variables "REFMILL_ENGINE" "argo" -}}
 {{- $_ := set $variables "REFMILL_ARGO_NAMESPACE" (include "refmill.runs" .) -}}
 {{- $_ := set $variables "REFMILL_ARGO_ACCOUNT" .Values.argo.account -}}
 {{- $_ := set $variables "REFMILL_ARGO_EXECUTOR_ACCOUNT" .Values.argo.executorAccount -}}

@@ -15,7 +15,7 @@ import charting
 from charting import objects, template
 from refmill import __version__, settings
 from refmill.clients.database.accounts import check_name
-from refmill_argo import manifests
+from refmill_argo import inspecting, manifests
 from refmill_argo.options import Options, options
 from refmill_web.places import RESERVED
 
@@ -73,6 +73,12 @@ def named(text: str) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
         yield (item["kind"], item["metadata"]["name"]), item
 
 
+def test_with_argo_runs_go_there_unless_the_settings_say_otherwise() -> None:
+    assert variables({"argo": {"enabled": True}})["REFMILL_ENGINE"] == "argo"
+    assert variables({"argo": {"enabled": True}, "settings": {"engine": "local"}})["REFMILL_ENGINE"] == "local"
+    assert "REFMILL_ENGINE" not in variables({})
+
+
 def test_without_argo_the_server_has_no_token_and_no_rights() -> None:
     made = objects({})
     assert {kind for kind, _ in made}.isdisjoint({"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"})
@@ -84,10 +90,10 @@ def test_the_servers_rights_are_in_the_namespace_of_runs_alone() -> None:
     assert {kind for kind, _ in made}.isdisjoint({"ClusterRole", "ClusterRoleBinding"})
     role = made["Role", "mill-server"]
     assert role["metadata"]["namespace"] == "runs"
-    verbs = {(rule["apiGroups"][0], name): rule["verbs"] for rule in role["rules"] for name in rule["resources"]}
-    assert "*" not in str(verbs)
-    assert verbs["argoproj.io", "workflows"] == ["create", "get", "list", "watch", "patch", "delete"]
-    assert verbs["", "secrets"] == ["create", "get", "patch", "delete"]
+    verbs = {(rule["apiGroups"][0], name): tuple(rule["verbs"]) for rule in role["rules"] for name in rule["resources"]}
+    looks = {("", "serviceaccounts"): ("get",)}
+    engine = {(group, f"{kind}/{sub}" if sub else kind): does for group, kind, sub, does in inspecting.RIGHTS}
+    assert verbs == engine | looks
     assert made["RoleBinding", "mill-server"]["subjects"] == [
         {"kind": "ServiceAccount", "name": "mill", "namespace": "prod"}
     ]
