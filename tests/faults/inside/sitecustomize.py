@@ -99,30 +99,41 @@ def _die() -> None:
         parent = int(file.read())
     if parent != os.getpid():
         _kill(parent, signal.SIGSTOP)  # so that it starts nothing anew meanwhile
-    for pid in _below(parent):
-        if pid != os.getpid():
+    parents = _parents()
+    below = _below(parent, parents)
+    mine = [os.getpid()]
+    while mine[-1] in below:
+        mine.append(parents[mine[-1]])
+    for pid in below:
+        if pid not in mine:
             _kill(pid, signal.SIGKILL)
     _kill(parent, signal.SIGKILL)
-    _kill(os.getpid(), signal.SIGKILL)
+    for pid in reversed(mine):  # last: whoever's parent dies is killed by the kernel before it can kill others
+        _kill(pid, signal.SIGKILL)
     time.sleep(60)
 
 
-def _below(parent: int) -> list[int]:
+def _parents() -> dict[int, int]:
+    """The parent of each process. Names of processes are bytes, cut anywhere."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                found[int(entry.name)] = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def _below(parent: int, parents: dict[int, int]) -> list[int]:
     """All processes below the parent; supervisors, whose sessions are their own, are not: the fork server left them
     to init or to a subreaper when it forked twice."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                ppid = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            children.setdefault(ppid, []).append(int(entry.name))
     found, todo = [], [parent]
     while todo:
-        for pid in children.get(todo.pop(), []):
-            found.append(pid)
-            todo.append(pid)
+        above = todo.pop()
+        new = [pid for pid, other in parents.items() if other == above]
+        found += new
+        todo += new
     return found
 
 
