@@ -25,6 +25,11 @@ MISSING = {
     "postgresql": "no PostgreSQL server: the Debian package postgresql has it",
     "mariadb": "no MariaDB server: the Debian packages mariadb-server-core and mariadb-client-core have it",
 }
+PROGRAMS = {
+    "postgresql": ("postgres", "initdb"),
+    "mariadb": ("mariadbd", "mariadb-install-db", "my_print_defaults"),
+}
+"""What it takes to start one; those of MariaDB find each other by PATH."""
 SQL = f"""\
 CREATE USER {USER}@'%' IDENTIFIED BY '{PASSWORD}';
 GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;
@@ -79,8 +84,8 @@ class DatabaseServer:
     def start(self) -> "DatabaseServer":
         """Until it answers; its data are made first."""
         data = self.folder / "data"
-        server = program("postgres" if self.kind == "postgresql" else "mariadbd")
-        if server is None:
+        server, *others = (program(name) for name in PROGRAMS[self.kind])
+        if server is None or None in others:
             pytest.skip(MISSING[self.kind])
         if self.kind == "postgresql":
             if not data.exists():
