@@ -143,12 +143,17 @@ def test_another_user_s_processes_cannot_read_the_token_out_of_the_runner(pod: P
     pod.number += 1
     pod.base.mkdir()
     pod.base.chmod(0o777)
-    system = next(path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path))
-    command = [
-        "env", "-i", f"REFMILL_SERVER={server.url}", "REFMILL_RUN=testrun", f"REFMILL_TOKEN={TOKEN}", "HOSTNAME=p",
-        f"REFMILL_WORK={pod.base}", "REFMILL_PATIENCE=5", "PATH=/usr/bin:/bin", system, str(pod.program), "run", "1",
-    ]  # fmt: skip
-    done = subprocess.run(command, user=65534, group=65534, extra_groups=[], capture_output=True, cwd="/", check=False)
+    system = next((path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), "")
+    if not system:
+        pytest.skip("no Python that another user may start")
+    told = {
+        "REFMILL_SERVER": server.url, "REFMILL_RUN": "testrun", "REFMILL_TOKEN": TOKEN, "HOSTNAME": "p",
+        "REFMILL_WORK": str(pod.base), "REFMILL_PATIENCE": "5", "PATH": "/usr/bin:/bin",
+    }  # fmt: skip
+    done = subprocess.run(
+        [system, str(pod.program), "run", "1"], user=65534, group=65534, extra_groups=[], env=told, cwd="/",
+        capture_output=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done
     assert server.log().endswith("\n65534")
     assert TOKEN not in server.log()
