@@ -4,16 +4,19 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+
+from s3_servers import free_port
 
 KINDS = ("postgresql", "mariadb")
 ONLY_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -43,18 +46,21 @@ def program(name: str) -> str | None:
     return str(places[0]) if places else shutil.which(name) or (str(beside) if beside.exists() else None)
 
 
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def new_folder() -> Path:
     """In memory where there is room: every change of a table is forced to disk, and tests make hundreds."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM
     return Path(tempfile.mkdtemp(prefix="refmill-database-", dir=memory if roomy else "/tmp"))
+
+
+@contextmanager
+def database_server(kind: str) -> Iterator["DatabaseServer"]:
+    """A server for a while, which whoever has it may stop and start."""
+    found = DatabaseServer(kind)
+    try:
+        yield found.start()
+    finally:
+        found.drop()
 
 
 @dataclass

@@ -28,7 +28,7 @@ OVER = {"succeeded", "failed", "stopped", "superseded", "nothing"}
 """What a run is that has ended."""
 
 
-def wait(until: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
+def wait(until: Callable[[], Any], what: str = "what is waited for", seconds: float = SECONDS) -> Any:
     """What `until` gives as soon as it is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -247,6 +247,20 @@ def _initialized() -> Path:
     copy.dvc("init", "--quiet")
     shutil.rmtree(copy.path / ".git")
     return copy.path
+
+
+def parent_of(pid: int) -> int:
+    """Raises OSError if there is no such process. Names of processes are bytes, cut anywhere."""
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+
+
+def is_below(pid: int, parent: int) -> bool:
+    """Whether a process is one of those that another one started, at whatever distance."""
+    while pid > 1:
+        pid = parent_of(pid)
+        if pid == parent:
+            return True
+    return False
 
 
 def alive(platform: Platform, run: str) -> list[int]:

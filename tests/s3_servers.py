@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError
@@ -35,6 +37,17 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+@contextmanager
+def s3_server(kind: str, folder: Path) -> Iterator["S3Server"]:
+    """A server for a while, which whoever has it may stop and start. `folder` is not there yet."""
+    found = S3Server(kind, folder)
+    folder.mkdir()
+    try:
+        yield found.start()
+    finally:
+        found.stop()
 
 
 @dataclass

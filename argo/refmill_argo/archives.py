@@ -17,8 +17,8 @@ from pathlib import Path
 
 from refmill.clients import files
 from refmill.engine import attempts, checkouts
+from refmill.engine.holding import held
 from refmill.model.runs import Run
-from refmill_argo.notes import held
 
 NAME = "commit.tar.gz"
 LEVEL = 6  # of gzip: above it costs twice the time for a hundredth
@@ -34,7 +34,7 @@ def commit(work: Path, run: Run, repository: Path) -> Path:
         if target.exists():
             return target
         checkout = folder / attempts.TEMPLATE
-        checkouts.make(repository, run.commit, checkout, "" if run.source == run.commit else run.source)
+        checkouts.make(repository, run.commit, checkout, run.source)
         checkouts.detach(checkout, run.source)
         with files.replacing(target, durable=True) as temporary:
             _pack(checkout, temporary, run.created // 1_000_000)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refmill import errors
 from refmill.engine import attempts, logs, results
+from refmill.engine.holding import held
 from refmill.engine.progress import WELL
 from refmill.model.pipelines import LockEntry
 from refmill.model.runs import Run, StageRun
@@ -27,47 +28,34 @@ def end_attempt(parts: Parts, run: Run, step: Write) -> tuple[StageRun, ...]:
     """End an attempt whose runner cannot: its paper first, so that pods and engine say the same of it; then its log,
     with what the pod printed beyond what it sent. Gives the states to be stored."""
     state = step.states[0]
-    with notes.held(parts.work / run.id / f"{attempts.name(state.address, 0)}.lock"):
+    with held(parts.work / run.id / f"{attempts.name(state.address, 0)}.lock"):
         mine = notes.place(parts.work, run.id, state.address, state.attempt)
         over = mine.over()
         if over is None:
             over = notes.Over(step.reason, state, step.states[1].attempt if len(step.states) > 1 else None)
             mine.end(over)
-        if not mine.closed:
-            _put_away(parts, run, mine, over.state, step.pod)
-    follower = () if over.follower is None else (StageRun(state.address, "queued", over.follower),)
-    return over.state, *follower
-
-
-def _put_away(parts: Parts, run: Run, mine: notes.Place, state: StageRun, pod: str) -> None:
-    try:
-        if pod:
-            _complete(parts, mine.folder, pod)
-        if state.explanation is not None:
-            logs.note(mine.folder, state.explanation)
-        (mine.folder / notes.CLOSED).touch()
-        parts.keep(run, state.address, state.attempt, mine.log)
-    except OSError as error:
-        LOG.warning("the log of %s of %s is not kept: %s", state.address, run.name, error)
+        if step.pod and not mine.closed:
+            _complete(parts, mine.folder, step.pod)
+        mine.put_away(run, over.state, parts.keep)
+    return over.states
 
 
 def _complete(parts: Parts, folder: Path, pod: str) -> None:
     """Append what the pod printed after the last line that it sent."""
     try:
         printed = parts.cluster.log(pod, MAIN)
-    except errors.RefmillError as error:
-        LOG.info("what %s printed is not known: %s", pod, error)
-        return
-    known = logs.read(folder / attempts.LOG, start=-1, limit=1, complete=True).lines
-    last = known[-1].time if known else 0
-    with (folder / attempts.LOG).open("ab") as file:
-        for line in printed.split(b"\n"):
-            found = _LINE.match(line)
-            if found is None:
-                continue
-            stamp = found[1] + (found[2] or b".0")[:7].ljust(7, b"0") + b"Z"
-            if logs.parse(stamp + b" o x\n", 1).time > last:
-                file.write(stamp + b" o " + found[3] + b"\n")
+        known = logs.read(folder / attempts.LOG, start=-1, limit=1, complete=True).lines
+        last = known[-1].time if known else 0
+        with (folder / attempts.LOG).open("ab") as file:
+            for line in printed.split(b"\n"):
+                found = _LINE.match(line)
+                if found is None:
+                    continue
+                stamp = found[1] + (found[2] or b".0")[:7].ljust(7, b"0") + b"Z"
+                if logs.parse(stamp + b" o x\n", 1).time > last:
+                    file.write(stamp + b" o " + found[3] + b"\n")
+    except (errors.RefmillError, OSError) as error:
+        LOG.info("what %s printed is not kept: %s", pod, error)
 
 
 def entries(order: RunOrder, rows: Mapping[str, StageRun]) -> dict[str, LockEntry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,11 +63,11 @@ def sight(
     pods: Sequence[PodSight], rows: Sequence[StageRun],
 ) -> Sight:  # fmt: skip
     """All that is known of the run."""
-    failures, losses = Counter[str](), Counter[str]()
+    failures, losses = dict[str, int](), dict[str, int]()
     for row in rows:
-        for number in range(1, row.attempt if row.status == "running" else 1):
-            over = notes.place(parts.work, course.order.run.id, row.address, number).over()
-            (losses if over is None or over.reason == "lost" else failures)[row.address] += 1
+        if row.status == "running":
+            found = notes.earlier(parts.work, course.order.run.id, row.address, row.attempt)
+            failures[row.address], losses[row.address] = found
     return Sight(
         plan=course.order.plan, pods=course.pods, rows={row.address: row for row in rows},
         workflows={item.name: item for item in workflows}, seen=pods, name=course.name, made=frozenset(made),

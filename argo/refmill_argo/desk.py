@@ -18,6 +18,7 @@ from typing import Any
 
 from refmill import errors
 from refmill.engine import attempts, endings
+from refmill.engine.holding import held
 from refmill.engine.progress import BADLY, WELL
 from refmill.engine.stages import Bounds, variables
 from refmill.engine.supervision import Exit
@@ -34,12 +35,10 @@ from refmill.ports.records import RunHistory, Runs, RunStates
 from refmill.ports.waking import Bell
 from refmill.texts import Text, text
 from refmill_argo import archives, contract, listings, outcomes, tokens
-from refmill_argo.notes import Begun, Over, Place, held, place
+from refmill_argo.notes import Begun, Over, Place, earlier, place
 from refmill_argo.ongoing import Ongoing, Runners
 
 LOG = logging.getLogger(__name__)
-LOSSES = 3
-"""Times that a vanished attempt is begun again, as by the local engine."""
 TRIES = 5
 """How often a request is looked at anew because its stage changed meanwhile."""
 LOG_LIMIT = 64 << 20
@@ -286,12 +285,7 @@ class Desk:
         """The refusal of a stage that names a secret which is not set."""
         names = set(said["secrets"].values())
         missing = sorted(names - set(self._parts.secrets(run, names))) if names else []
-        if not missing:
-            return None
-        return text(
-            "the secret “%(name)s” is not set: `refmill secret set %(repository)s %(name)s`, then retry",
-            name=missing[0], repository=run.repository,
-        )  # fmt: skip
+        return endings.unset(missing[0], run.repository) if missing else None
 
     @staticmethod
     def _inputs(ongoing: Ongoing, stage: Stage, inputs: Inputs) -> dict[str, Any]:
@@ -309,8 +303,7 @@ class Desk:
 
     def _lost(self, run: Run, address: str, attempt: int, started: int | None) -> Over:
         """The end of an attempt whose pod is gone."""
-        reasons = [self._reason(run, address, number) for number in range(1, attempt)]
-        again = reasons.count("lost") < LOSSES
+        again = self._again(run, address, attempt, "lost", 0)
         end = Exit("lost", "", None, None, started or self._parts.clock(), 0.0, Usage())
         state = StageRun(
             address, "failed", attempt, end.started, self._parts.clock(), None,
@@ -318,9 +311,10 @@ class Desk:
         )  # fmt: skip
         return Over("lost", state, attempt + 1 if again else None)
 
-    def _reason(self, run: Run, address: str, attempt: int) -> str:
-        over = place(self._parts.work, run.id, address, attempt).over()
-        return over.reason if over else "lost"
+    def _again(self, run: Run, address: str, attempt: int, reason: str, retries: int) -> bool:
+        """Whether another attempt follows this one, which ended for `reason`."""
+        failures, losses = earlier(self._parts.work, run.id, address, attempt)
+        return endings.again(reason, failures=failures, losses=losses, retries=retries)
 
     def _ending(
         self, run: Run, ongoing: Ongoing, stage: Mapping[str, Any], begun: Begun, attempt: int,
@@ -350,13 +344,9 @@ class Desk:
             return Over("exited", state)
         stopping = self._stopping(run)
         reason = "lost" if end.reason == "stopped" and not stopping else end.reason  # its pod was taken away
-        reasons = [self._reason(run, address, number) for number in range(1, attempt)]
-        if reason == "lost":
-            again = reasons.count("lost") < LOSSES
-        else:
-            again = reason != "environment" and len(reasons) - reasons.count("lost") < int(stage["retries"])
         if stopping:
             return Over("stopped", replace(state, status="stopped"))
+        again = self._again(run, address, attempt, reason, int(stage["retries"]))
         return Over(reason, state, attempt + 1 if again and ongoing.closed(stages) is None else None)
 
     def _run(self, run: Run, address: str, attempt: int, started: int) -> bool:
@@ -365,30 +355,14 @@ class Desk:
     def _close(self, run: Run, mine: Place, over: Over) -> bool:
         """Close an attempt's log and tell its end, together with the attempt that follows; whether it stands so now."""
         state = over.state
-        self._put_away(run, mine, state)
-        states = [state]
-        if over.follower is not None:
-            states.append(StageRun(state.address, "queued", over.follower))
-        if self._tell(run, *states):
+        mine.put_away(run, state, self._parts.keep)
+        if self._tell(run, *over.states):
             return True
         known = self._parts.history.attempts(run.id)
         return any(
             (stage.address, stage.attempt, stage.status) == (state.address, state.attempt, state.status)
             for stage in known
         )
-
-    def _put_away(self, run: Run, mine: Place, state: StageRun) -> None:
-        if mine.closed:
-            return
-        try:
-            if state.explanation is not None:
-                mine.remark(state.explanation)
-            self._parts.keep(run, state.address, state.attempt, mine.log)
-            mine.close()
-        except FileNotFoundError:
-            mine.close()  # it said nothing at all
-        except OSError as error:
-            LOG.warning("the log of %s of %s is not kept: %s", state.address, run.name, error)
 
     def _tell(self, run: Run, *states: StageRun) -> bool:
         """Store states of one stage, if its latest attempt is the first one's and has not ended."""

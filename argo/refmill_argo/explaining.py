@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from refmill.engine import amounts
+from refmill.engine import amounts, endings
 from refmill.texts import Text, text
 from refmill_argo.sights import PodSight, Waiting
 
@@ -69,8 +69,7 @@ def end(pod: PodSight, wanted: Wanted) -> Text:
     """How a pod ended whose runner did not tell."""
     detail = _short(pod.message)
     if pod.cause == "OOMKilled":
-        limit, more = amounts.size(wanted.memory), amounts.size(wanted.memory * 2)
-        return text("ran out of its %(limit)s of memory: try %(more)s", limit=limit, more=more)
+        return endings.out_of_memory(wanted.memory)
     if pod.reason == "Evicted":
         return text("was evicted from its node: %(detail)s", detail=detail)
     if pod.reason == "DeadlineExceeded" or pod.cause == "DeadlineExceeded":

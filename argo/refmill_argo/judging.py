@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from refmill.engine import endings
 from refmill.engine.progress import OVER, WELL, Outcome, Progress
 from refmill.model.plans import Plan
 from refmill.model.runs import CONSENT, StageRun, StageStatus
@@ -21,9 +22,6 @@ from refmill_argo import explaining
 from refmill_argo.contract import FAILED
 from refmill_argo.explaining import Wanted
 from refmill_argo.sights import BADLY, Node, PodSight, WorkflowSight
-
-LOSSES = 3
-"""Times that a vanished attempt is begun again: a command that takes its node along must not run for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +270,10 @@ class _Judgement:
     def _again(self, row: StageRun, why: Text, pod: PodSight | None, *, expected: bool) -> None:
         sight, address = self._sight, row.address
         reason = explaining.reason(pod)
-        if reason != "lost":
-            allowed = sight.failures.get(address, 0) < sight.retries.get(address, 0)
-        else:
-            allowed = sight.losses.get(address, 0) < LOSSES
+        allowed = endings.again(
+            reason, failures=sight.failures.get(address, 0), losses=sight.losses.get(address, 0),
+            retries=sight.retries.get(address, 0),
+        )  # fmt: skip
         failed = self._ended(row, "failed", why)
         if expected and allowed and not self._progress.closed:
             self._write(row, failed, StageRun(address, "queued", row.attempt + 1), reason=reason, pod=pod)

@@ -121,10 +121,10 @@ def outputs(stage: Stage, found: Told, ignores: dvcignore.Ignores) -> Outputs:
 def _chosen(paths: Iterable[str], root: str, ignores: dvcignore.Ignores) -> list[str]:
     """The files that DVC tracks of a directory, as `directories.hash_directory` walks it."""
     every = list(paths)
-    inner = {path[: path.index("/.dvc/")] + "/" for path in every if "/.dvc/" in path}  # projects of their own
+    inner = {path[: path.index("/.dvc/")] for path in every if "/.dvc/" in path}  # projects of their own
     chosen: list[str] = []
     for path in every:
-        if directories.is_ignored(path) or any(f"{path[:end]}/" in inner for end in _slashes(path)):
+        if directories.is_ignored(path) or any(folder in inner for folder in directories.folders(path)):
             continue
         if ignores(f"{root}/{path}"):
             continue
@@ -134,13 +134,6 @@ def _chosen(paths: Iterable[str], root: str, ignores: dvcignore.Ignores) -> list
             )
         chosen.append(path)
     return chosen
-
-
-def _slashes(path: str) -> Iterable[int]:
-    end = path.find("/")
-    while end >= 0:
-        yield end
-        end = path.find("/", end + 1)
 
 
 def _listing(root: str, kept: Mapping[str, FileHash]) -> directories.Listing:

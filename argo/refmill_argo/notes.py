@@ -8,11 +8,10 @@ that whoever asks again after a crash is told the same.
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from refmill import errors
 from refmill.clients import codec, files
 from refmill.engine import attempts, logs
 from refmill.model.pipelines import LockEntry
-from refmill.model.runs import StageRun
+from refmill.model.runs import Run, StageRun
 from refmill.texts import Text
 
+LOG = logging.getLogger(__name__)
 BEGUN, OVER, CLOSED = "begun.json", "over.json", "ended"
 """`ended` is what readers of logs look for, as for the local engine."""
 
@@ -48,6 +48,12 @@ class Over:
     state: StageRun
     follower: int | None = None
     who: str = ""
+
+    @property
+    def states(self) -> tuple[StageRun, ...]:
+        """What is told of it: how it ended, and the attempt that follows, if one does."""
+        follower = () if self.follower is None else (StageRun(self.state.address, "queued", self.follower),)
+        return self.state, *follower
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,20 @@ class Place:
         """Whether nothing more comes into its log."""
         return (self.folder / CLOSED).exists()
 
+    def put_away(self, run: Run, state: StageRun, keep: Callable[[Run, str, int, Path], None]) -> None:
+        """Close its log with the reason of a bad end, and `keep` it. Again is no error."""
+        if self.closed:
+            return
+        try:
+            if state.explanation is not None:
+                self.remark(state.explanation)
+            keep(run, state.address, state.attempt, self.log)
+            self.close()
+        except FileNotFoundError:
+            self.close()  # it said nothing at all
+        except OSError as error:
+            LOG.warning("the log of %s of %s is not kept: %s", state.address, run.name, error)
+
     def close(self) -> None:
         """From here on nothing more comes into its log. Raises OSError."""
         (self.folder / CLOSED).touch()
@@ -130,12 +150,8 @@ def place(work: Path, run_id: str, address: str, attempt: int) -> Place:
     return Place(attempts.directory(work, run_id, address, attempt))
 
 
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold a lock between threads and processes; each opens the file anew, so flock also parts threads."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def earlier(work: Path, run_id: str, address: str, attempt: int) -> tuple[int, int]:
+    """Of a stage's attempts before number `attempt`: how many failed, and how many were lost."""
+    ends = [place(work, run_id, address, number).over() for number in range(1, attempt)]
+    lost = sum(over is None or over.reason == "lost" for over in ends)
+    return len(ends) - lost, lost

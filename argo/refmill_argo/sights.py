@@ -22,7 +22,6 @@ from refmill_argo.cluster import Thing
 from refmill_argo.manifests import LABEL
 
 MAIN = "main"
-FULFILLED = frozenset({"Succeeded", "Failed", "Error", "Skipped", "Omitted"})
 BADLY = frozenset({"Failed", "Error"})
 UNFOLDED = 64 << 20
 """Bytes of nodes that a Workflow may unfold to."""

@@ -4,7 +4,6 @@ import functools
 import http.server
 import io
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dvc_data.hashfile.hash import fobj_md5
 
 from agreement import assert_agreement, dvc_push
 from platforms import REFMILL, Copy, Platform, new_copy
+from serving import serving
 
 
 def test_files_that_dvcignore_hides(platform: Platform, name: str, tmp_path: Path) -> None:
@@ -163,12 +163,8 @@ def served(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     (folder / "table.csv").write_text("1,2\n")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/table.csv"
-        server.shutdown()
-        thread.join()
+    with serving(handler) as address:
+        yield f"{address}/table.csv"
 
 
 def test_data_imported_from_an_address(platform: Platform, name: str, tmp_path: Path, served: str) -> None:

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 import planted_runs
-from platforms import SECONDS, Copy, Platform, wait
+from platforms import SECONDS, Copy, Platform, is_below, wait
 from played_pods import Pod, refused
 from refmill.engine import attempts
 from refmill.engine.results import files
@@ -253,17 +253,13 @@ def web_processes(platform: Platform) -> list[int]:
     for place in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (place / "cmdline").read_bytes()
-            if place.name.isdigit() and b"refmill_web.processes.web" in words and _below(int(place.name), platform):
+            if (
+                place.name.isdigit()
+                and b"refmill_web.processes.web" in words
+                and is_below(int(place.name), platform.process.pid)
+            ):
                 found.append(int(place.name))
     return found
-
-
-def _below(pid: int, platform: Platform) -> bool:
-    while pid > 1:
-        if pid == platform.process.pid:
-            return True
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return False
 
 
 def _alive(platform: Platform) -> bool:

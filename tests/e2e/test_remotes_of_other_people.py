@@ -10,7 +10,7 @@ from minio.credentials import StaticProvider
 
 from agreement import dvc_push
 from platforms import Copy, Platform, new_copy, wait
-from s3_servers import KEY, KINDS, SECRET, S3Server
+from s3_servers import KEY, KINDS, SECRET, S3Server, s3_server
 from serving import Handler
 
 FILES = {
@@ -97,12 +97,8 @@ def test_a_remote_inside_the_network_is_not_asked_unless_allowed(
 @pytest.fixture(params=KINDS)
 def s3(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S3Server]:
     """An S3 server."""
-    found = S3Server(request.param, tmp_path / request.param)
-    found.folder.mkdir()
-    try:
-        yield found.start()
-    finally:
-        found.stop()
+    with s3_server(request.param, tmp_path / request.param) as found:
+        yield found
 
 
 def test_a_bucket_that_the_repository_names_is_read_with_its_secrets(

@@ -42,22 +42,15 @@ USER = "alice"
 @pytest.fixture(params=s3_servers.KINDS)
 def s3(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S3Server]:
     """An S3 server of the test's own, which it may stop."""
-    found = S3Server(request.param, tmp_path / request.param)
-    found.folder.mkdir()
-    try:
-        yield found.start()
-    finally:
-        found.stop()
+    with s3_servers.s3_server(request.param, tmp_path / request.param) as found:
+        yield found
 
 
 @pytest.fixture(params=database_servers.KINDS)
 def database(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
     """A database server of the test's own, which it may stop."""
-    found = DatabaseServer(request.param)
-    try:
-        yield found.start()
-    finally:
-        found.drop()
+    with database_servers.database_server(request.param) as found:
+        yield found
 
 
 @pytest.fixture

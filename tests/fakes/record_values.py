@@ -26,6 +26,16 @@ class Clock:
         self.time += int(seconds * 1_000_000)
 
 
+class Watch:
+    """Seconds, which pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 def a_run(repository: Repository, name: str, **values: Any) -> Run:
     """A run that waits to be inserted; `name` is its id."""
     standard: dict[str, Any] = {

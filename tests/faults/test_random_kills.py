@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from faults.breaking import assert_whole
-from platforms import OVER, Copy, Platform, alive, new_copy, wait
+from platforms import OVER, Copy, Platform, alive, is_below, new_copy, parent_of, wait
 
 SEED = int(os.environ.get("REFMILL_SEED", "1"))
 PUSHERS = 2
@@ -107,28 +107,16 @@ def victims(platform: Platform) -> dict[str, list[int]]:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             folder = os.readlink(entry / "cwd")
             if words[0] == "/bin/sh" and folder.startswith(place):
-                above = _parent(pid)
+                above = parent_of(pid)
                 is_supervisor = b"supervisor.py" in Path(f"/proc/{above}/cmdline").read_bytes()
                 found["supervisor"] += [above] if is_supervisor else []  # else it is gone, and init has its child
             elif words[0] == "git" and (folder.startswith(place) or any(place in word for word in words)):
                 found["git"].append(pid)
             elif part := next((name for name in found if f"refmill_web.processes.{name}" in words), None):
-                found[part] += [pid] if _below(pid, platform.process.pid) else []
+                found[part] += [pid] if is_below(pid, platform.process.pid) else []
         except OSError:
             continue
     return {name: sorted(pids) for name, pids in found.items()}
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def _below(pid: int, parent: int) -> bool:
-    while pid > 1:
-        pid = _parent(pid)
-        if pid == parent:
-            return True
-    return False
 
 
 def strike(platform: Platform, blow: Strike) -> str:

@@ -32,7 +32,8 @@ Results: TypeAlias = Callable[[str, Sequence[LockEntry]], Sequence[Sequence[Made
 
 
 def remembering(storage: Storage, made: Results, repositories: Repositories) -> Callable[[Run], Memory]:
-    """What gives all that is remembered of earlier runs to a run of any engine; see `make`."""
+    """What gives all that is remembered of earlier runs to a run of any engine. `made` gives the results recorded in a
+    repository (see RunHistory)."""
 
     def memory(run: Run) -> Memory:
         tree = repositories.tree(run.repository_id, run.source, project=run.project)
@@ -62,17 +63,17 @@ def _groups(settings: Settings) -> Groups:
 
 
 def make(
-    settings: Settings, *, listener: Listener, storage: Storage, made: Results, repositories: Repositories,
+    settings: Settings, *, listener: Listener, memory: Callable[[Run], Memory], repositories: Repositories,
     environments: Environments, sandbox: Sandbox, secrets: Secrets,
 ) -> LocalEngine:  # fmt: skip
-    """The engine. It tells `listener` what happens, and keeps finished logs beside the repository's objects. `made`
-    gives the results recorded in a repository (see RunHistory), `secrets` what stages may name."""
+    """The engine. It tells `listener` what happens, and keeps finished logs beside the repository's objects. `memory`
+    is what `remembering` gives, `secrets` what stages may name."""
     memory_limit = int(specs.quantity(settings.memory)) if settings.memory else 0
     return LocalEngine(
         Parts(
             work=settings.path("work"),
             listener=listener,
-            memory=remembering(storage, made, repositories),
+            memory=memory,
             repository=repositories.path,
             environments=environments,
             sandbox=sandbox,

@@ -233,8 +233,7 @@ def _engines(parts: Parts, recorder: Recorder, sandbox: Sandbox) -> Engines:
         "local": local_engine.make(
             parts.settings,
             listener=recorder,
-            storage=parts.storage,
-            made=kept.history.made,
+            memory=memory,
             repositories=parts.repositories,
             environments=environments(parts.settings, sandbox),
             sandbox=sandbox,

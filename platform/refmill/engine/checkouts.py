@@ -50,7 +50,7 @@ def make(repository: Path, commit: str, target: Path, source: str = "") -> None:
     on top of it, the files are those of that one, as if they had been changed by hand. Raises Unavailable."""
     for left in reversed(range(STRIKES)):
         try:
-            _make(repository, commit, target, source)
+            _make(repository, commit, target, source or commit)
         except _Struck:
             if not left:
                 raise
@@ -69,13 +69,13 @@ def _make(repository: Path, commit: str, target: Path, source: str) -> None:
     (folder / "objects" / "info").mkdir(exist_ok=True)
     (folder / "objects" / "info" / "alternates").write_bytes(os.fsencode((repository / "objects").resolve()) + b"\n")
     (folder / "shallow").write_text(f"{commit}\n")
-    (folder / "HEAD").write_text((source or commit) + "\n")
+    (folder / "HEAD").write_text(source + "\n")
     with (folder / "config").open("a", encoding="utf-8") as file:
         for key, value in CONFIG.items():
             section, _, name = key.partition(".")
             file.write(f"[{section}]\n\t{name} = {value}\n")
-    _git(temporary, "reset", "--hard", "--quiet", source or commit)
-    if source:
+    _git(temporary, "reset", "--hard", "--quiet", source)
+    if source != commit:
         _git(temporary, "reset", "--soft", "--quiet", commit)
     for name in SPARE:
         remove(folder / name)

@@ -69,7 +69,6 @@ class Course:
         turn: int,
     ) -> None:  # fmt: skip
         self.order, self._turn = order, turn
-        self.memory = memory
         self.folder = folder
         self.paused = order.paused
         self.closing = False
@@ -99,8 +98,7 @@ class Course:
         """The run's checkout, made when first asked for."""
         with self._guard:
             run = self.order.run
-            source = "" if run.source == run.commit else run.source
-            checkouts.make(self._repository(), run.commit, self._template.path, source)
+            checkouts.make(self._repository(), run.commit, self._template.path, run.source)
         return self._template
 
     def job(self, stage: StageCourse, attempt: int, known: LockEntry) -> Job:
@@ -108,7 +106,7 @@ class Course:
         return Job(
             run_id=self.run_id, stage=stage.plan.stage, settings=stage.settings,
             directory=self.folder / attempts.name(stage.address, attempt), template=self.template,
-            objects=self.memory.objects, runcache=self.memory.runcache, inputs=stage.inputs, known=known,
+            objects=self.known.memory.objects, runcache=self.known.memory.runcache, inputs=stage.inputs, known=known,
             materials=self.known.materials, locked=self.order.plan.pipeline.lock.get(stage.address),
             project=self.order.run.project, memory=stage.settings.memory or self._defaults.memory,
             timeout=stage.settings.timeout or self._defaults.timeout or None,

@@ -15,8 +15,32 @@ from refmill.texts import Text, text
 
 PASSED = frozenset({"processes", "disk", "files", "deep", "disk-full"})
 NONE = Bounds()
+FINAL = frozenset({"stopped", "stuck", "environment"})
+"""Reasons after which no retry helps."""
+LOSSES = 3
+"""Times that a vanished attempt is begun again: a command that kills its supervisor, or its node, must not run for
+ever."""
 NOT_FOUND = 127  # POSIX shells: the command was not found
 NOT_EXECUTABLE = 126  # POSIX shells: it was found and could not be run
+
+
+def again(reason: str, *, failures: int, losses: int, retries: int) -> bool:
+    """Whether another attempt follows one that ended for `reason`, after so many that failed and were lost before."""
+    return losses < LOSSES if reason == "lost" else reason not in FINAL and failures < retries
+
+
+def out_of_memory(memory: int) -> Text:
+    """The reason of an attempt that took more than `memory` bytes."""
+    limit, more = amounts.size(memory), amounts.size(memory * 2)
+    return text("ran out of its %(limit)s of memory: try %(more)s", limit=limit, more=more)
+
+
+def unset(secret: str, repository: str) -> Text:
+    """The reason of a stage that names a secret which is not set."""
+    return text(
+        "the secret “%(name)s” is not set: `refmill secret set %(repository)s %(name)s`, then retry",
+        name=secret, repository=repository,
+    )  # fmt: skip
 
 
 def explain(end: Exit, *, memory: int, timeout: float | None, bounds: Bounds = NONE) -> Text | None:
@@ -24,8 +48,7 @@ def explain(end: Exit, *, memory: int, timeout: float | None, bounds: Bounds = N
     if end.reason == "timeout":
         return text("took longer than %(limit)s and was ended", limit=amounts.duration(timeout or end.seconds))
     if end.reason == "memory":
-        limit, more = amounts.size(memory), amounts.size(memory * 2)
-        return text("ran out of its %(limit)s of memory: try %(more)s", limit=limit, more=more)
+        return out_of_memory(memory)
     if end.reason in PASSED:
         return _passed(end.reason, bounds)
     if end.reason == "stopped":

@@ -8,7 +8,6 @@ The rule to keep: one builds, the others wait; what a crash left half-built is t
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,13 +16,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from refmill import errors
 from refmill.engine import checkouts, indexes, requirements
+from refmill.engine.holding import held
 from refmill.engine.sandbox import Box, Sandbox
 from refmill.texts import text
 
@@ -78,7 +77,7 @@ class Environments:
         if failure is not None and time.monotonic() - when < FORGET_FAILURE:
             raise failure
         self._root.mkdir(parents=True, exist_ok=True)
-        with _locked(self._root / f"{digest}.lock"):
+        with held(self._root / f"{digest}.lock"):
             if found := _finished(place, digest):
                 return found
             try:
@@ -165,14 +164,3 @@ def _finished(place: Path, digest: str) -> Environment | None:
         return None
     except (ValueError, KeyError, TypeError):
         return None  # not whole: it is built again
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock between threads and processes; each opens the file anew, so flock also parts threads."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

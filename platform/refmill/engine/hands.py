@@ -59,12 +59,7 @@ class Hands:
             return {}
         found = self.parts.secrets(course.order.run, set(wanted.values()))
         if missing := next((name for name in wanted.values() if name not in found), None):
-            raise errors.NotFound(
-                text(
-                    "the secret “%(name)s” is not set: `refmill secret set %(repository)s %(name)s`, then retry",
-                    name=missing, repository=course.order.run.repository,
-                )
-            )  # fmt: skip
+            raise errors.NotFound(endings.unset(missing, course.order.run.repository))
         return {variable: found[name] for variable, name in wanted.items()}
 
     def collect(self, course: Course, stage: StageCourse) -> Ending:

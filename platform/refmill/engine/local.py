@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from refmill import errors
-from refmill.engine import attempts, leftovers, stages, supervision
+from refmill.engine import attempts, endings, leftovers, stages, supervision
 from refmill.engine.courses import Course, StageCourse
 from refmill.engine.endings import told
 from refmill.engine.environments import Environment
@@ -42,7 +42,6 @@ LOG = logging.getLogger(__name__)
 HANDS = 4  # hashing and copying wait for the disk more than for a core
 LOOKERS = 2  # with a queue of their own: the first of a thousand stages starts before the last has been looked at
 BUILDERS = 2  # environments at a time; each may take minutes and most of the line
-LOSSES = 3  # times that a vanished attempt is begun again: a command that kills its supervisor must not run for ever
 AHEAD = 2  # workspaces that are made before there is room for their stages
 T = TypeVar("T")
 
@@ -310,11 +309,12 @@ class LocalEngine:
 
     def _count(self, stage: StageCourse, reason: str) -> bool:
         """Count an attempt that gave no result; whether there is another one."""
+        again = endings.again(reason, failures=stage.failures, losses=stage.losses, retries=stage.settings.retries)
         if reason == "lost":
             stage.losses += 1
-            return stage.losses <= LOSSES
-        stage.failures += 1
-        return reason not in ("stopped", "stuck") and stage.failures <= stage.settings.retries
+        else:
+            stage.failures += 1
+        return again
 
     def _fail(self, course: Course, stage: StageCourse, why: Text) -> None:
         """Something other than the command went wrong."""

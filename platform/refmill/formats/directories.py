@@ -114,15 +114,16 @@ def _entry(item: Any) -> ListedFile:
 def _refuse_overlaps(paths: set[str], count: int) -> None:
     if len(paths) != count:
         raise Damaged(text("A directory listing names a file twice"))
-    parents = {path[:end] for path in paths for end in _slashes(path)}
-    if parents & paths:
-        raise Damaged(text("A directory listing names %(path)s as file and as directory", path=min(parents & paths)))
+    both = paths.intersection(folder for path in paths for folder in folders(path))
+    if both:
+        raise Damaged(text("A directory listing names %(path)s as file and as directory", path=min(both)))
 
 
-def _slashes(path: str) -> Iterator[int]:
+def folders(path: str) -> Iterator[str]:
+    """The folders on the way to a file, outermost first."""
     end = path.find("/")
     while end >= 0:
-        yield end
+        yield path[:end]
         end = path.find("/", end + 1)
 
 

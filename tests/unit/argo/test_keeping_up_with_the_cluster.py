@@ -4,11 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from fakes.kubernetes_objects import FakeCluster
+from platforms import wait
 from refmill import errors
 from refmill.texts import text
 from refmill_argo import rounds, sights, watching
@@ -16,14 +16,6 @@ from refmill_argo.cluster import PODS
 from refmill_argo.rounds import Rounds
 from refmill_argo.turns import Turns
 from refmill_argo.watching import Watching
-
-
-def wait(until: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 20
-    while not (found := until()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
 
 
 @pytest.fixture

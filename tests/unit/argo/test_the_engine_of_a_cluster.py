@@ -4,7 +4,7 @@ import base64
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fakes.kubernetes_objects import FakeCluster
+from platforms import wait
 from refmill.clients.bell import LocalBell
 from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.model.runs import CONSENT, Run, StageRun
@@ -89,14 +90,6 @@ class World:
         known = {"phase": "Running", "nodes": {node["id"]: node for node in nodes}}
         self.cluster.change(WORKFLOWS, self.name, {"status": known | status})
         self.cluster.hang_up()
-
-
-def wait(until: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 20
-    while not (found := until()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import http.server
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 
 from refmill import errors
 from refmill.clients import fetching
+from serving import serving
 
 DATA = b"some data" * 1000
 
@@ -49,18 +48,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[str]:
     Handler.asked = []
-    with serving() as address:
+    with serving(Handler) as address:
         yield address
-
-
-@contextmanager
-def serving() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
 
 
 def test_a_file_comes_whole_with_credentials_and_through_redirects(server: str, tmp_path: Path) -> None:
@@ -79,7 +68,7 @@ def test_credentials_do_not_follow_to_another_host(server: str, tmp_path: Path) 
 
 
 def test_credentials_do_not_follow_to_another_port(server: str, tmp_path: Path) -> None:
-    with serving() as other:
+    with serving(Handler) as other:
         away = f"/to/{other.rpartition(':')[2]}"
         fetching.download(server + away, tmp_path / "x", limit=len(DATA), user="ann", password="x", private=True)
     assert Handler.asked == [(away, "Basic YW5uOng="), ("/data", None)]

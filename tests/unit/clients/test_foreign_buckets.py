@@ -2,7 +2,6 @@
 
 import http.server
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from refmill import errors
 from refmill.clients import fetching
 from refmill.clients.s3 import ForeignBucket
 from refmill.formats.remotes import S3Keys, S3Remote
+from serving import serving
 
 DATA = b"some data"
 NAME = "1e50210a0202497fb79bc38b6ade6c34"
@@ -44,12 +44,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     Handler.asked, Handler.answers = [], []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 def remote(endpoint: str, **more: object) -> S3Remote:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from database_servers import KINDS, PASSWORD, DatabaseServer
+from database_servers import KINDS, PASSWORD, DatabaseServer, database_server
 from fakes.record_values import a_plan, a_run
 from refmill import errors
 from refmill.clients.database import Records, open_records, server_url
@@ -28,11 +28,8 @@ ALIKE = [
 @pytest.fixture(params=KINDS)
 def own_server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
     """A server that the test may stop."""
-    found = DatabaseServer(request.param)
-    try:
-        yield found.start()
-    finally:
-        found.drop()
+    with database_server(request.param) as found:
+        yield found
 
 
 def test_records_come_back_with_their_server(own_server: DatabaseServer) -> None:

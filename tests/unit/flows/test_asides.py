@@ -1,16 +1,9 @@
 """What fails again and again is tried at a slower and slower pace, and told as long as it fails."""
 
+from fakes.record_values import Watch
 from refmill.flows.asides import BRIEF, LONGEST_PAUSE, SOON, Asides
 from refmill.model.asides import Aside
 from refmill.texts import text
-
-
-class Watch:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def test_pauses_grow_up_to_the_longest_and_end_with_the_first_success() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes.record_values import Clock, a_plan, a_run
+from fakes.record_values import Clock, Watch, a_plan, a_run
 from refmill.clients.bell import NullBell
 from refmill.clients.catalogues import translate
 from refmill.clients.database import Records, open_records, sqlite_url
@@ -15,14 +15,6 @@ from refmill.texts import text
 
 ONE, TWO = "1" * 32, "2" * 32
 WHY = text("%(where)s answered: %(detail)s", where="s3://theirs", detail="AccessDenied")
-
-
-class Watch:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import click
 from refmill.clients import codec
 from refmill.clients.database import Records
 from refmill.flows.collecting import DAYS, Collection, Collector
+from refmill.flows.pages import every_run
 from refmill.flows.planning import EVERYWHERE
 from refmill.settings import Settings
 from refmill.texts import counted, text
@@ -23,9 +24,6 @@ from refmill_web.cli.questions import agreed
 from refmill_web.cli.speech import print_json, say, tell
 from refmill_web.display import size
 from refmill_web.processes import parent
-
-PAGE = 1000
-"""How many runs the index gives at a time."""
 
 
 @click.command(
@@ -84,14 +82,9 @@ def _shown(found: Collection) -> dict[str, int]:
 
 def _records(settings: Settings, records: Records, repository_id: str) -> Iterator[str]:
     """All that is written down of a repository's runs: by the database, in the archives, in the run-cache."""
-    before: int | None = None
-    seen = set[str]()
-    while new := [run for run in records.runs.list([repository_id], limit=PAGE, before=before) if run.id not in seen]:
-        for run in new:
-            yield records.runs.plan_json(run.id)
-            yield codec.to_json(tuple(records.history.attempts(run.id)))
-        seen.update(run.id for run in new)
-        before = new[-1].created + 1
+    for run in every_run(records.runs, [repository_id]):
+        yield records.runs.plan_json(run.id)
+        yield codec.to_json(tuple(records.history.attempts(run.id)))
     files = places.archives(settings, repository_id)
     for number in files.numbers():
         archive = files.near(number, "run.json")

@@ -12,6 +12,7 @@ from types import FrameType
 
 from refmill import errors
 from refmill.flows.control import ENDS
+from refmill.flows.pages import every_run
 from refmill.flows.turns import in_turns
 from refmill.model.pushes import Event
 from refmill.model.runs import Run, RunStatus
@@ -25,8 +26,6 @@ TOPICS = frozenset({"events", "wishes", "objects"})
 LOOK_SECONDS = 2.0
 """How often it looks without being rung for: a bell is only a hint."""
 UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
-PAGE = 1000
-"""How many runs the index gives at a time."""
 FIRST_UPKEEP_SECONDS = 300.0
 """After a start: soon enough for a server that is started anew every day, late enough not to slow the start."""
 LOOK_BROKEN = 10.0
@@ -66,17 +65,9 @@ class Loop:
                 self._works.engine.stop(run.id)
 
     def _unfinished(self) -> list[Run]:
-        """Newest first. A list has an end, so it is asked for again from where it ended."""
+        """Newest first."""
         everywhere = [item.id for item in self._works.repositories()]
-        found: dict[str, Run] = {}
-        before: int | None = None
-        while True:
-            page = self._works.parts.records.runs.list(everywhere, statuses=UNFINISHED, limit=PAGE, before=before)
-            new = [run for run in page if run.id not in found]
-            found.update({run.id: run for run in new})
-            if not new:
-                return list(found.values())
-            before = new[-1].created + 1
+        return list(every_run(self._works.parts.records.runs, everywhere, UNFINISHED))
 
     def _go_on(self, run: Run, trouble: Callable[[Text], Text]) -> None:
         """Go on with a run; one that cannot fails with its reason, one that cannot now is tried again."""

@@ -57,18 +57,11 @@ class RunCourse:
 
     def set_stage(self, run_id: str, stage: StageRun, *, expected: Iterable[StageStatus] = ()) -> bool:
         allowed = tuple(expected)
-        key = schema.key(stage.address)
-        mine = (stage_attempts.c.run_id == run_id) & (stage_attempts.c.address_key == key)
         with self._database.writing() as connection:
-            newest = connection.execute(
-                select(stage_attempts.c.attempt, stage_attempts.c.status, stage_attempts.c.position)
-                .where(mine)
-                .order_by(stage_attempts.c.attempt.desc())
-                .with_for_update()
-            ).first()
+            newest = _newest(connection, run_id, stage.address)
             if allowed and (newest is None or newest.status not in allowed):
                 return False
-            this = mine & (stage_attempts.c.attempt == stage.attempt)
+            this = _of_stage(run_id, stage.address) & (stage_attempts.c.attempt == stage.attempt)
             values = rows.stage_values(stage)
             if connection.execute(stage_attempts.update().where(this).values(**values)).rowcount == 0:
                 position = _next_position(connection, run_id) if newest is None else newest.position
@@ -158,16 +151,25 @@ def _known(connection: sqlalchemy.Connection, run_id: str, keys: set[str]) -> li
     return found
 
 
+def _of_stage(run_id: str, address: str) -> sqlalchemy.ColumnElement[bool]:
+    """All attempts of a stage."""
+    return (stage_attempts.c.run_id == run_id) & (stage_attempts.c.address_key == schema.key(address))
+
+
+def _newest(connection: sqlalchemy.Connection, run_id: str, address: str) -> sqlalchemy.Row[Any, Any, Any] | None:
+    """Number, status and position of a stage's latest attempt."""
+    return connection.execute(
+        select(stage_attempts.c.attempt, stage_attempts.c.status, stage_attempts.c.position)
+        .where(_of_stage(run_id, address))
+        .order_by(stage_attempts.c.attempt.desc())
+        .with_for_update()
+    ).first()
+
+
 def _stand(connection: sqlalchemy.Connection, run_id: str, expected: Mapping[str, Expected]) -> bool:
     """Whether the latest attempts of these stages are as expected."""
     for address, (attempt, statuses) in expected.items():
-        mine = (stage_attempts.c.run_id == run_id) & (stage_attempts.c.address_key == schema.key(address))
-        newest = connection.execute(
-            select(stage_attempts.c.attempt, stage_attempts.c.status)
-            .where(mine)
-            .order_by(stage_attempts.c.attempt.desc())
-            .with_for_update()
-        ).first()
+        newest = _newest(connection, run_id, address)
         if newest is None or newest.attempt != attempt or newest.status not in statuses:
             return False
     return True
