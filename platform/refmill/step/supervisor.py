@@ -46,6 +46,7 @@ FOLLOW = 0.25  # seconds in which the processes of a sandbox end behind their co
 FULL = 64 << 10  # bytes; with less room the disk is called full
 STUBBORN = 10.0  # seconds to wait for processes that SIGKILL does not end (blocked in the kernel)
 CHUNK = 64 << 10  # bytes; what a pipe holds
+HELD = 1 << 20  # bytes; what a pipe can be made to hold
 
 
 class Supervisor:
@@ -170,6 +171,8 @@ class Supervisor:
             self.selector.register(pipe, selectors.EVENT_READ, pipe)
         while self.status is None:
             self._turn()
+        for pipe in (process.stdout, process.stderr):
+            self._empty(pipe)
         self._feel()
         return self.status == 0 and not self.reason
 
@@ -196,6 +199,13 @@ class Supervisor:
             return True
         self._close(pipe)
         return False
+
+    def _empty(self, pipe: IO[bytes]) -> None:
+        """Take what a command had said when it ended, so that the next one is not heard before it. What it left
+        running may speak on for ever."""
+        for _ in range(HELD // CHUNK):
+            if pipe not in self.streams or not self._read(pipe):
+                break
 
     def _close(self, pipe: IO[bytes]) -> None:
         self.streams.pop(pipe).close()

@@ -19,6 +19,27 @@ def test_commands_run_in_turn(either):
     assert end["usage"]["peak_memory"] > 0
 
 
+def test_no_command_is_heard_before_the_one_in_front_of_it(attempt):
+    # The supervisor sleeps while a large pipe is filled, so that much of it is left to read when the command has ended.
+    (attempt.directory / "waker.py").write_text(
+        "import os, signal, sys, time\ntime.sleep(0.3)\nos.kill(int(sys.argv[1]), signal.SIGCONT)\n"
+    )
+    (attempt.directory / "full.py").write_text(
+        "import fcntl, os, signal, subprocess, sys\n"
+        "fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)\n"
+        "supervisor = os.getppid()\n"
+        "os.kill(supervisor, signal.SIGSTOP)\n"
+        "os.write(1, (b'x' * 999 + b'\\n') * 1000)\n"
+        "waker = [sys.executable, 'waker.py', str(supervisor)]\n"
+        "subprocess.Popen(waker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+    )
+    end = attempt.run(f"exec {sys.executable} full.py", "echo the end")
+    assert end["code"] == 0
+    assert [line for line in attempt.log() if line[0] != "$" and "waker" not in line] == ["x" * 999] * 1000 + [
+        "the end"
+    ]
+
+
 def test_the_first_failure_ends_it(either):
     end = either.run("exit 3", "echo never")
     assert end["code"] == 3
