@@ -213,3 +213,14 @@ def test_a_repository_that_cannot_be_looked_after_is_told_of_and_stops_no_other(
     kept.store.create(broken.id, "main")
     kept.tend()
     assert told == []
+
+
+def test_what_kept_the_parameters_of_an_ended_run_goes(kept: Kept) -> None:
+    for name in ("over", "under-way", "not-made-yet"):
+        new = NewCommit(kept.sha, {"params.yaml": b"a: 2"}, name, "r", "r@x", 1)
+        kept.refs.record(kept.repository.id, new, f"refs/refmill/params/{name}", None)
+    kept.run("over", "failed")
+    kept.run("under-way", "queued")
+    kept.tend()
+    left = kept.refs.list(kept.repository.id, "refs/refmill/")
+    assert sorted(left) == ["refs/refmill/params/not-made-yet", "refs/refmill/params/under-way"]

@@ -20,7 +20,7 @@ from refmill.model.people import Repository, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import ZERO, Event
-from refmill.model.runs import RUN_ENDED, SET, SOURCE, Run, StageRun, StageStatus, run_id
+from refmill.model.runs import RUN_ENDED, SET, SOURCE, SOURCES, Run, StageRun, StageStatus, run_id
 from refmill.plans import digests, environments, make, projects
 from refmill.plans.decide import Memory
 from refmill.ports.imports import Elsewhere, Imports
@@ -269,7 +269,7 @@ class Planner:
         files = {projects.full(wish.project, path): data.encode() for path, data in checked.changed.items()}
         message = f"refmill: parameters of run {identity}\n\n" + "\n".join(wish.parameters[SET]) + "\n"
         commit = NewCommit(wish.commit.sha, files, message, AUTHOR, EMAIL, wish.commit.time)
-        return self._refs.record(wish.repository.id, commit, f"refs/refmill/params/{identity}", None)
+        return self._refs.record(wish.repository.id, commit, SOURCES + identity, None)
 
     def resume(self, run: Run) -> None:
         """Go on with a run: after a restart, or when the data that it waited for has arrived. Raises RefmillError."""

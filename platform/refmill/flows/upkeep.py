@@ -16,7 +16,7 @@ from refmill.flows.asides import Asides
 from refmill.flows.planning import EVERYWHERE
 from refmill.flows.receive import RUN_EXPERIMENT
 from refmill.model.people import Repository
-from refmill.model.runs import RUN_ENDED, Run
+from refmill.model.runs import RUN_ENDED, SOURCES, Run
 from refmill.ports.records import Catalogue, Runs
 from refmill.ports.repositories import Refs, Repositories
 from refmill.texts import text
@@ -106,6 +106,7 @@ class Upkeep:
 
     def tend(self, repository: Repository, stopping: Callable[[], bool] = lambda: False) -> None:
         """Look after one repository. Raises RefmillError."""
+        self._forget_sources(repository)
         if gone := self._expire(repository):
             LOG.info("%s: %d old experiments removed", repository.full_name, gone)
         # git counts the ages of what no ref leads to by the clock, so that must be believed.
@@ -113,6 +114,20 @@ class Upkeep:
             self._repositories.maintain(repository.id, stopping)
         else:
             self._repositories.pack_refs(repository.id)
+
+    def _forget_sources(self, repository: Repository) -> None:
+        """Take away what keeps the commits of ended runs with other parameters: a run's end does that by itself,
+        unless it is killed in the middle."""
+        listed = self._refs.list(repository.id, SOURCES)
+        left = {ref: sha for ref, sha in listed.items() if self._is_over(ref.removeprefix(SOURCES))}
+        if left:
+            self._refs.remove(repository.id, left)
+
+    def _is_over(self, run_id: str) -> bool:
+        try:
+            return self._runs.get(run_id).status in RUN_ENDED
+        except errors.NotFound:
+            return False  # it is about to be made
 
     def _expire(self, repository: Repository) -> int:
         """Take away the experiments that are too old or too many; how many."""

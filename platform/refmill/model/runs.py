@@ -23,6 +23,8 @@ RUN_ENDED: frozenset[RunStatus] = frozenset({"succeeded", "failed", "stopped", "
 STAGE_ENDED: frozenset[StageStatus] = frozenset({"cached", "succeeded", "failed", "skipped", "stopped"})
 SET, SOURCE = "set", "commit"
 """Of a run's parameters: the words that change some (`train.lr=0.1`), and the commit with the files changed so."""
+SOURCES = "refs/refmill/params/"
+"""Where such a commit is kept while its run needs it: behind this stands the run's id."""
 CONSENT = text("waits for your consent")
 """Why a stage with a pause point is blocked."""
 
@@ -125,4 +127,4 @@ class Run:
     @property
     def source_ref(self) -> str:
         """The hidden ref that keeps that commit while the run needs it."""
-        return f"refs/refmill/params/{self.id}"
+        return SOURCES + self.id
