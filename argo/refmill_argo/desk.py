@@ -35,7 +35,7 @@ from refmill.ports.records import RunHistory, Runs, RunStates
 from refmill.ports.waking import Bell
 from refmill.texts import Text, text
 from refmill_argo import archives, contract, listings, outcomes, tokens
-from refmill_argo.notes import Begun, Over, Place, earlier, place
+from refmill_argo.notes import TELLING, Begun, Over, Place, earlier, place
 from refmill_argo.ongoing import Ongoing, Runners
 
 LOG = logging.getLogger(__name__)
@@ -370,7 +370,7 @@ class Desk:
         told = self._parts.states.set_stages(run.id, states, expected={first.address: (first.attempt, UNBEGUN)})
         if told:
             self._parts.bell.ring(f"run:{run.id}")
-            self._parts.bell.ring("pods")
+            self._parts.bell.ring(TELLING + run.id)
         return told
 
 

@@ -31,7 +31,8 @@ from refmill_argo.compiling import compile_run
 from refmill_argo.courses import Course
 from refmill_argo.judging import DropPod, MakeChild, SetNode, Sight, Suspend, Terminate, Verdict, Write
 from refmill_argo.manifests import selector
-from refmill_argo.parts import TELLING, Parts
+from refmill_argo.notes import TELLING
+from refmill_argo.parts import Parts
 from refmill_argo.rounds import Rounds
 from refmill_argo.turns import Turns
 from refmill_argo.watching import Watching
@@ -106,11 +107,11 @@ class ArgoEngine:
         self._rounds.soon(run_id, 0)
 
     def _listen(self) -> None:
-        """Look at every run when a pod has told something."""
+        """Look at a run when a pod of it has told something."""
         while not self._over.is_set():
-            if self._parts.bell.wait(frozenset({TELLING}), 2.0):
-                for run_id in list(self._courses):
-                    self._rounds.soon(run_id)
+            mine = {TELLING + run_id: run_id for run_id in list(self._courses)}
+            for topic in self._parts.bell.wait(frozenset(mine), 1.0):
+                self._rounds.soon(mine[topic])
 
     # The rounds: everything below is done by one thread for one run at a time.
 

@@ -26,6 +26,8 @@ from refmill.texts import Text
 LOG = logging.getLogger(__name__)
 BEGUN, OVER, CLOSED = "begun.json", "over.json", "ended"
 """`ended` is what readers of logs look for, as for the local engine."""
+TELLING = "pods:"
+"""Before a run's id: the topic of the bell that rings when a pod of it has told something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,6 @@ from refmill.ports.waking import Bell
 from refmill_argo.cluster import Cluster
 from refmill_argo.options import Options
 
-TELLING = "pods"
-"""The topic of the bell that rings when a pod has told something."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:

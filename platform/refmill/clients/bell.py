@@ -29,10 +29,10 @@ class NullBell:
     def ring(self, topic: str) -> None:
         """Do nothing."""
 
-    def wait(self, topics: frozenset[str], timeout: float) -> bool:
+    def wait(self, topics: frozenset[str], timeout: float) -> frozenset[str]:
         """Sleep for `timeout` seconds."""
         time.sleep(max(0.0, timeout))
-        return False
+        return frozenset()
 
 
 class LocalBell:
@@ -60,8 +60,8 @@ class LocalBell:
             for waiter in self._waiters.get(topic, ()):
                 waiter.set()
 
-    def wait(self, topics: frozenset[str], timeout: float) -> bool:
-        """Until one of `topics` rings (True) or `timeout` seconds have passed (False)."""
+    def wait(self, topics: frozenset[str], timeout: float) -> frozenset[str]:
+        """Until one of `topics` rings or `timeout` seconds have passed. Gives those that rang."""
         waiter = threading.Event()
         seen: dict[str, int] = getattr(self._thread, "seen", {})
         with self._lock:
@@ -70,8 +70,9 @@ class LocalBell:
                 for topic in topics:
                     self._waiters.setdefault(topic, set()).add(waiter)
         if not rang:
-            rang = waiter.wait(max(0.0, timeout))
+            waiter.wait(max(0.0, timeout))
         with self._lock:
+            heard = frozenset(topic for topic in topics if self._is_news(topic, seen))
             for topic in topics:
                 if waiters := self._waiters.get(topic):
                     waiters.discard(waiter)
@@ -79,7 +80,7 @@ class LocalBell:
                         del self._waiters[topic]
             # Only the topics of the last wait are kept: a server's threads wait for ever new ones.
             self._thread.seen = dict.fromkeys(topics, self._rings)
-        return rang
+        return heard
 
     def _is_news(self, topic: str, seen: dict[str, int]) -> bool:
         count, at = self._last.get(topic, (0, 0.0))

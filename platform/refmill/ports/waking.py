@@ -9,7 +9,7 @@ class Bell(Protocol):
     """Rings in every process of the installation."""
 
     def ring(self, topic: str) -> None:
-        """Tell all waiters: `events`, `wishes`, `event:<id>`, `run:<id>`."""
+        """Tell all waiters: `events`, `wishes`, `event:<id>`, `run:<id>`, `pods:<run>`."""
 
-    def wait(self, topics: frozenset[str], timeout: float) -> bool:
-        """Until one of `topics` rings (True) or `timeout` seconds have passed (False)."""
+    def wait(self, topics: frozenset[str], timeout: float) -> frozenset[str]:
+        """Until one of `topics` rings or `timeout` seconds have passed. Gives those that rang."""

@@ -21,8 +21,9 @@ from refmill.ports.engines import RunOrder
 from refmill_argo import notes, rounds, watching
 from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS
 from refmill_argo.engine import ArgoEngine
+from refmill_argo.notes import TELLING
 from refmill_argo.options import Options
-from refmill_argo.parts import TELLING, Parts
+from refmill_argo.parts import Parts
 
 WF = WORKFLOWS.plural
 
@@ -82,7 +83,7 @@ class World:
     def tell(self, *states: StageRun) -> None:
         """A pod tells, through the platform."""
         self.records.states.set_stages(self.run.id, states)
-        self.bell.ring(TELLING)
+        self.bell.ring(TELLING + self.run.id)
 
     def workflow(self, *nodes: dict[str, Any], **status: Any) -> None:
         """Argo goes on with the Workflow."""
@@ -143,6 +144,20 @@ def test_a_run_is_put_onto_the_cluster_once_and_ends_with_its_last_stage(world: 
     assert world.cluster.asked.count(f"create workflows {world.name}") == 1
     assert "shutdown" not in world.cluster.things[WF, world.name]["spec"]
     wait(lambda: not (world.folder / "work" / world.run.id).exists())
+
+
+def test_a_run_is_looked_at_when_its_own_pods_tell_something(world: World, monkeypatch: pytest.MonkeyPatch):
+    engine = world.start(relist=60)
+    engine.submit(world.order)
+    wait(lambda: (WF, world.name) in world.cluster.things)
+    time.sleep(1.3)  # the engine's ear is at the bell, and what followed the submission has been looked at
+    soon: list[str] = []
+    monkeypatch.setattr(engine._rounds, "soon", lambda key, seconds=None: soon.append(key) if seconds is None else None)
+    world.bell.ring(TELLING + "another")
+    time.sleep(0.3)
+    assert soon == []
+    world.bell.ring(TELLING + world.run.id)
+    wait(lambda: soon == [world.run.id])
 
 
 def test_while_the_cluster_is_away_a_run_waits_and_is_then_put_there(world: World):

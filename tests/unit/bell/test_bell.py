@@ -56,6 +56,18 @@ def test_a_ring_between_two_waits_is_heard() -> None:
     assert not bell.wait(frozenset({"events"}), 0.01)
 
 
+def test_a_waiter_for_several_topics_is_told_which_rang() -> None:
+    bell = LocalBell()
+    topics = frozenset({"run:1", "run:2", "run:3"})
+    assert bell.wait(topics, 0) == frozenset()
+    bell.ring("run:1")
+    bell.ring("run:3")
+    bell.ring("run:4")
+    assert bell.wait(topics, SOON) == {"run:1", "run:3"}
+    later(0.1, bell, "run:2")
+    assert bell.wait(topics, SOON) == {"run:2"}
+
+
 def test_a_ring_long_ago_does_not_wake_a_newcomer(monkeypatch: pytest.MonkeyPatch) -> None:
     bell = LocalBell()
     bell.ring("events")
@@ -65,7 +77,7 @@ def test_a_ring_long_ago_does_not_wake_a_newcomer(monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_threads_that_wait_are_woken(bells: tuple[SocketBell, SocketBell]) -> None:
-    heard: list[bool] = []
+    heard: list[frozenset[str]] = []
     threads = [
         threading.Thread(target=lambda: heard.append(bells[1].wait(frozenset({"run:1"}), SOON))) for _ in range(20)
     ]
@@ -74,7 +86,7 @@ def test_all_threads_that_wait_are_woken(bells: tuple[SocketBell, SocketBell]) -
     later(0.1, bells[0], "run:1")
     for thread in threads:
         thread.join()
-    assert heard == [True] * 20
+    assert heard == [{"run:1"}] * 20
     assert bells[1]._waiters == {}
 
 
@@ -82,14 +94,14 @@ def test_rings_cross_processes_and_the_dead_are_forgotten(tmp_path: Path) -> Non
     program = (
         "import sys; from pathlib import Path; from refmill.clients.bell import SocketBell\n"
         "bell = SocketBell(Path(sys.argv[1])); print('up', flush=True)\n"
-        "print(bell.wait(frozenset({'events'}), 20), flush=True); bell.wait(frozenset({'never'}), 60)\n"
+        "print(*bell.wait(frozenset({'events'}), 20), flush=True); bell.wait(frozenset({'never'}), 60)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert other.stdout
     assert other.stdout.readline() == "up\n"
     ringer = SocketBell(tmp_path, listen=False)
     ringer.ring("events")
-    assert other.stdout.readline() == "True\n"
+    assert other.stdout.readline() == "events\n"
     other.send_signal(signal.SIGKILL)
     other.communicate()
     assert len(list(tmp_path.glob("bell-*"))) == 1

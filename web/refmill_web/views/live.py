@@ -196,4 +196,4 @@ def _tell(socket: Server, run: Run, seat: Seat) -> None:
         if not told and not followed and seat.report is not None and seat.report.ended:
             socket.send('{"type":"end"}')
             return
-        rang = services().bell.wait(topics, LOOK_SECONDS if followed else QUIET_SECONDS)
+        rang = bool(services().bell.wait(topics, LOOK_SECONDS if followed else QUIET_SECONDS))
