@@ -15,7 +15,9 @@ from stores import Ground
 
 @pytest.fixture
 def packed(ground: Ground, tmp_path: Path) -> PackedEnvironments:
-    return PackedEnvironments(tmp_path / "packed", ground.bucket, "r/x/refmill/environments/")
+    return PackedEnvironments(
+        tmp_path / "packed", ground.bucket, "r/x/refmill/environments/", aside=tmp_path / "incoming"
+    )
 
 
 def test_one_is_given_back_as_it_was_sent_and_replaced_whole(packed: PackedEnvironments, tmp_path: Path) -> None:
@@ -24,7 +26,7 @@ def test_one_is_given_back_as_it_was_sent_and_replaced_whole(packed: PackedEnvir
         found = packed.get("abc-py3.12")
         assert b"".join(found.blocks) == body
         assert found.size in (None, len(body))
-    assert not [path for path in (tmp_path / "packed").iterdir() if path.name.endswith(".tmp")]
+    assert list((tmp_path / "incoming").iterdir()) == []
 
 
 def test_what_breaks_off_or_is_too_large_leaves_nothing(packed: PackedEnvironments, tmp_path: Path) -> None:
@@ -39,13 +41,26 @@ def test_what_breaks_off_or_is_too_large_leaves_nothing(packed: PackedEnvironmen
             packed.put("abc", read, limit=1 << 20)
     with pytest.raises(errors.NotFound):
         packed.get("abc")
-    assert list((tmp_path / "packed").iterdir()) == []
+    assert list((tmp_path / "incoming").iterdir()) == []
+    assert not (tmp_path / "packed").exists()
+
+
+def test_what_is_on_its_way_lies_where_a_start_cleans(packed: PackedEnvironments, tmp_path: Path) -> None:
+    seen: list[list[Path]] = []
+    body = io.BytesIO(gzip.compress(b"one"))
+
+    def read(size: int) -> bytes:
+        seen.append([path.parent for path in tmp_path.rglob("*") if path.is_file() and "abc" in path.name])
+        return body.read(size)
+
+    packed.put("abc", read, limit=1000)
+    assert seen[0] == [tmp_path / "incoming"]
 
 
 def test_old_ones_go_when_another_comes(tmp_path: Path) -> None:
-    packed = PackedEnvironments(tmp_path, None, "")  # a bucket's clock is its own
+    packed = PackedEnvironments(tmp_path, None, "", aside=tmp_path / "incoming")  # a bucket's clock is its own
     packed.put("old", io.BytesIO(gzip.compress(b"old")).read, limit=1000)
     long_ago = time.time() - (DAYS + 1) * 86400
     os.utime(tmp_path / "old.tar.gz", (long_ago, long_ago))
     packed.put("new", io.BytesIO(gzip.compress(b"new")).read, limit=1000)
-    assert [path.name for path in tmp_path.iterdir()] == ["new.tar.gz"]
+    assert [path.name for path in tmp_path.glob("*.tar.gz")] == ["new.tar.gz"]

@@ -188,8 +188,11 @@ def archives(settings: Settings, repository_id: str) -> RunFiles:
 
 def packed(settings: Settings, repository_id: str) -> PackedEnvironments:
     """Environments that pods of a repository's runs have made."""
-    root = objects(settings, repository_id) / "refmill" / "environments"
-    return PackedEnvironments(root, bucket(settings), f"{prefix(repository_id)}refmill/environments/")
+    root = objects(settings, repository_id)
+    return PackedEnvironments(
+        root / "refmill" / "environments", bucket(settings), f"{prefix(repository_id)}refmill/environments/",
+        aside=root / INCOMING,
+    )  # fmt: skip
 
 
 def keep_log(settings: Settings, run: Run, address: str, attempt: int, log: Path) -> None:

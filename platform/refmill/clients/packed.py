@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from refmill.ports.objects import Read
 from refmill.texts import text
 
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,127}", re.ASCII)
+ENDING = ".tar.gz"
 DAYS = 30.0
 """How long one stays that was made: then it is made anew, with what has been mended in its parts since."""
 GZIP = b"\x1f\x8b"
@@ -37,10 +39,11 @@ class Packed:
 
 
 class PackedEnvironments:
-    """`root/NAME.tar.gz`, or, where there is a bucket, `prefix` + the same in that."""
+    """`root/NAME.tar.gz`, or, where there is a bucket, `prefix` + the same in that; what is on its way lies in `aside`,
+    a folder on the same disk that start-up cleaning empties."""
 
-    def __init__(self, root: Path, bucket: Blobs | None, prefix: str) -> None:
-        self._root, self._bucket, self._prefix = root, bucket, prefix
+    def __init__(self, root: Path, bucket: Blobs | None, prefix: str, *, aside: Path) -> None:
+        self._root, self._bucket, self._prefix, self._aside = root, bucket, prefix, aside
 
     def get(self, name: str) -> Packed:
         """The environment of that name. Raises NotFound, Unavailable."""
@@ -66,18 +69,23 @@ class PackedEnvironments:
         WrongUse for what is not packed, LimitExceeded above `limit` bytes, Unavailable, OSError if the sender breaks
         off."""
         file = _file(name)
-        files.make_directory(self._root)
-        with files.replacing(self._root / file, durable=self._bucket is None) as temporary:
+        files.make_directory(self._aside)
+        temporary = self._aside / f"{file}-{secrets.token_hex(8)}"
+        try:
             with temporary.open("xb") as writer:
                 _write(writer, read, limit)
             if self._bucket is not None:
                 self._bucket.put_file(self._prefix + file, temporary)
-        if self._bucket is not None:
-            (self._root / file).unlink(missing_ok=True)
+            else:
+                files.make_directory(self._root)
+                with files.replacing(self._root / file, durable=True, beside=temporary):
+                    pass
+        finally:
+            temporary.unlink(missing_ok=True)
         self._clean(time.time() - DAYS * 86400)
 
     def _clean(self, before: float) -> None:
-        for path in self._root.iterdir():
+        for path in self._root.glob(f"*{ENDING}"):
             try:
                 if path.stat().st_mtime < before:
                     path.unlink()
@@ -90,7 +98,7 @@ class PackedEnvironments:
 def _file(name: str) -> str:
     if not NAME.fullmatch(name):
         raise errors.NotFound(text("that is no name of an environment"))
-    return f"{name}.tar.gz"
+    return name + ENDING
 
 
 def _write(file: IO[bytes], read: Read, limit: int) -> None:
