@@ -64,15 +64,16 @@ class Pod:
         return self.base / "tree"
 
     def start(
-        self, server: PodServer, *, command: str = "run", python: str = sys.executable, same: bool = False,
+        self, server: PodServer | str, *, command: str = "run", python: str = sys.executable, same: bool = False,
         pod: int = 1, **env: str,
     ) -> subprocess.Popen[bytes]:  # fmt: skip
+        """Start one that asks `server`, the platform as it is played or the address of a real one."""
         if not same:
             self.number += 1
             self.base.mkdir()
         environ = {
             "PATH": os.environ["PATH"], "HOME": str(self.base / "home"), "TMPDIR": str(self.folder),
-            "REFMILL_SERVER": server.url, "REFMILL_RUN": RUN, "REFMILL_TOKEN": TOKEN, "REFMILL_WORK": str(self.base),
+            "REFMILL_SERVER": server if isinstance(server, str) else server.url, "REFMILL_RUN": RUN, "REFMILL_TOKEN": TOKEN, "REFMILL_WORK": str(self.base),
             "REFMILL_PATIENCE": "20", "HOSTNAME": f"pod{self.number}", **env,
         }  # fmt: skip
         with (self.folder / f"out{self.number}").open("ab") as out:

@@ -1,4 +1,7 @@
-"""Pods against a running platform: what they make is, byte for byte, what the local engine makes of the same project."""
+"""Pods against a running platform: what they make is, byte for byte, what the local engine makes of the same project.
+
+A pod is played, request by request, or is the real step runner in a process of its own.
+"""
 
 import contextlib
 import json
@@ -16,6 +19,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 import planted_runs
+import podding
 from platforms import SECONDS, Copy, Platform, is_below, wait
 from played_pods import Pod, refused
 from refmill.engine import attempts
@@ -103,6 +107,23 @@ def pods(platform: Platform, parts: Parts, run: Run, folder: Path) -> list[Pod]:
     ]
 
 
+def played(platform: Platform, parts: Parts, run: Run, folder: Path) -> None:
+    """All stages, in pods that are played."""
+    for pod in pods(platform, parts, run, folder):
+        assert pod.carry_out() == {"again": False, "attempt": 1}
+
+
+def run_by_the_runner(platform: Platform, parts: Parts, run: Run, folder: Path) -> None:
+    """All stages, by the step runner."""
+    folder.mkdir()
+    runner = podding.Pod(folder)
+    told = {"REFMILL_RUN": run.id, "REFMILL_TOKEN": planted_runs.token(parts, run), "REFMILL_PATIENCE": "60"}
+    for number in range(1, len(pods(platform, parts, run, folder)) + 1):
+        process = runner.start(platform.address, pod=number, **told)
+        assert process.wait(SECONDS) == 0, runner.said
+    runner.close()
+
+
 def end(parts: Parts, run: Run, status: Any = "succeeded") -> None:
     """What the engine does when all stages have ended."""
     recorder = Recorder(
@@ -123,9 +144,11 @@ def stored(platform: Platform, repository: Repository) -> dict[str, bytes]:
     return {str(path.relative_to(root)): body for path, body in {**listings, **remembered, **others}.items()}
 
 
+@pytest.mark.parametrize("carry_out", [played, run_by_the_runner])
 def test_pods_record_what_the_local_engine_records(
-    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
-) -> None:
+    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path,
+    carry_out: Callable[[Platform, Parts, Run, Path], None],
+) -> None:  # fmt: skip
     copy = project(FILES)
     copy.git("push", "--quiet", platform.url(f"alice/{name}", "alice"), "main")
     ran = platform.ended(f"alice/{name}")
@@ -134,8 +157,7 @@ def test_pods_record_what_the_local_engine_records(
     assert local is not None
     far = hosted(platform, parts, copy, f"{name}-far")
     run = planted_runs.plant(parts, far, copy.git("rev-parse", "HEAD").stdout.strip())
-    for pod in pods(platform, parts, run, tmp_path / "pods"):
-        assert pod.carry_out() == {"again": False, "attempt": 1}
+    carry_out(platform, parts, run, tmp_path / "pods")
     entries = [
         {stage.address: attempts.entry_text(stage.entry or {}) for stage in parts.records.runs.stages(run_id)}
         for run_id in (ran["id"], run.id)
@@ -224,13 +246,7 @@ def test_pods_go_on_where_killed_web_processes_left_them(
     repository = hosted(platform, parts, copy, name)
     run = planted_runs.plant(parts, repository, copy.git("rev-parse", "HEAD").stdout.strip())
     kills: list[int] = []
-
-    def strike() -> None:
-        for pid in web_processes(platform):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                kills.append(pid)
-
+    strike = _striking(platform, kills)
     asked = 0
     for pod in pods(platform, parts, run, tmp_path / "pods"):
         stubborn = StubbornPod(
@@ -239,6 +255,45 @@ def test_pods_go_on_where_killed_web_processes_left_them(
         assert stubborn.carry_out() == {"again": False, "attempt": 1}
         asked = stubborn.asked
     assert len(kills) > 2
+    _all_ran_once(platform, parts, run)
+
+
+def test_the_runner_goes_on_where_killed_web_processes_left_it(
+    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
+) -> None:
+    copy = project(FILES)
+    repository = hosted(platform, parts, copy, name)
+    run = planted_runs.plant(parts, repository, copy.git("rev-parse", "HEAD").stdout.strip())
+    kills: list[int] = []
+    strike, over = _striking(platform, kills), threading.Event()
+
+    def go_on() -> None:
+        for pause in (0.4, 2.5, 3.1, 2.8):
+            if not over.wait(pause):
+                strike()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        run_by_the_runner(platform, parts, run, tmp_path / "pods")
+    finally:
+        over.set()
+        thread.join()
+    assert kills
+    _all_ran_once(platform, parts, run)
+
+
+def _striking(platform: Platform, kills: list[int]) -> Callable[[], None]:
+    def strike() -> None:
+        for pid in web_processes(platform):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills.append(pid)
+
+    return strike
+
+
+def _all_ran_once(platform: Platform, parts: Parts, run: Run) -> None:
     wait(lambda: _alive(platform), "the web answers again")
     found = parts.records.history.attempts(run.id)
     assert {(stage.address, stage.attempt, stage.status) for stage in found} == {
