@@ -1,6 +1,7 @@
 """What must hold of a data directory at any time: whatever stands there is whole."""
 
 import hashlib
+import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ def faults(data: Path) -> Iterator[str]:
         told = database.execute("PRAGMA integrity_check").fetchall()
         if told != [("ok",)]:
             yield f"the database is damaged: {told}"
-    for path in (data / "objects").rglob("*"):
+    walked = os.walk(data / "objects")  # which bears that a folder goes meanwhile
+    for path in (Path(place, name) for place, folders, names in walked for name in (*folders, *names)):
         if path.name.endswith((".tmp", ".new")) or ".tmp-" in path.name:
             yield f"{path} is half-written"
         elif path.parent.parent.name == "md5" and path.is_file():

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.client
+import os
 import sys
 import time
 import urllib.error
@@ -175,7 +176,8 @@ def left(platform: Platform, run_ids: Sequence[str]) -> Iterator[str]:
         if pids := alive(platform, run):
             yield f"run {run}: these processes live on: {pids}"
         if (folder := platform.data / "work" / run).exists():
-            files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+            # It may be on its way out: a walk bears that.
+            files = sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
             yield f"run {run}: its work folder is there, with {files[:20]}"
     if groups := control_groups(platform):
         yield f"these control groups are there: {groups}"
