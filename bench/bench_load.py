@@ -1,6 +1,6 @@
 """Load: pushes at once, followers of a log, a long queue of many owners, and memory under constant pushes.
 
-    python bench/bench_load.py [--minutes 2] [--runs 1000] [--followers 50]
+    python bench/bench_load.py [--minutes 2] [--pause 0] [--runs 1000] [--followers 50]
 
 Everything goes through real pushes over loopback. The queue is made behind a held machine: each owner pushes its
 branches in one push, and the machine is let go when all runs are queued.
@@ -26,6 +26,7 @@ def main() -> None:
     """Measure and print."""
     asked = argparse.ArgumentParser()
     asked.add_argument("--minutes", type=float, default=2.0)
+    asked.add_argument("--pause", type=float, default=0.0, help="seconds between two of the constant pushes")
     asked.add_argument("--runs", type=int, default=1000)
     asked.add_argument("--followers", type=int, default=50)
     options = asked.parse_args()
@@ -36,7 +37,7 @@ def main() -> None:
             at_once(platform, folder)
             following(platform, folder, options.followers)
             queue(platform, folder, options.runs // len(OWNERS))
-            memory(platform, folder, options.minutes)
+            memory(platform, folder, options.minutes, options.pause)
         finally:
             platform.stop()
 
@@ -98,7 +99,7 @@ def queue(platform: Platform, folder: Path, each: int) -> None:
     )
 
 
-def memory(platform: Platform, folder: Path, minutes: float) -> None:
+def memory(platform: Platform, folder: Path, minutes: float, pause: float) -> None:
     """Constant pushes: how soon each starts, and what the processes hold."""
     copy = new_copy(folder / "constant", {"dvc.yaml": loads.PIPELINE, "in.txt": "start\n"})
     since, series, number = time.time(), [], 0
@@ -107,6 +108,7 @@ def memory(platform: Platform, folder: Path, minutes: float) -> None:
         copy.write({"in.txt": f"{number}\n"}).commit(str(number))
         copy.git("push", "--quiet", platform.url("alice/constant", "alice"), "main")
         number += 1
+        time.sleep(pause)
         if marks and time.time() >= marks[0]:
             series.append(loads.resident(platform))
             marks.pop(0)

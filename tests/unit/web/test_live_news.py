@@ -1,12 +1,14 @@
 """Following a run over a real WebSocket: states, lines, the end; who may, and how many."""
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from simple_websocket import Client, ConnectionClosed
+from simple_websocket import Client, ConnectionClosed, Server
 from werkzeug.serving import make_server
 from wsproto.events import CloseConnection
 
@@ -110,6 +112,26 @@ def test_a_foreign_page_is_refused(world: World, churn: Repository, address: str
     own = open_socket(world, address, run, Origin="http://127.0.0.1")  # this client names no port in Host
     assert receive(own, "state")
     own.close()
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_a_browser_that_is_gone_when_it_is_answered_is_no_fault(
+    world: World, churn: Repository, address: str, user: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    tried = threading.Event()
+
+    def gone(socket: Server, *_: Any) -> None:
+        tried.set()
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # its reader has closed the descriptor meanwhile
+
+    monkeypatch.setattr(Server, "send", gone)
+    monkeypatch.setattr(Server, "close", gone)
+    client = open_socket(world, address, world.run(churn), user=user)
+    assert tried.wait(10)
+    with pytest.raises(ConnectionClosed):
+        client.receive(timeout=10)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_when_all_seats_are_taken_the_next_one_is_told(

@@ -7,6 +7,8 @@ browser that lost the connection asks again with the number of the next line.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import re
 import threading
@@ -165,18 +167,29 @@ def follow(socket: Server, run_id: str) -> None:
         run = _may_follow(run_id) if csrf.own_origin() else None
     except errors.RefmillError:
         run = None
-    if run is None:
-        socket.close(REFUSED, "not allowed")
-        return
-    if not seats.acquire(blocking=False):
-        socket.close(FULL, "all seats are taken")
-        return
+    with _until_they_leave():
+        if run is None:
+            socket.close(REFUSED, "not allowed")
+        elif not seats.acquire(blocking=False):
+            socket.close(FULL, "all seats are taken")
+        else:
+            try:
+                _tell(socket, run, _seat())
+            finally:
+                seats.release()
+
+
+@contextlib.contextmanager
+def _until_they_leave() -> Iterator[None]:
+    """Bear that the browser goes at any moment: another thread reads its farewell, and closes the descriptor that is
+    written to here."""
     try:
-        _tell(socket, run, _seat())
+        yield
     except (ConnectionClosed, ConnectionError, errors.RefmillError):
         return
-    finally:
-        seats.release()
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
 
 
 def _tell(socket: Server, run: Run, seat: Seat) -> None:
