@@ -33,6 +33,9 @@ CONFIG = b"""\
 \tzeroPaddedFilemode = ignore
 \tbadTimezone = ignore
 \tmissingSpaceBeforeDate = ignore
+[fsck]
+\tgitattributesLarge = warn
+\tgitmodulesLarge = warn
 [transfer]
 \thideRefs = refs/refmill
 \tadvertiseSID = false
@@ -47,8 +50,9 @@ CONFIG = b"""\
 \twindowMemory = 64m
 \tdeltaCacheSize = 64m
 """
-"""Why: files above 16 MiB are streamed instead of held in memory, and nobody looks for deltas in them; three faults
-that old, honest histories have are let in; whoever may read a repository may fetch any object of it (lazy clones ask
+"""Why: files above 16 MiB are streamed instead of held in memory, and nobody looks for deltas in them (`git fsck` takes
+attribute files that it streams for too large, whatever they hold; receiving reads them); three faults that old, honest
+histories have are let in; whoever may read a repository may fetch any object of it (lazy clones ask
 for single files); the log of a branch's moves makes a forced push undoable; packing in the background is nobody's
 but ours (`maintain`)."""
 

@@ -129,6 +129,23 @@ def test_what_cannot_be_planned_is_told_and_set_aside_at_once(
     assert "too long a name for a folder" in told[0][0], done.stderr
 
 
+def test_a_repository_with_attributes_of_megabytes_is_sound_to_git(
+    watched: Watch, platform: Platform, name: str, repository: Repository
+) -> None:
+    files: Files = {
+        b"dvc.yaml": (FILE, b"stages:\n  a: {cmd: 'true'}\n"),
+        b".gitattributes": (FILE, b"# %s\n" % (b"x" * 60) * (17 << 14)),  # more than git reads at once here
+        b".gitmodules": (FILE, b"# %s\n" % (b"y" * 60) * (17 << 14)),
+    }
+    url = platform.url(f"alice/{name}", "alice")
+    command = ["git", "push", "--quiet", url, f"{repository.commit(files)}:refs/heads/main"]
+    subprocess.run(command, cwd=repository.path, capture_output=True, check=True)
+    ((stored,),) = platform.query("SELECT id FROM repositories WHERE name = ?", name)
+    bare = platform.data / "repos" / f"{stored}.git"
+    done = subprocess.run(["git", "fsck"], cwd=bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def ask(platform: Platform, data: bytes) -> bytes:
     where = urlsplit(platform.address)
     with socket.create_connection((where.hostname, where.port), timeout=20) as client:
