@@ -7,7 +7,7 @@ from pathlib import Path
 from platforms import Copy, Platform
 
 SAID = "stages run without a sandbox here: they can read and change what the server's user can"
-TOLD = "no sandbox works on this machine: the commands run as the platform's own user"
+TOLD = "there is no sandbox here: the commands run as the platform's own user"
 PIPELINE = {"dvc.yaml": "stages:\n  one: {cmd: echo 1 > one, outs: [one]}\n"}
 
 

@@ -31,9 +31,7 @@ from refmill.texts import text
 NICE = 10  # stages yield to the platform, which must answer
 PATH = "/usr/local/bin:/usr/bin:/bin"
 RESULT = "result.json"
-UNBOXED = (
-    "no sandbox works on this machine: the commands run as the platform's own user, with its files and its network"
-)
+UNBOXED = "there is no sandbox here: the commands run as the platform's own user, with its files and its network"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
