@@ -29,7 +29,11 @@ FEW = 8
 
 
 class Board:
-    """Where a run stands: what the lines and the table show. Safe for several threads."""
+    """Where a run stands: what the lines and the table show. Safe for several threads.
+
+    The rule to keep: whoever holds `lock` calls no display. A table is drawn with the display's own lock held, and asks
+    here meanwhile: two threads that take the two in turn wait for each other for ever.
+    """
 
     def __init__(self, plan: Plan, before: Mapping[str, float], jobs: int) -> None:
         self._plan, self._before, self._jobs = plan, dict(before), jobs
@@ -50,6 +54,11 @@ class Board:
             else:
                 self.began.pop(address, None)
                 self.printed.pop(address, None)
+
+    def said(self, address: str, line: str) -> None:
+        """A command printed a line."""
+        with self.lock:
+            self.printed[address] = line
 
     def counts(self) -> Counter[str]:
         """How many stages stand at each state; "pending" are those that have not begun."""
@@ -107,16 +116,17 @@ class Plain:
 
 
 class Report:
-    """The engine's report as lines; a stage's own lines bear its name. Unchanged stages are held back, and counted if
-    they are more than a few."""
+    """The engine's report as lines, in the order in which things happen; a stage's own lines bear its name. Unchanged
+    stages are held back, and counted if they are more than a few."""
 
     def __init__(self, board: Board, display: Display, *, quiet: bool = False, verbose: bool = False) -> None:
         self._board, self._display, self._quiet, self._verbose = board, display, quiet, verbose
         self._unchanged: list[str] = []
+        self._saying = threading.Lock()
 
     def stage(self, address: str, status: StageStatus, seconds: float | None, why: Text | None) -> None:
         """A stage changed its state."""
-        with self._board.lock:
+        with self._saying:
             self._board.note(address, status, seconds)
             if self._quiet:
                 return
@@ -128,8 +138,8 @@ class Report:
 
     def line(self, address: str, line: str) -> None:
         """A command printed a line."""
-        with self._board.lock:
-            self._board.printed[address] = line
+        with self._saying:
+            self._board.said(address, line)
             self._display.print(f"  {click.style(address, fg='cyan')}  {line}")
 
     def close(self) -> None:
