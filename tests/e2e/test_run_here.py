@@ -278,3 +278,25 @@ def test_what_is_remembered_of_a_project_never_outlives_a_change(here: Copy) -> 
     memory.write_text(memory.read_text().replace('"schema"', '"'))
     memory.write_text("{}")
     assert set(run(here).values()) == {"cached"}
+
+
+def test_what_is_put_back_is_told(here: Copy) -> None:
+    run(here)
+    (here.path / "c.txt").unlink()
+    here.write({"o.txt": "of another hand\n"})
+    done = here.run(REFMILL, "run")
+    assert done.stdout.splitlines()[-1] == "nothing to run: the outputs of 2 stages are put back from the cache"
+    assert "other  nothing it depends on changed; its outputs are put back" in done.stdout
+    assert (here.path / "o.txt").read_text() == "x\n"
+    assert here.run(REFMILL, "run").stdout == "nothing to run: all 4 stages are up to date\n"
+
+
+def test_all_that_makes_a_stage_run_is_told_and_what_stops_the_others(here: Copy) -> None:
+    run(here)
+    here.write({"in.txt": "two\n", "params.yaml": "k: 2\n"})
+    here.write({"dvc.yaml": CHAIN["dvc.yaml"].replace("cp a.txt b.txt", "exit 1")})
+    told = here.run(REFMILL, "run", "-j", "1", check=False).stdout
+    reasons = next(line for line in told.splitlines() if line.startswith("◔ b "))
+    assert reasons.count(";") == 1
+    assert reasons.endswith("(and 1 more)")
+    assert "– c  b did not succeed" in told

@@ -89,6 +89,17 @@ def test_nobody_creates_under_another_name(platform: Platform, copy: Copy, name:
     assert "not found" in pushed.stderr or "no repository" in pushed.stderr
 
 
+@pytest.mark.parametrize(
+    ("taken", "why"),
+    [("new", "“new” cannot name a repository: the platform has a page of that name"),
+     ("a..b", "Use letters, digits and single - _ . inside")],
+)  # fmt: skip
+def test_a_name_that_cannot_be_is_refused_with_its_reason(platform: Platform, copy: Copy, taken: str, why: str) -> None:
+    refused = copy.git("push", platform.url(f"alice/{taken}", "alice"), "main", check=False)
+    assert refused.returncode != 0
+    assert why in refused.stderr
+
+
 def test_an_archived_repository_takes_nothing(platform: Platform, copy: Copy, open_to: Callable[..., str]) -> None:
     url = platform.url(open_to(archived=True), "alice")
     copy.write({"README.md": "more\n"}).commit()

@@ -83,7 +83,12 @@ class Gate:
         mine = user.name.lower() == owner.lower()
         if service == "read" or not self._push_to_create or not mine or "write" not in scopes:
             raise _nothing(owner, name)
-        if not is_name(name, self._reserved):
+        if name.lower() in self._reserved:
+            raise errors.Forbidden(
+                text("“%(name)s” cannot name a repository: the platform has a page of that name", name=name[:100]),
+                text("Choose another name."),
+            )
+        if not is_name(name):
             raise errors.Forbidden(
                 text("“%(name)s” cannot name a repository", name=name[:100]),
                 text("Use letters, digits and single - _ . inside, at most 39 characters."),

@@ -28,7 +28,7 @@ from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.model.plans import Plan, StagePlan
 from refmill.model.runs import StageStatus
 from refmill.plans import entries
-from refmill.plans.decide import Memory, decide
+from refmill.plans.decide import UNCHANGED, Memory, decide
 from refmill.plans.inputs import Inputs, Sources
 from refmill.plans.outputs import remove_output, restore_output, store_output
 from refmill.texts import Text, text
@@ -70,11 +70,13 @@ class _Work:
     item: StagePlan
     inputs: Inputs
     seconds: float | None = None
+    put_back: bool = False
 
 
 class InPlace:
     """One run in a working copy. `force` are stages that run whatever is known, `known` the results of stages that are
-    not part of it; `locks` may be held already."""
+    not part of it; `locks` may be held already. After it `put_back` is the number of stages that did not run and whose
+    outputs on disk were others than the cache has."""
 
     def __init__(
         self, plan: Plan, place: Place, report: Report, *, jobs: int = 1, keep_going: bool = False,
@@ -92,6 +94,7 @@ class InPlace:
         self._commands = Commands(place.root)
         self._locks = locks or DvcLocks(place.root)
         self._executed = False
+        self.put_back = 0
         self._ignores = dvcignore.DvcIgnore(dvcignore.reader(place.memory.tree.read))
         self.seconds: dict[str, float] = {}
 
@@ -112,9 +115,9 @@ class InPlace:
             finally:
                 with self._locks.held():
                     self._results.write(now=True)
-        for address, _ in self._progress.hopeless():
+        for address, blamed in self._progress.hopeless():
             self._progress.set(address, "skipped")
-            self._report.stage(address, "skipped", None, text("a stage above it failed"))
+            self._report.stage(address, "skipped", None, text("%(address)s did not succeed", address=blamed))
         return self._progress.outcome
 
     def _turn(self, pool: ThreadPoolExecutor, running: dict[Future[LockEntry | None], _Work]) -> None:
@@ -186,7 +189,11 @@ class InPlace:
             self._progress.set(address, "failed")
             return []
         if work.item.verdict == "cached":
-            self._report.stage(address, "cached", None, work.item.reasons[0].message)
+            why = work.item.reasons[0].message
+            if work.put_back:
+                self.put_back += 1
+                why = text("nothing it depends on changed; its outputs are put back") if why == UNCHANGED else why
+            self._report.stage(address, "cached", None, why)
         else:
             self._report.stage(address, "succeeded", work.seconds, None)
             self.seconds[address] = work.seconds or 0.0
@@ -201,7 +208,7 @@ class InPlace:
     def _run(self, work: _Work) -> LockEntry | None:
         """One stage's command and what it gave. None if it failed and has been reported."""
         stage = work.item.stage
-        self._report.stage(stage.address, "running", None, work.item.reasons[0].message if work.item.reasons else None)
+        self._report.stage(stage.address, "running", None, _reasons(work.item))
         read, written = [dep.root for dep in stage.deps], [out.root for out in stage.outs]
         with self._locks.using(read, written):
             folder = self._prepared(stage)
@@ -283,6 +290,7 @@ class InPlace:
         """Make the outputs on disk what the entry says."""
         recorded = {out["path"]: out for out in work.item.entry.get("outs", ())}
         changed = self._changed(work.item.stage, work.item.entry)
+        work.put_back = bool(changed)
         with self._locks.held():
             for out in changed:
                 target = self._place.root / out.root
@@ -302,3 +310,12 @@ class InPlace:
             return self._directory(root).listing.name if path.is_dir() else self._place.hasher(path).md5
         except FileNotFoundError:
             return None
+
+
+def _reasons(item: StagePlan) -> Text | None:
+    """Why a stage runs: two of its reasons, and how many more there are."""
+    told = [reason.message for reason in item.reasons]
+    if len(told) < 2:
+        return told[0] if told else None
+    two = text("%(one)s; %(two)s", one=told[0], two=told[1])
+    return two if len(told) == 2 else text("%(reason)s (and %(count)s more)", reason=two, count=len(told) - 2)

@@ -21,7 +21,7 @@ from refmill.model.plans import Plan
 from refmill.plans import make
 from refmill.plans.decide import Memory
 from refmill.ports.objects import RunCache
-from refmill.texts import text
+from refmill.texts import counted, text
 from refmill_web import local
 from refmill_web.cli import pull, runreport, targets
 from refmill_web.cli.moments import duration
@@ -143,7 +143,7 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
         with display:
             outcome = engine.run()
             unchanged = all(status == "cached" for status in board.last.values())
-            if not (unchanged and plan.stages) and not as_json:
+            if not (unchanged and plan.stages and not engine.put_back) and not as_json:
                 report.close()
     finally:
         project.save()
@@ -151,6 +151,14 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
             durations.note(engine.seconds)
     if as_json:
         print_json({"status": outcome, "stages": board.last})
+    elif unchanged and engine.put_back:
+        tell(
+            counted(
+                "nothing to run: the outputs of %(count)s stage are put back from the cache",
+                "nothing to run: the outputs of %(count)s stages are put back from the cache",
+                engine.put_back,
+            )
+        )
     elif plan.stages and unchanged:
         tell(nothing_to_run(plan))
     else:
