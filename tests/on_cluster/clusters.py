@@ -1,5 +1,6 @@
 """Talks to a cluster as a test does."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -26,6 +27,16 @@ def command(*words: str, code: int = 0, before: tuple[str, ...] = (), **environm
     )  # fmt: skip
     assert done.returncode == code, done.stdout
     return done.stdout
+
+
+def processes(name: str) -> list[int]:
+    """Processes of the cluster's own programs, by the name that the kernel has."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdecimal() and (folder / "comm").read_text().strip() == name:
+                found.append(int(folder.name))
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,22 @@
 """A cluster for the tests: the one that is up, or one that comes for them and goes with them, or a given one."""
 
+import contextlib
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clusters import OnCluster, command
+from pushing import Lead, lead, platform_on
 
 from cluster import argo, components, images, lifecycle, network
 from cluster.configuration import Files
 from cluster.kubectl import Kubectl
 from cluster.places import places
+from platforms import Platform
 
 GIVEN = "REFMILL_CLUSTER_KUBECONFIG"
 FIRST = "test_cluster_comes_and_goes.py"
@@ -56,14 +60,27 @@ def python_image(cluster: OnCluster) -> str:
     return image.name
 
 
-@pytest.fixture
-def namespace(cluster: OnCluster) -> Iterator[str]:
-    """A namespace of the test's own."""
+@contextlib.contextmanager
+def _namespace(cluster: OnCluster) -> Iterator[str]:
     name = f"test-{os.getpid()}-{next(_numbers)}"
     cluster.kubectl("create", "namespace", name)
     cluster.wait_for(lambda: cluster.kubectl.tried("get", "serviceaccount/default", "-n", name).returncode == 0)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def namespace(cluster: OnCluster) -> Iterator[str]:
+    """A namespace of the test's own."""
+    with _namespace(cluster) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def namespace_of_all(cluster: OnCluster) -> Iterator[str]:
+    """The one of the platform that tests share."""
+    with _namespace(cluster) as name:
+        yield name
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +93,34 @@ def workflows(cluster: OnCluster) -> OnCluster:
         found = argo.find(places().argo)
         pytest.skip(found if isinstance(found, str) else f"{argo.NO_ARGO}: the cluster that is up came without them")
     return cluster
+
+
+@pytest.fixture(scope="session")
+def platform(
+    workflows: OnCluster, python_image: str, namespace_of_all: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """A platform whose runs go to the cluster, which tests share; each pushes repositories of its own."""
+    with platform_on(workflows, namespace_of_all, python_image, tmp_path_factory.mktemp("platform")) as made:
+        yield made
+
+
+@pytest.fixture
+def led() -> Iterator[Lead]:
+    """Says what commands do in pods."""
+    with lead() as made:
+        yield made
+
+
+@pytest.fixture
+def revived(workflows: OnCluster) -> Iterator[None]:
+    """What is killed of the cluster's programs is started anew."""
+    if workflows.files is None:
+        pytest.skip("the programs of a given cluster are not ours to kill")
+    mark = workflows.files.home / "revive"
+    mark.touch()
+    yield
+    time.sleep(1)
+    mark.unlink()
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,9 @@ from refmill.ports.engines import RunOrder
 from refmill.texts import Text
 from refmill_argo import kube, manifests
 from refmill_argo.engine import ArgoEngine
+from refmill_argo.notes import TELLING
 from refmill_argo.options import Options
-from refmill_argo.parts import TELLING, Parts
+from refmill_argo.parts import Parts
 
 RUNNER = """
 import json, os, sys, time, urllib.request
@@ -199,11 +200,11 @@ class World:
             else:  # of a pod that Argo makes anew under the same name it is the same attempt
                 (self.folder / "work" / run).mkdir(parents=True, exist_ok=True)
                 states.set_stages(run, [StageRun(address, "running", row.attempt, time.time_ns() // 1000)])
-            self.bell.ring(TELLING)
+            self.bell.ring(TELLING + run)
             return {"do": do}
         status = "succeeded" if said["what"] == "well" else "failed"
         states.set_stages(run, [dataclasses.replace(row, status=status)])
-        self.bell.ring(TELLING)
+        self.bell.ring(TELLING + run)
         return {}
 
 

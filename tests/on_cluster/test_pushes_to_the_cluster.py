@@ -1,12 +1,12 @@
 """`git push` to a platform whose runs go to a real cluster: the result is the one that the local engine makes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clusters import OnCluster
+from pushing import FIT, HERE, SPEC, Attempted, assert_alike, push_new, restart
 
-from platforms import Copy, Platform, new_copy, wait
+from platforms import Platform, wait
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 FILES = {
@@ -51,79 +51,65 @@ json.dump(found, open("sum.json", "w"))
 }  # fmt: skip
 
 
-@pytest.fixture
-def platform(workflows: OnCluster, python_image: str, namespace: str, tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path / "data").choose({
-        "engine": "argo", "engines": "local", "kubeconfig": str(workflows.kubectl.kubeconfig), "argo_namespace": namespace,
-        "argo_image": python_image, "stage_cpus": "0.1", "stage_memory": "256Mi", "stage_disk": "1Gi", "argo_network_policy": "false",
-    })  # fmt: skip
-    try:
-        made.start("--host", "10.250.0.1")
-        workflows.kubectl("apply", "-f", "-", stdin=made.refmill("render", "--installation"))
-        yield made
-    finally:
-        made.stop()
-
-
-def result(platform: Platform, copy: Copy, repository: str, number: int) -> dict[str, bytes]:
-    """The files of a run's experiment."""
-    copy.git("fetch", "--quiet", "--force", platform.url(repository, "alice"), "refs/exps/*:refs/exps/*")
-    ref = next(
-        line
-        for line in copy.git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
-        if line.endswith(f"/run-{number}")
-    )
-    names = copy.git("ls-tree", "-r", "--name-only", ref).stdout.splitlines()
-    return {name: copy.bytes_of("git", "cat-file", "blob", f"{ref}:{name}") for name in names}
-
-
 def test_a_push_runs_on_the_cluster_and_its_lock_is_the_local_engines(
-    platform: Platform, tmp_path: Path, namespace: str, workflows: OnCluster
+    platform: Platform, tmp_path: Path, namespace_of_all: str, workflows: OnCluster
 ):
-    copy = new_copy(tmp_path / "copy", FILES)
-    platform.user("alice", "--admin")
-    copy.git("push", platform.url("alice/there", "alice"), "main")
-    run = platform.ended("alice/there", 1, 300)
-    log = platform.log()[-4000:]
-    assert run["status"] == "succeeded", (run, log)
-    assert platform.query("SELECT engine FROM runs") == [("argo",)]
-    there = result(platform, copy, "alice/there", 1)
-
-    other = new_copy(
-        tmp_path / "other",
-        FILES
-        | {"refmill.yaml": "apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {name: here}\nspec: {engine: local}\n"},
-    )
-    other.git("push", platform.url("alice/here", "alice"), "main")
-    here = platform.ended("alice/here", 1, 300)
-    assert here["status"] == "succeeded"
-    assert sorted(platform.query("SELECT engine FROM runs")) == [("argo",), ("local",)]
-    local = result(platform, other, "alice/here", 1)
-    assert there["dvc.lock"] == local["dvc.lock"]
-    assert {name for name in there if name != "refmill.yaml"} == {name for name in local if name != "refmill.yaml"}
-    assert there["sum.json"] == local["sum.json"]
+    there = push_new(platform, "there", tmp_path, FILES)
+    here = push_new(platform, "here", tmp_path, FILES | {FIT: HERE})
+    there.ended()
+    here.ended()
+    assert_alike(there, here)
     assert "prepared 300" in platform.refmill("logs", "alice/there#1", "prepare")
-    workflows.wait_for(lambda: not [
-        name for name in workflows.kubectl("get", "secrets", "-n", namespace, "-o", "name").split() if "/rf-" in name
-    ], "the token goes")  # fmt: skip
+    secrets = ("get", "secrets", "-n", namespace_of_all, "-o", "name")
+    workflows.wait_for(
+        lambda: not [name for name in workflows.kubectl(*secrets).split() if "/rf-" in name], "the token goes"
+    )
 
 
-def test_a_platform_killed_in_the_middle_goes_on_with_what_its_pods_do(
-    platform: Platform, tmp_path: Path, workflows: OnCluster, namespace: str
-):
+FIFTY = {
+    "dvc.yaml": """\
+vars:
+- parts: [NUMBERS]
+stages:
+  seed: {cmd: 'tr -d x < in.txt > seed.txt', deps: [in.txt], outs: [seed.txt]}
+  part:
+    foreach: ${parts}
+    do:
+      cmd: sed 's/^/${item} /' seed.txt > parts/${item}.txt
+      deps: [seed.txt]
+      outs: ["parts/${item}.txt"]
+  whole:
+    cmd: cat parts/*.txt > whole.txt && wc -l < whole.txt > lines.json
+    deps: [FILES]
+    outs: [whole.txt]
+    metrics:
+    - lines.json: {cache: false}
+""".replace("NUMBERS", ", ".join(map(str, range(50)))).replace("FILES", ", ".join(f"parts/{n}.txt" for n in range(50))),
+    "in.txt": "oxne\ntxwo\n",
+    "parts/.gitignore": "",
+}  # fmt: skip
+
+
+def test_fifty_stages_side_by_side_come_to_what_the_local_engine_makes_of_them(platform: Platform, tmp_path: Path):
+    there = push_new(platform, "fifty", tmp_path, FIFTY)
+    there.ended(seconds=600)
+    here = push_new(platform, "fifty-here", tmp_path, FIFTY | {FIT: HERE})
+    here.ended()
+    assert_alike(there, here)
+    assert there.result()["lines.json"][1] == b"100\n"
+    assert {(each.attempt, each.status) for each in there.attempts()} == {(1, "succeeded")}
+    assert len(there.attempts()) == 52
+
+
+def test_a_platform_killed_in_the_middle_goes_on_with_what_its_pods_do(platform: Platform, tmp_path: Path):
     files = {
         "dvc.yaml": "stages:\n  slow:\n    cmd: sleep 12 && echo slow > slow.txt\n    outs: [slow.txt]\n"
         "  after:\n    cmd: cp slow.txt after.txt\n    deps: [slow.txt]\n    outs: [after.txt]\n",
-        "refmill.yaml": "apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {name: x}\nspec: {fuse: false}\n",
+        FIT: SPEC + "  fuse: false\n",
     }
-    copy = new_copy(tmp_path / "copy", files)
-    platform.user("alice", "--admin")
-    copy.git("push", platform.url("alice/slow", "alice"), "main")
-    wait(lambda: platform.query("SELECT status FROM stage_attempts WHERE status = 'running'"), "slow runs", 120)
-    address = platform.address
-    platform.kill()
-    platform.start("--host", "10.250.0.1", "--port", address.rpartition(":")[2])
-    run = platform.ended("alice/slow", 1, 300)
-    assert run["status"] == "succeeded", (run, platform.log()[-4000:])
-    assert platform.query("SELECT COUNT(*) FROM stage_attempts") == [(2,)]
-    assert result(platform, copy, "alice/slow", 1)["dvc.lock"]
+    slow = push_new(platform, "slow", tmp_path, files)
+    wait(lambda: slow.is_at("slow", 1, "running"), "slow runs", 120)
+    restart(platform)
+    slow.ended()
+    assert slow.attempts() == [Attempted("slow", 1, "succeeded"), Attempted("after", 1, "succeeded")]
+    assert slow.result()["dvc.lock"]

@@ -1,15 +1,13 @@
 """Runs on a real cluster with a real Argo: what pods do, and what the cluster does to them, becomes of the run."""
 
-import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clusters import OnCluster
+from clusters import OnCluster, processes
 from engine_world import World, world
 
 from refmill.model.runs import CONSENT, StageRun
@@ -241,28 +239,6 @@ def test_only_so_many_runs_are_on_the_cluster_and_the_next_says_so(here: World):
     here.does = {"one": ["well"]}
     engine.stop(first.run.id)
     assert here.end(second.run.id)[0] == "succeeded"
-
-
-def processes(name: str) -> list[int]:
-    """Processes of the cluster's own programs, by the name that the kernel has."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if folder.name.isdecimal() and (folder / "comm").read_text().strip() == name:
-                found.append(int(folder.name))
-    return found
-
-
-@pytest.fixture
-def revived(workflows: OnCluster) -> Iterator[None]:
-    """What is killed is started anew."""
-    if workflows.files is None:
-        pytest.skip("the programs of a given cluster are not ours to kill")
-    mark = workflows.files.home / "revive"
-    mark.touch()
-    yield
-    time.sleep(1)
-    mark.unlink()
 
 
 def test_while_argo_is_gone_nothing_is_lost_and_then_it_goes_on(here: World, revived: None):
