@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from refmill import errors
@@ -16,7 +17,7 @@ from refmill.model.runs import Run, StageRun
 from refmill.ports.engines import RunOrder
 from refmill.texts import Text, text
 from refmill_argo import notes
-from refmill_argo.judging import Write
+from refmill_argo.judging import Reword, Write
 from refmill_argo.parts import Parts
 from refmill_argo.sights import MAIN
 
@@ -38,6 +39,17 @@ def end_attempt(parts: Parts, run: Run, step: Write) -> tuple[StageRun, ...]:
             _complete(parts, mine.folder, step.pod)
         mine.put_away(run, over.state, parts.keep)
     return over.states
+
+
+def reword(parts: Parts, run: Run, step: Reword) -> StageRun:
+    """Give an attempt that has ended the reason that it ended for; its paper first, by which it is not done again."""
+    state = step.state
+    with held(parts.work / run.id / f"{attempts.name(state.address, 0)}.lock"):
+        mine = notes.place(parts.work, run.id, state.address, state.attempt)
+        over = mine.over()
+        if over is not None:
+            mine.end(replace(over, state=state))
+    return state
 
 
 def _complete(parts: Parts, folder: Path, pod: str) -> None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from refmill.model.runs import StageRun
+from refmill.model.stages import StageSettings
 from refmill.ports.engines import RunOrder
 from refmill_argo import contract, notes
 from refmill_argo.compiling import Bundle
 from refmill_argo.explaining import Wanted
 from refmill_argo.judging import PodPlan, Sight
+from refmill_argo.options import Options
 from refmill_argo.parts import Parts
 from refmill_argo.pods import Pod
 from refmill_argo.sights import PodSight, WorkflowSight
@@ -50,7 +52,7 @@ def planned(bundle: Bundle, document: Mapping[str, Any], order: RunOrder, parts:
         first = order.settings[addresses[0]]
         found.append(
             PodPlan(
-                number, addresses, _wanted(same, first.cpu, first.memory or parts.options.memory, first.gpu),
+                number, addresses, _wanted(same, first, parts.options),
                 same.kind.restarts if same else parts.options.restarts,
                 bundle.homes.get(number, contract.workflow_name(order.run.id)), pause=first.pause,
             )
@@ -64,19 +66,29 @@ def sight(
 ) -> Sight:  # fmt: skip
     """All that is known of the run."""
     failures, losses = dict[str, int](), dict[str, int]()
+    taken = dict[str, tuple[str, StageRun]]()
     for row in rows:
+        if row.status in ("queued", "running") and (told := _taken(parts, course.order.run.id, row)) is not None:
+            taken[row.address] = told
         if row.status == "running":
             found = notes.earlier(parts.work, course.order.run.id, row.address, row.attempt)
             failures[row.address], losses[row.address] = found
     return Sight(
         plan=course.order.plan, pods=course.pods, rows={row.address: row for row in rows},
         workflows={item.name: item for item in workflows}, seen=pods, name=course.name, made=frozenset(made),
-        failures=failures, losses=losses,
+        failures=failures, losses=losses, taken=taken,
         retries={address: said.retries for address, said in course.order.settings.items()},
         on_error=course.order.on_error, stopping=course.stopping, paused=course.paused, patience=parts.patience,
         now=time.time(),
     )  # fmt: skip
 
 
-def _wanted(pod: Pod | None, cpu: float, memory: int, gpu: int) -> Wanted:
-    return Wanted(cpu, memory, gpu, pod.kind.deadline if pod else None)
+def _taken(parts: Parts, run_id: str, row: StageRun) -> tuple[str, StageRun] | None:
+    """How the attempt before this one ended, if its own pod (by its name) told that it was taken away."""
+    over = notes.place(parts.work, run_id, row.address, row.attempt - 1).over() if row.attempt > 1 else None
+    return (over.who.partition("/")[0], over.state) if over is not None and over.who and over.reason == "lost" else None
+
+
+def _wanted(pod: Pod | None, first: StageSettings, options: Options) -> Wanted:
+    deadline = pod.kind.deadline if pod else None
+    return Wanted(first.cpu, first.memory or options.memory, first.gpu, deadline, options.disk)

@@ -45,6 +45,7 @@ LOG_LIMIT = 64 << 20
 """Bytes of an attempt's log, as by the local engine."""
 LOG_MOST = LOG_LIMIT + (1 << 20)
 """The same with the end that is kept of a longer one."""
+TAKEN = text("its pod was taken away before it was through: evicted or deleted, or its node shuts down")
 UNBEGUN: tuple[StageStatus, ...] = ("pending", "queued", "running")
 
 
@@ -325,7 +326,9 @@ class Desk:
         address = stage["address"]
         entry: LockEntry | None = None
         made = 0
-        why = outcomes.explained(end, stage, self._parts.stage_memory, self._parts.bounds)
+        stopping = self._stopping(run)
+        taken = end.reason == "stopped" and not stopping
+        why = TAKEN if taken else outcomes.explained(end, stage, self._parts.stage_memory, self._parts.bounds)
         if why is None:
             memory, most = self._parts.memory(run), self._parts.files
             try:
@@ -342,8 +345,7 @@ class Desk:
         )  # fmt: skip
         if entry is not None:
             return Over("exited", state)
-        stopping = self._stopping(run)
-        reason = "lost" if end.reason == "stopped" and not stopping else end.reason  # its pod was taken away
+        reason = "lost" if taken else end.reason
         if stopping:
             return Over("stopped", replace(state, status="stopped"))
         again = self._again(run, address, attempt, reason, int(stage["retries"]))

@@ -29,7 +29,7 @@ from refmill_argo import closing, contract, courses, doing, judging, papers, sig
 from refmill_argo.cluster import PODS, SECRETS, WORKFLOWS, Thing
 from refmill_argo.compiling import compile_run
 from refmill_argo.courses import Course
-from refmill_argo.judging import DropPod, MakeChild, SetNode, Sight, Suspend, Terminate, Verdict, Write
+from refmill_argo.judging import DropPod, MakeChild, Reword, SetNode, Sight, Suspend, Terminate, Verdict, Write
 from refmill_argo.manifests import selector
 from refmill_argo.notes import TELLING
 from refmill_argo.parts import Parts
@@ -262,6 +262,8 @@ class ArgoEngine:
                     thing = self._make_child(course, step)
                 elif isinstance(step, DropPod):
                     doing.drop(cluster, step)
+                elif isinstance(step, Reword):
+                    self._change(run.id, [closing.reword(self._parts, run, step)], [step.seen])
             if thing is not None:
                 self._workflows.put(thing)
         states: list[StageRun] = []

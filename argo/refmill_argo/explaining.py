@@ -21,6 +21,9 @@ HOPELESS = frozenset({"InvalidImageName"})
 NODE_LOST = frozenset({"NodeLost", "NodeAffinity", "Shutdown", "NodeShutdown", "Terminated"})
 NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "TerminationByKubelet"})
 MADE_ROOM = frozenset({"PreemptionByScheduler", "PreemptionByKubeScheduler"})
+ASKED = frozenset({"EvictionByEvictionAPI"})
+VOLUMES = ("work", "tmp")
+"""Of those in workflow.yaml.j2, the ones on disk that a stage may write to."""
 QUOTA = "exceeded quota"
 DETAIL = 600
 """Characters of what the cluster says."""
@@ -29,12 +32,14 @@ GPU = "nvidia.com/gpu"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a pod asks for: cores, bytes of memory, GPUs, and seconds that it may run (None: any number)."""
+    """What a pod asks for: cores, bytes of memory, GPUs, seconds that it may run (None: any number), and bytes that it
+    may write."""
 
     cpu: float
     memory: int
     gpu: int = 0
     seconds: int | None = None
+    disk: int = 0
 
 
 def delay(pod: PodSight, wanted: Wanted) -> Text | None:
@@ -67,14 +72,11 @@ def postponed(message: str) -> Text:
 
 def end(pod: PodSight, wanted: Wanted) -> Text:
     """How a pod ended whose runner did not tell."""
-    detail = _short(pod.message)
     if pod.cause == "OOMKilled":
         return endings.out_of_memory(wanted.memory)
-    if pod.reason == "Evicted":
-        return text("was evicted from its node: %(detail)s", detail=detail)
     if pod.reason == "DeadlineExceeded" or pod.cause == "DeadlineExceeded":
         return text("its pod took longer than %(limit)s and was ended", limit=amounts.duration(wanted.seconds or 0))
-    return _moved(pod, detail) or _exited(pod, detail)
+    return moved(pod, wanted) or _exited(pod, _short(pod.message))
 
 
 def said(message: str) -> Text:
@@ -86,17 +88,36 @@ def said(message: str) -> Text:
     return text("Argo ended it: %(detail)s", detail=_short(message))
 
 
-def reason(pod: PodSight | None) -> Literal["memory", "lost"]:
+def replaced() -> Text:
+    """How a pod ended in whose place there is another one by now."""
+    return text("its pod is gone, and another one takes its place: its node was lost, or somebody deleted it")
+
+
+def reason(pod: PodSight | None) -> Literal["memory", "disk", "lost"]:
     """Whether an end is the stage's own doing, which takes one of its retries; else its pod was lost."""
-    return "memory" if pod is not None and pod.cause == "OOMKilled" else "lost"
+    if pod is None:
+        return "lost"
+    return "memory" if pod.cause == "OOMKilled" else "disk" if _overflowed(pod) else "lost"
 
 
-def _moved(pod: PodSight, detail: str) -> Text | None:
+def _overflowed(pod: PodSight) -> bool:
+    """Whether it wrote more than its volumes may hold."""
+    return pod.reason == "Evicted" and any(f'EmptyDir volume "{name}"' in pod.message for name in VOLUMES)
+
+
+def moved(pod: PodSight, wanted: Wanted) -> Text | None:
     """What the cluster did to a pod; None if nothing."""
+    detail = _short(pod.message)
+    if _overflowed(pod):
+        return endings.out_of_disk(wanted.disk)
+    if pod.reason == "Evicted":
+        return text("was evicted from its node: %(detail)s", detail=detail)
     if pod.reason in NODE_LOST or pod.disruption in NODE_GONE:
         return text("its node %(node)s was lost or shut down", node=pod.node or "?")
     if pod.reason.startswith("Preempt") or pod.disruption in MADE_ROOM:
         return text("its pod was ended to make room for one of higher priority")
+    if pod.disruption in ASKED:
+        return text("its pod was evicted on request, as when its node is drained")
     if pod.disruption:
         return text("its pod was taken from its node: %(detail)s", detail=detail or pod.disruption)
     if pod.leaving:

@@ -10,7 +10,7 @@ pod that is over, of a stage that still runs, has not told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from refmill.engine import endings
@@ -22,6 +22,9 @@ from refmill_argo import explaining
 from refmill_argo.contract import FAILED
 from refmill_argo.explaining import Wanted
 from refmill_argo.sights import BADLY, Node, PodSight, WorkflowSight
+
+SKEW = 5.0
+"""Seconds by which the clocks of the cluster and of the records may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class PodPlan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """All that is known of a run at one time. `rows` are the latest attempts, `failures` and `losses` count the ended
-    ones of each stage; `made` names the Workflows that the cluster has taken, `workflows` are those that are there.
+    ones of each stage; `taken` are attempts before them of which their pod (by its name) told that it was taken away;
+    `made` names the Workflows that the cluster has taken, `workflows` are those that are there.
     `patience` are the seconds that an image may take to come; `now` is in UTC seconds."""
 
     plan: Plan
@@ -52,6 +56,7 @@ class Sight:
     made: frozenset[str] = frozenset()
     failures: Mapping[str, int] = field(default_factory=dict)
     losses: Mapping[str, int] = field(default_factory=dict)
+    taken: Mapping[str, tuple[str, StageRun]] = field(default_factory=dict)
     retries: Mapping[str, int] = field(default_factory=dict)
     on_error: Literal["stop", "continue"] = "stop"
     stopping: bool = False
@@ -69,6 +74,14 @@ class Write:
     seen: StageRun
     reason: str = ""
     pod: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reword:
+    """An earlier attempt than the one that is `seen` ended for a reason that its pod could not know."""
+
+    state: StageRun
+    seen: StageRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +122,7 @@ class DropPod:
     name: str
 
 
-Step: TypeAlias = Write | SetNode | MakeChild | Suspend | Terminate | DropPod
+Step: TypeAlias = Write | Reword | SetNode | MakeChild | Suspend | Terminate | DropPod
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +191,7 @@ class _Judgement:
         if sight.stopping:
             self._stop()
         self._hopeless()
+        self._reword()
         for pod in sight.pods:
             self._look(pod)
         self._hopeless()
@@ -205,6 +219,15 @@ class _Judgement:
                 state = StageRun(address, "skipped", row.attempt, explanation=why)
             self._write(row, state)
 
+    def _reword(self) -> None:
+        """A pod that is told to end knows that it is taken away, and not why."""
+        seen = {pod.name: pod for pod in self._sight.seen}
+        wanted = {address: pod.wanted for pod in self._sight.pods for address in pod.stages}
+        for address, (name, state) in self._sight.taken.items():
+            why = explaining.moved(seen[name], wanted[address]) if name in seen else None
+            if why is not None and _shown(why) != _shown(state.explanation):
+                self._steps.append(Reword(replace(state, explanation=why), self._sight.rows[address]))
+
     def _look(self, planned: PodPlan) -> None:
         """At a pod, by the first of its stages that is not over."""
         address = next((each for each in planned.stages if self._progress[each] not in WELL), None)
@@ -226,6 +249,8 @@ class _Judgement:
                 self._lost(planned, row, pod)
             elif pod is None:
                 self._vanished(planned, row)
+            elif _younger(pod, row):
+                self._again(row, explaining.replaced(), None, expected=True)
         elif not row.asks:
             self._wait(planned, row, pod)
 
@@ -353,6 +378,11 @@ class _Judgement:
         self._steps.append(Write(states, self._sight.rows[seen.address], reason, pod.name if pod else ""))
         self._rows[seen.address] = states[-1]
         self._progress.set(seen.address, status_of(states[-1]))
+
+
+def _younger(pod: PodSight, row: StageRun) -> bool:
+    """Whether an attempt began in another pod than this one, which is in its place: Argo gives it the same name."""
+    return pod.phase == "Pending" and row.started is not None and pod.created > row.started / 1_000_000 + SKEW
 
 
 def _message(*nodes: Node | None) -> str:

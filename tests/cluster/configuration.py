@@ -190,6 +190,8 @@ def kubelet(files: Files) -> dict[str, Any]:
         "oomScoreAdj": 0,
         # A disk that other things fill must not evict the pods of a test.
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        # How soon a pod is evicted that writes more than it may.
+        "volumeStatsAggPeriod": "5s",
         # No registry: what is collected would be lost.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,

@@ -35,6 +35,15 @@ def out_of_memory(memory: int) -> Text:
     return text("ran out of its %(limit)s of memory: try %(more)s", limit=limit, more=more)
 
 
+def out_of_disk(size: int) -> Text:
+    """The reason of an attempt that wrote more than `size` bytes."""
+    return text(
+        "its folders took more than %(size)s of disk and it was ended: write less, or have the operator raise"
+        " stage_disk",
+        size=amounts.size(size),
+    )
+
+
 def unset(secret: str, repository: str) -> Text:
     """The reason of a stage that names a secret which is not set."""
     return text(
@@ -71,11 +80,7 @@ def _passed(reason: str, bounds: Bounds) -> Text:
             count=f"{bounds.processes:,}",
         )
     if reason == "disk":
-        return text(
-            "its folders took more than %(size)s of disk and it was ended: write less, or have the operator raise"
-            " stage_disk",
-            size=amounts.size(bounds.disk),
-        )
+        return out_of_disk(bounds.disk)
     if reason == "files":
         return text(
             "made more than %(count)s files and was ended: pack them together, or have the operator raise stage_files",

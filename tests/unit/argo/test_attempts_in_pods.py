@@ -117,6 +117,8 @@ def test_a_pod_that_was_taken_away_is_lost_and_one_of_a_stopped_run_is_stopped(g
     pod = opened(ground, run)
     pod.begin()
     assert pod.end(code=None, reason="stopped") == {"again": True, "attempt": 2}
+    first = next(row for row in ground.parts.records.history.attempts(run.id) if row.address == "one")
+    assert (first.attempt, str(first.explanation)) == (1, str(desk.TAKEN)), "nobody stopped it"
     pod.begin(attempt=2)
     ground.parts.records.states.ask(run.id, "stop")
     assert not opened(ground, run).share["go"]

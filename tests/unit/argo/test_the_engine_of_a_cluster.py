@@ -18,6 +18,7 @@ from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.model.runs import CONSENT, Run, StageRun
 from refmill.plans.decide import Memory
 from refmill.ports.engines import RunOrder
+from refmill.texts import text
 from refmill_argo import notes, rounds, watching
 from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS
 from refmill_argo.engine import ArgoEngine
@@ -237,6 +238,23 @@ def test_a_lost_attempt_and_the_next_are_in_the_records_together(world: World):
     over = notes.place(world.folder / "work", world.run.id, "s0", 1).over()
     assert over is not None
     assert (over.reason, over.follower, over.state.status) == ("lost", 2, "failed")
+
+
+def test_the_cluster_says_why_a_pod_was_taken_away_that_told_so_itself(world: World):
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    taken = StageRun("s0", "failed", 1, started=1, explanation=text("its pod was taken away"))
+    place = notes.place(world.folder / "work", world.run.id, "s0", 1)
+    place.end(notes.Over("lost", taken, 2, who="pod-a"))
+    world.tell(StageRun("s0", "running", started=1))
+    world.tell(taken, StageRun("s0", "queued", 2))
+    evicted = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+    world.cluster.pod("pod-a", world.run.id, 1, phase="Running", conditions=[evicted])
+    wait(lambda: "evicted" in str(world.records.history.attempts(world.run.id)[0].explanation))
+    assert world.row("s0") == StageRun("s0", "queued", 2)
+    over = place.over()
+    assert over is not None
+    assert (over.follower, over.who, "evicted" in str(over.state.explanation)) == (2, "pod-a", True)
 
 
 def test_a_stop_is_granted_once_the_cluster_hears_of_it(world: World):

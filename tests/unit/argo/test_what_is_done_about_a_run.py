@@ -9,7 +9,19 @@ from refmill.model.runs import CONSENT, StageRun
 from refmill.ports.engines import RunOrder
 from refmill.texts import text
 from refmill_argo.explaining import Wanted
-from refmill_argo.judging import DropPod, MakeChild, PodPlan, SetNode, Sight, Suspend, Terminate, Verdict, Write, judge
+from refmill_argo.judging import (
+    DropPod,
+    MakeChild,
+    PodPlan,
+    Reword,
+    SetNode,
+    Sight,
+    Suspend,
+    Terminate,
+    Verdict,
+    Write,
+    judge,
+)
 from refmill_argo.sights import Node, PodSight, Waiting, WorkflowSight
 
 NAME = "rf-x"
@@ -24,7 +36,7 @@ def sight(
     addresses = [item.stage.address for item in order.plan.stages]
     states = {address: StageRun(address, "pending") for address in addresses} | {row.address: row for row in rows}
     planned = tuple(
-        PodPlan(number, (address,), Wanted(1.0, GIB, 1), 2, NAME, order.settings[address].pause)
+        PodPlan(number, (address,), Wanted(1.0, GIB, 1, disk=2 * GIB), 2, NAME, order.settings[address].pause)
         for number, address in enumerate(addresses, 1)
     )
     workflow = WorkflowSight(
@@ -143,6 +155,7 @@ def test_a_lost_pod_fails_its_attempt_and_queues_the_next_in_one_step(order):
         ({"reason": "Evicted", "message": "The node was low on resource: ephemeral-storage."}, "was evicted from its node: The node was low on resource: ephemeral-storage."),
         ({"reason": "NodeLost", "node": "n1"}, "its node n1 was lost or shut down"),
         ({"disruption": "DeletionByTaintManager", "node": "n1"}, "its node n1 was lost or shut down"),
+        ({"disruption": "EvictionByEvictionAPI"}, "its pod was evicted on request, as when its node is drained"),
         ({"disruption": "PreemptionByScheduler"}, "its pod was ended to make room for one of higher priority"),
         ({"reason": "DeadlineExceeded"}, "its pod took longer than 0 s and was ended"),
         ({"code": 75}, "its pod ended with exit code 75 before it told how it went"),
@@ -160,6 +173,39 @@ def test_out_of_memory_takes_a_retry_of_the_stage(order):
     found = told(judge(replace(at, retries={"s0": 1})))
     assert [state[1:3] for state in found] == [(1, "failed"), (2, "queued")]
     assert [state[2] for state in told(judge(replace(at, retries={"s0": 1}, failures={"s0": 1})))] == ["failed"]
+
+
+OVERFLOWED = {
+    "phase": "Failed", "reason": "Evicted", "message": 'Usage of EmptyDir volume "work" exceeds the limit "64Mi". ',
+}  # fmt: skip
+
+
+def test_a_pod_that_wrote_too_much_takes_a_retry_of_the_stage(order):
+    at = sight(order([[]]), running("s0"), pods=(pod(**OVERFLOWED),), nodes=(retry(1),))
+    (failed,) = told(judge(at))
+    assert failed[2:] == (
+        "failed",
+        "its folders took more than 2 GiB of disk and it was ended: write less, or have the operator raise stage_disk",
+    )
+    found = judge(replace(at, retries={"s0": 1}))
+    assert [state[1:3] for state in told(found)] == [(1, "failed"), (2, "queued")]
+    assert found.steps[0].reason == "disk"
+
+
+TAKEN = StageRun("s0", "failed", 1, explanation=text("its pod was taken away"))
+LEAVING = {"phase": "Running", "leaving": True, "disruption": "EvictionByEvictionAPI"}
+
+
+@pytest.mark.parametrize("latest", [StageRun("s0", "queued", 2), running("s0", 2)])
+def test_an_attempt_whose_pod_told_that_it_is_taken_away_is_given_the_reason_once(order, latest):
+    at = sight(order([[]]), latest, pods=(pod(**LEAVING),), nodes=(retry(1),), taken={"s0": ("pod-1-0", TAKEN)})
+    (step,) = (step for step in judge(at).steps if isinstance(step, Reword))
+    assert (step.state.attempt, step.seen) == (1, latest)
+    assert str(step.state.explanation).startswith("its pod was evicted")
+    assert judge(replace(at, taken={"s0": ("pod-1-0", step.state)})).steps == ()
+    assert judge(replace(at, seen=())).steps == ()
+    full = judge(replace(at, seen=(pod(**OVERFLOWED),))).steps[0]
+    assert "more than 2 GiB of disk" in str(full.state.explanation)
 
 
 def test_what_was_lost_too_often_is_lost_for_good(order):
@@ -219,6 +265,15 @@ def test_a_pod_that_was_deleted_is_lost_once_argo_says_so(order):
         (1, "failed", "its pod was deleted on the cluster"),
         (2, "queued", ""),
     ]
+
+
+def test_a_pod_that_takes_the_place_and_the_name_of_a_lost_one_says_that_it_was_lost(order):
+    at = sight(order([[]]), running("s0"), pods=(pod(phase="Pending", created=986.0),), nodes=(retry(1),))
+    found = judge(at)
+    assert [state[1:3] for state in told(found)] == [(1, "failed"), (2, "queued")]
+    assert told(found)[0][3].startswith("its pod is gone, and another one takes its place")
+    assert judge(replace(at, seen=(pod(phase="Running", created=986.0),))) == Verdict()
+    assert judge(replace(at, seen=(pod(phase="Pending", created=979.0),))) == Verdict(), "what we see is older"
 
 
 def test_a_workflow_that_is_gone_fails_what_it_had_to_do(order):

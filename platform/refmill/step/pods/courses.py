@@ -15,6 +15,9 @@ from refmill.step.pods.following import Following, say
 from refmill.step.pods.wire import Refused
 
 STATE = "state.json"
+THROWN_OUT = 5.0
+"""Seconds before a pod tells that it is taken away. One that its node throws out for what it wrote has but two, and the
+engine tells why."""
 OVER = frozenset({401, 403, 409, 410})
 """Answers after which nobody listens to this pod any more."""
 
@@ -161,6 +164,8 @@ def _told(attempt: Attempt, end: End) -> Mapping[str, Any]:
     if not end.well:
         what = "ended with exit code %s" % end.code if end.reason == "exited" else end.reason
         say("%s: %s%s" % (attempt.stage["address"], what, " (%s)" % end.detail if end.detail else ""))
+    if end.reason == "stopped":
+        attempt.pod.halt.sleep(THROWN_OUT)
     try:
         return attempt.tell(end)
     except Refused as error:

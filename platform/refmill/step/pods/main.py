@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import socket
 import sys
 from typing import List, Tuple
 
-from refmill.step.pods import courses, faults, halting, wire
+from refmill.step.pods import courses, faults, halting, script, wire, workspace
 from refmill.step.pods.attempts import Pod, over
 from refmill.step.pods.faults import FAILED
 from refmill.step.pods.following import say
@@ -28,6 +29,7 @@ VERSION = 1
 SERVER, RUN, TOKEN = "REFMILL_SERVER", "REFMILL_RUN", "REFMILL_TOKEN"
 WORK, PATIENCE = "REFMILL_WORK", "REFMILL_PATIENCE"
 """Where the pod's volume is, and seconds in which the platform may be away: both differ in tests alone."""
+MARK = ".refmill/pod"
 PR_SET_DUMPABLE = 4  # <linux/prctl.h>
 
 
@@ -78,10 +80,22 @@ def _pod(server: str, run: str, token: str, number: int, halt: halting.Halt) -> 
     for name in ("remote", "batch", "archive"):
         if share.get(name):
             line.trust(share[name])
-    who = os.environ.get("HOSTNAME") or socket.gethostname()
     os.makedirs(os.path.join(base, ".refmill"), exist_ok=True)
+    who = "%s/%s" % (os.environ.get("HOSTNAME") or socket.gethostname(), _mark(base))
     kept = Objects(os.path.join(base, ".refmill", "objects"), line, share["batch"])
     return Pod(base, who, url, line, halt, kept, share, token)
+
+
+def _mark(base: str) -> str:
+    """What tells this pod from another one of the same name: Argo gives that of a deleted pod to the next."""
+    descriptor = workspace.open_inside(base, MARK)
+    if descriptor is None:
+        script.write(os.path.join(base, MARK), "%08x" % random.getrandbits(32))
+        descriptor = workspace.open_inside(base, MARK)
+    if descriptor is None:
+        raise faults.PodOver(faults.AGAIN, "nothing can be kept in %s" % base)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(8).decode("ascii", "replace")
 
 
 def _hide() -> None:
