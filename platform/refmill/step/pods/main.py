@@ -19,7 +19,7 @@ import socket
 import sys
 from typing import List, Tuple
 
-from refmill.step.pods import courses, faults, halting, script, wire, workspace
+from refmill.step.pods import courses, faults, halting, script, walls, wire, workspace
 from refmill.step.pods.attempts import Pod, over
 from refmill.step.pods.faults import FAILED
 from refmill.step.pods.following import say
@@ -45,6 +45,7 @@ def main(arguments: List[str]) -> int:
         sys.stderr.write("refmill: %s is not set\n" % error)
         return FAILED
     _hide()
+    walls.confine()
     halt = halting.Halt()
     halt.listen()
     try:
