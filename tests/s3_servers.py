@@ -1,4 +1,4 @@
-"""Real S3 servers for tests: MinIO and versitygw, built by `make servers`, each on a free port of loopback."""
+"""Real S3 servers for tests: MinIO and versitygw, built by `make servers`, each on a free port (of loopback, mostly)."""
 
 import base64
 import functools
@@ -40,9 +40,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def s3_server(kind: str, folder: Path) -> Iterator["S3Server"]:
+def s3_server(kind: str, folder: Path, host: str = "127.0.0.1") -> Iterator["S3Server"]:
     """A server for a while, which whoever has it may stop and start. `folder` is not there yet."""
-    found = S3Server(kind, folder)
+    found = S3Server(kind, folder, host=host)
     folder.mkdir()
     try:
         yield found.start()
@@ -58,11 +58,12 @@ class S3Server:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
         """Its endpoint."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def settings(self, prefix: str = "tests") -> dict[str, str]:
         """The lines of refmill.toml that put a platform's objects there."""
@@ -81,12 +82,12 @@ class S3Server:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         if self.kind == "minio":
-            command = [found, "server", str(data), "--address", f"127.0.0.1:{self.port}",
+            command = [found, "server", str(data), "--address", f"{self.host}:{self.port}",
                        "--console-address", f"127.0.0.1:{free_port()}", "--quiet"]  # fmt: skip
             variables = {"MINIO_ROOT_USER": KEY, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off",
                          "MINIO_KMS_SECRET_KEY": f"tests:{base64.b64encode(b'k' * 32).decode()}"}  # fmt: skip
         else:
-            command = [found, "--access", KEY, "--secret", SECRET, "--port", f"127.0.0.1:{self.port}", "--quiet",
+            command = [found, "--access", KEY, "--secret", SECRET, "--port", f"{self.host}:{self.port}", "--quiet",
                        "--iam-dir", str(self.folder), "posix", str(data)]  # fmt: skip
             variables = {}
         with (self.folder / "log").open("ab") as log:
