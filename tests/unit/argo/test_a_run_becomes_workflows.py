@@ -144,6 +144,13 @@ def test_what_a_pod_is_given_is_what_the_contract_says(order, options: Options) 
     assert volume["configMap"]["name"] == contract.runner_name("f" * 64)
 
 
+def test_where_the_image_has_no_python_all_volumes_are_the_templates_own(order, options: Options) -> None:
+    """Argo adds no others to the pod of a set of containers, which Kubernetes then refuses."""
+    plain = template(only(order([()], settings={0: {"image": "tools", "python": False}}), options), "t1")
+    mounted = {mount["name"] for each in plain["containerSet"]["containers"] for mount in each["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in plain["volumes"]} == {"runner", "work", "tmp", "shm"}
+
+
 def test_where_the_image_has_no_python_its_container_gets_no_token(order, options: Options) -> None:
     workflow = only(order([(), (0,)], settings={1: {"image": "tools", "python": False}}), options)
     fetch, main, store = template(workflow, "t2")["containerSet"]["containers"]
