@@ -308,7 +308,7 @@ class Desk:
         end = Exit("lost", "", None, None, started or self._parts.clock(), 0.0, Usage())
         state = StageRun(
             address, "failed", attempt, end.started, self._parts.clock(), None,
-            explanation=endings.explain(end, memory=0, timeout=None),
+            explanation=endings.explain(end, memory=0, timeout=None), fault=True,
         )  # fmt: skip
         return Over("lost", state, attempt + 1 if again else None)
 
@@ -349,6 +349,7 @@ class Desk:
         if stopping:
             return Over("stopped", replace(state, status="stopped"))
         again = self._again(run, address, attempt, reason, int(stage["retries"]))
+        state = replace(state, fault=reason in endings.FAULTS)
         return Over(reason, state, attempt + 1 if again and ongoing.closed(stages) is None else None)
 
     def _run(self, run: Run, address: str, attempt: int, started: int) -> bool:

@@ -275,7 +275,8 @@ class _Judgement:
 
     def _fail(self, row: StageRun, why: Text, pod: PodSight | None) -> None:
         reason = explaining.reason(pod) if row.status == "running" else ""
-        self._write(row, self._ended(row, "failed", why), reason=reason, pod=pod)
+        failed = replace(self._ended(row, "failed", why), fault=reason in endings.FAULTS)
+        self._write(row, failed, reason=reason, pod=pod)
 
     def _lost(self, planned: PodPlan, row: StageRun, pod: PodSight) -> None:
         """The pod of a running stage is over, and has not told of it."""
@@ -299,7 +300,7 @@ class _Judgement:
             reason, failures=sight.failures.get(address, 0), losses=sight.losses.get(address, 0),
             retries=sight.retries.get(address, 0),
         )  # fmt: skip
-        failed = self._ended(row, "failed", why)
+        failed = replace(self._ended(row, "failed", why), fault=reason in endings.FAULTS)
         if expected and allowed and not self._progress.closed:
             self._write(row, failed, StageRun(address, "queued", row.attempt + 1), reason=reason, pod=pod)
         else:

@@ -93,7 +93,7 @@ class World:
     def waits(self, run_id: str, stages: Sequence[str]) -> None:
         self.waited.append(tuple(stages))
 
-    def ended_(self, run_id, status, files, entries, explanation=None) -> None:
+    def ended_(self, run_id, status, files, entries, explanation=None, *, fault=False) -> None:
         self.records.states.move(run_id, status, expected=("queued", "running", "paused"), explanation=explanation)
         self.ended[run_id] = (status, explanation)
         self.ends += 1

@@ -6,6 +6,7 @@ The rule to keep: the reason is the one its supervisor recorded; nothing is gues
 from __future__ import annotations
 
 import signal
+from typing import Protocol
 
 from refmill import errors
 from refmill.engine import amounts
@@ -17,11 +18,20 @@ PASSED = frozenset({"processes", "disk", "files", "deep", "disk-full"})
 NONE = Bounds()
 FINAL = frozenset({"stopped", "stuck", "environment"})
 """Reasons after which no retry helps."""
+FAULTS = frozenset({"lost", "stuck", "disk-full", "start-failed"})
+"""Reasons for which the machine is to blame, and not the stage."""
 LOSSES = 3
 """Times that a vanished attempt is begun again: a command that kills its supervisor, or its node, must not run for
 ever."""
 NOT_FOUND = 127  # POSIX shells: the command was not found
 NOT_EXECUTABLE = 126  # POSIX shells: it was found and could not be run
+
+
+class Failed(Protocol):
+    """What is told of work that failed: why, and whether the machine or the platform is to blame."""
+
+    def __call__(self, why: Text, /, *, fault: bool) -> None:
+        """Go on without it."""
 
 
 def again(reason: str, *, failures: int, losses: int, retries: int) -> bool:
@@ -92,6 +102,11 @@ def _passed(reason: str, bounds: Bounds) -> Text:
         "was ended because the server's disk is nearly full (less than %(size)s left): have the operator make room",
         size=amounts.size(bounds.keep),
     )
+
+
+def ours(error: Exception) -> bool:
+    """Whether the machine or the platform is to blame for an error, and not what somebody pushed."""
+    return isinstance(error, errors.Unavailable | errors.Damaged) or not isinstance(error, errors.RefmillError)
 
 
 def told(error: errors.RefmillError) -> Text:

@@ -24,11 +24,13 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What collecting an attempt found: how it ended, its result, or why there is none."""
+    """What collecting an attempt found: how it ended, its result, or why there is none, and whether the machine is to
+    blame for that."""
 
     end: Exit
     result: stages.Result | None = None
     why: Text | None = None
+    fault: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,14 @@ class Hands:
             return self._lost(course, stage, job)
         end = result.end if result else supervision.exit_of(job.directory)
         why = endings.explain(end, memory=job.memory, timeout=job.timeout, bounds=job.bounds)
+        fault = end.reason in endings.FAULTS
         if result is None and why is None:
             try:
                 result = stages.collect(job, end)
             except errors.RefmillError as error:
-                why = told(error)
+                why, fault = told(error), endings.ours(error)
         self._put_away(course, stage, job, why)
-        return Ending(end, result, why)
+        return Ending(end, result, why, fault)
 
     def files(self, course: Course) -> dict[str, bytes]:
         """The small results of a finished run, which belong into git."""
@@ -92,7 +95,7 @@ class Hands:
         end = Exit("lost" if gone else "stuck", "", None, None, began, 0.0, Usage())
         why = endings.explain(end, memory=job.memory, timeout=job.timeout, bounds=job.bounds)
         self._put_away(course, stage, job, why)
-        return Ending(end, None, why)
+        return Ending(end, None, why, fault=True)
 
     def _put_away(self, course: Course, stage: StageCourse, job: stages.Job, why: Text | None) -> None:
         """Close the attempt's log, and let its workspace go: also, and above all, where the disk is full."""

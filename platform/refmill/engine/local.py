@@ -21,13 +21,13 @@ from typing import TypeVar
 from refmill import errors
 from refmill.engine import attempts, endings, leftovers, stages, supervision
 from refmill.engine.courses import Course, StageCourse
-from refmill.engine.endings import told
+from refmill.engine.endings import Failed, told
 from refmill.engine.environments import Environment
 from refmill.engine.hands import Ending, Hands
 from refmill.engine.parts import Parts
 from refmill.engine.progress import OVER, WELL
 from refmill.engine.removing import Remover
-from refmill.engine.scheduler import Scheduler, Turns
+from refmill.engine.scheduler import Load, Scheduler, Turns
 from refmill.engine.supervision import Supervisors
 from refmill.engine.telling import Teller
 from refmill.engine.threads import Workers
@@ -81,9 +81,9 @@ class LocalEngine:
                 turn=turn,
             )  # fmt: skip
 
-        def refused(why: Text) -> None:
+        def refused(why: Text, *, fault: bool) -> None:
             self._coming.pop(run_id, None)
-            self._teller.do(run_id, lambda: self._parts.listener.ended(run_id, "failed", {}, {}, why))
+            self._teller.do(run_id, lambda: self._parts.listener.ended(run_id, "failed", {}, {}, why, fault=fault))
 
         self._mind.do(lambda: self._expect(run_id))
         self._give(self._hands, read, self._enter, refused)
@@ -101,16 +101,15 @@ class LocalEngine:
         allowed = tuple(consent)
         self._mind.do(lambda: self._wish(run_id, lambda course: self._resume(course, allowed)))
 
+    @property
+    def load(self) -> Load:
+        """What stages have of the machine now."""
+        return self._scheduler.load
+
     def close(self) -> None:
         for workers in (
-            self._mind,
-            self._starter,
-            self._hands,
-            self._lookers,
-            self._builders,
-            self._teller,
-            self._remover,
-        ):
+            self._mind, self._starter, self._hands, self._lookers, self._builders, self._teller, self._remover,
+        ):  # fmt: skip
             workers.close()
         self._watcher.close()
         self._supervisors.close()
@@ -293,7 +292,7 @@ class LocalEngine:
             return
         again = self._count(stage, end.reason) and not course.progress.closed
         stopped = end.reason == "stopped" or course.progress.stopping
-        state = replace(state, status="stopped" if stopped else "failed")
+        state = replace(state, status="stopped" if stopped else "failed", fault=found.fault and not stopped)
         if not again:
             self._over(course, stage, state)
             return
@@ -316,7 +315,7 @@ class LocalEngine:
             stage.failures += 1
         return again
 
-    def _fail(self, course: Course, stage: StageCourse, why: Text) -> None:
+    def _fail(self, course: Course, stage: StageCourse, why: Text, *, fault: bool = False) -> None:
         """Something other than the command went wrong."""
         if course.progress[stage.address] in OVER:
             self._late(course)
@@ -324,7 +323,8 @@ class LocalEngine:
         if stage.job is not None:
             self._places.pop(stage.job.directory, None)
             self._remover.remove(*stages.workspace(stage.job.directory))
-        self._over(course, stage, StageRun(stage.address, "failed", max(1, stage.attempt), explanation=why))
+        number = max(1, stage.attempt)
+        self._over(course, stage, StageRun(stage.address, "failed", number, explanation=why, fault=fault))
 
     def _late(self, course: Course) -> None:
         """Work on a stage that is over came to its end, maybe in the folder of a run that was stopped meanwhile."""
@@ -366,19 +366,21 @@ class LocalEngine:
         if course.progress.over and not course.closing:
             course.closing = True
             self._give(self._hands, lambda: self._worker.files(course), lambda files: self._close_run(course, files),
-                       lambda why: self._close_run(course, {}, why))  # fmt: skip
+                       functools.partial(self._close_run, course, {}))  # fmt: skip
 
-    def _close_run(self, course: Course, files: dict[str, bytes], fault: Text | None = None) -> None:
-        outcome = course.progress.outcome if fault is None else "failed"
-        why = fault or _explanation(course)
+    def _close_run(
+        self, course: Course, files: dict[str, bytes], trouble: Text | None = None, *, fault: bool = False
+    ) -> None:
+        outcome = course.progress.outcome if trouble is None else "failed"
+        why = trouble or _explanation(course)
 
         def tell() -> None:
-            self._parts.listener.ended(course.run_id, outcome, files, dict(course.known.entries), why)
+            self._parts.listener.ended(course.run_id, outcome, files, dict(course.known.entries), why, fault=fault)
             self._remover.remove(course.folder)
 
-        def give_up(fault: str) -> None:
-            lost = text("its results could not be recorded: %(detail)s", detail=fault)
-            self._parts.listener.ended(course.run_id, "failed", {}, {}, lost)
+        def give_up(detail: str) -> None:
+            lost = text("its results could not be recorded: %(detail)s", detail=detail)
+            self._parts.listener.ended(course.run_id, "failed", {}, {}, lost, fault=True)
             self._remover.remove(course.folder)
 
         self._teller.do(course.run_id, tell, give_up)
@@ -436,18 +438,20 @@ class LocalEngine:
             else:
                 self._late(course)
 
-        self._give(workers or self._hands, work, go_on, lambda why: self._fail(course, stage, why))
+        def failed(why: Text, *, fault: bool) -> None:
+            # What an environment is made of comes from the repository: it seldom fails for another reason.
+            self._fail(course, stage, why, fault=fault and workers is not self._builders)
 
-    def _give(
-        self, workers: Workers, work: Callable[[], T], then: Callable[[T], None], failed: Callable[[Text], None]
-    ) -> None:
+        self._give(workers or self._hands, work, go_on, failed)
+
+    def _give(self, workers: Workers, work: Callable[[], T], then: Callable[[T], None], failed: Failed) -> None:
         def job() -> None:
             try:
                 value = work()
             except errors.RefmillError as error:
-                why = told(error)
+                why, ours = told(error), endings.ours(error)
             except Exception as error:
-                fault = errors.of_disk(error) if isinstance(error, OSError) else None
+                fault, ours = errors.of_disk(error) if isinstance(error, OSError) else None, True
                 if fault is None:
                     LOG.exception("the engine failed at a job")
                     why = text("Refmill itself failed: %(detail)s", detail=f"{type(error).__name__}: {error}")
@@ -457,7 +461,7 @@ class LocalEngine:
             else:
                 self._mind.do(lambda: then(value))
                 return
-            self._mind.do(lambda: failed(why))
+            self._mind.do(lambda: failed(why, fault=ours))
 
         workers.do(job)
 

@@ -61,6 +61,16 @@ class Grant:
     gpus: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What there is for stages, what running ones have of it, how many those are, and how many wait for room."""
+
+    budget: Budget
+    taken: Need
+    running: int
+    waiting: int
+
+
 _Place: TypeAlias = tuple[int, tuple[int, int], int, Task]
 """What tasks of one owner are sorted by: priority, rank, order of arrival."""
 
@@ -95,6 +105,13 @@ class Scheduler:
         self._cpu = budget.cpus
         self._memory = budget.memory
         self._gpus = list(range(budget.gpus))
+
+    @property
+    def load(self) -> Load:
+        """How full the machine is; another thread may ask, and sees about what there is."""
+        gpus = self._budget.gpus - len(self._gpus)
+        taken = Need(self._budget.cpus - self._cpu, self._budget.memory - self._memory, gpus)
+        return Load(self._budget, taken, len(self._running), len(self._places))
 
     def shortage(self, need: Need) -> Text | None:
         """Why `need` can never be met here, or None. More cores than there are is no reason: it takes all of them."""

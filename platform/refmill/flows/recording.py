@@ -60,7 +60,7 @@ class Recorder:
 
     def ended(
         self, run_id: str, status: Literal["succeeded", "failed", "stopped"], files: Mapping[str, bytes],
-        entries: Mapping[str, LockEntry], explanation: Text | None = None,
+        entries: Mapping[str, LockEntry], explanation: Text | None = None, *, fault: bool = False,
     ) -> None:  # fmt: skip
         """The run is over: record its results, then its status."""
         try:

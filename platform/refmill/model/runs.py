@@ -56,7 +56,8 @@ class StageRun:
 
     `entry` is the finished lock entry. `explanation` says in words how it ended or what it waits for.
     `reasons` are those of its plan. `attempt` counts from 1. `environment` is the digest of what it ran in
-    (`refmill.plans.digests`), "" where that is not known.
+    (`refmill.plans.digests`), "" where that is not known. `fault`: it failed, and the machine or the platform is to
+    blame for it; that is for whoever watches them, and is not kept.
     """
 
     address: str
@@ -70,6 +71,7 @@ class StageRun:
     entry: LockEntry | None = None
     usage: Usage = field(default_factory=Usage)
     environment: str = ""
+    fault: bool = field(default=False, compare=False)
 
     @property
     def asks(self) -> bool:

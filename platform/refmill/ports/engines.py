@@ -73,7 +73,10 @@ class Listener(Protocol):
     def waits(self, run_id: str, stages: Sequence[str]) -> None:
         """Nothing of the run runs or can run until somebody consents to `stages`."""
 
-    def ended(self, run_id: str, status: Literal["succeeded", "failed", "stopped"], files: Mapping[str, bytes],
-              entries: Mapping[str, LockEntry], explanation: Text | None = None) -> None:  # fmt: skip
+    def ended(
+        self, run_id: str, status: Literal["succeeded", "failed", "stopped"], files: Mapping[str, bytes],
+        entries: Mapping[str, LockEntry], explanation: Text | None = None, *, fault: bool = False,
+    ) -> None:  # fmt: skip
         """The run is over. `entries` are all finished stages' lock entries by address (cached ones included), `files`
-        the small results that belong into git: `cache: false` outputs and .gitignore files, by path from the root."""
+        the small results that belong into git: `cache: false` outputs and .gitignore files, by path from the root.
+        `fault`: the machine or the platform is to blame that it failed, and none of its stages."""

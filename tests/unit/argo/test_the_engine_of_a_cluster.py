@@ -55,7 +55,9 @@ class World:
     def waits(self, run_id: str, stages: Sequence[str]) -> None:
         self.waited.append(tuple(stages))
 
-    def ended(self, run_id: str, status: Any, files: Any, entries: Any, explanation: Any = None) -> None:
+    def ended(
+        self, run_id: str, status: Any, files: Any, entries: Any, explanation: Any = None, *, fault: bool = False
+    ) -> None:
         self.records.states.move(run_id, status, expected=("queued", "running", "paused"))
         self.ends.append((status, str(explanation or "")))
 

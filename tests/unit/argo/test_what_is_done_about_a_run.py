@@ -147,6 +147,7 @@ def test_a_lost_pod_fails_its_attempt_and_queues_the_next_in_one_step(order):
         ("s0", 1, "failed", "its pod was killed from outside (exit code 137)"), ("s0", 2, "queued", "")
     ]  # fmt: skip
     assert (step.reason, step.pod) == ("lost", "pod-1-0")
+    assert [state.fault for state in step.states] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class Told:
     heard: list[tuple[str, StageRun]] = field(default_factory=list)
     ends: list[tuple[str, str, Mapping[str, bytes], Mapping[str, Any], Any]] = field(default_factory=list)
     waiting: list[tuple[str, list[str]]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
@@ -56,9 +57,10 @@ class Told:
             self.waiting.append((run_id, stages))
             self.changed.notify_all()
 
-    def ended(self, run_id, status, files, entries, explanation=None) -> None:
+    def ended(self, run_id, status, files, entries, explanation=None, *, fault=False) -> None:
         with self.changed:
             self.ends.append((run_id, status, files, entries, explanation))
+            self.faults += [run_id] if fault else []
             self.changed.notify_all()
 
     def wait(self, met: Callable[[], bool], seconds: float = 20) -> None:

@@ -7,10 +7,12 @@ import textwrap
 
 import pytest
 
+from refmill import errors
 from refmill.engine.courses import Defaults
 from refmill.engine.scheduler import Budget
 from refmill.engine.stages import Bounds
 from refmill.ports.engines import StageSettings
+from refmill.texts import text
 
 FORK = """
 stages:
@@ -68,6 +70,7 @@ def test_the_reason_is_told_in_words(bench, cmd, settings, words):
         == "failed"
     )
     assert str(bench.told.last("bad").explanation).startswith(words)
+    assert not bench.told.last("bad").fault
 
 
 def test_a_stage_that_fails_is_tried_again_as_often_as_it_may(bench):
@@ -113,6 +116,27 @@ def test_a_repository_that_is_gone_fails_the_run_instead_of_the_engine(bench):
     bench.bare.rename(bench.root / "gone")
     bench.engine(budget=Budget(1.0, 4 << 30)).submit(order)
     assert bench.end(order) == "failed"
+    assert bench.told.faults == []
+
+
+def test_what_the_platform_is_to_blame_for_is_told_as_such(bench):
+    def broken(_):
+        raise ZeroDivisionError
+
+    def away(_, __):
+        raise errors.Unavailable(text("the database is away"))
+
+    files = {"dvc.yaml": "stages:\n  a:\n    cmd: echo 1 > a\n    outs: [a]\n"}
+    order = bench.order(files)
+    bench.engine(memory=broken).submit(order)
+    assert bench.end(order) == "failed"
+    assert bench.told.faults == [order.run.id]
+    for secrets, fault in ((away, True), (lambda _, __: {}, False)):
+        order = bench.order(files, {"a": StageSettings(secrets={"KEY": "key"})})
+        bench.engine(secrets=secrets).submit(order)
+        assert bench.end(order) == "failed"
+        assert bench.told.last("a").fault == fault
+    assert len(bench.told.faults) == 1
 
 
 def test_an_object_that_vanishes_before_its_use_is_named(bench):
@@ -146,6 +170,7 @@ def test_a_stage_that_takes_what_others_need_is_ended_with_the_reason(bench, lin
     pipeline = f"stages:\n  hog:\n    cmd: {json.dumps(line)}\n    outs: [big]\n"
     assert bench.run({"dvc.yaml": pipeline}) == "failed"
     assert why in str(bench.told.last("hog").explanation)
+    assert bench.told.last("hog").fault == ("disk is nearly full" in why)
     assert why in bench.kept["hog", 1]
 
 
