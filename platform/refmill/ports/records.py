@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from refmill.model.people import Repository, Role, Scope, Token, User
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
-from refmill.model.pushes import Event, RefUpdate
+from refmill.model.pushes import Event, EventState, RefUpdate
 from refmill.model.runs import Made, Run, RunStatus, StageRun, StageStatus
 from refmill.texts import Text
 
@@ -246,6 +246,30 @@ class RunHistory(Protocol):
     def made(self, repository_id: str, entries: Sequence[LockEntry]) -> Sequence[Sequence[Made]]:
         """For each of `entries` the results recorded in that repository for the same inputs (command, dependencies,
         parameters, paths of outputs), the newest last; those whose environment nobody noted are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What there is at one moment, and what is under way. `runs` are those that have not ended, by status and engine;
+    `lacking` how many of them wait for data that somebody has to bring; `queued` when the oldest queued one of the
+    others was made. `stages` are those of runs that have begun and not ended; `events` are open ones, by state, and
+    `landed` is when the oldest was made whose push is through. Times are UTC microseconds, None where there is none."""
+
+    runs: Mapping[tuple[RunStatus, str], int]
+    lacking: int
+    queued: int | None
+    stages: Mapping[StageStatus, int]
+    events: Mapping[EventState, int]
+    landed: int | None
+    repositories: int
+    users: int
+
+
+class Overview(Protocol):
+    """What whoever watches the platform asks, every few seconds."""
+
+    def standing(self) -> Standing:
+        """How things stand now. What it costs depends on what is under way, not on what was."""
 
 
 class Waiting(Protocol):

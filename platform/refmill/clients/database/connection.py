@@ -47,6 +47,8 @@ class Database:
     def __init__(self, url: str, *, clock: Clock = now, steady: Callable[[], float] = time.monotonic) -> None:
         self.url = sqlalchemy.make_url(url)
         self.clock, self.steady = clock, steady
+        self.failures = 0
+        """Transactions that the database did not answer, or in which it turned out to be damaged."""
         self.kind = self.url.get_backend_name()
         self.is_sqlite = self.kind == "sqlite"
         if self.is_sqlite:
@@ -65,13 +67,13 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlalchemy.Connection]:
         """A consistent view. Raises Unavailable if the database does not answer."""
-        with _translated(), self._reading_engine.connect() as connection:
+        with _translated(self._failed), self._reading_engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sqlalchemy.Connection]:
         """One transaction, on disk when the block is left; undone if it raises. Raises Unavailable as above."""
-        with _translated(), self._turn, self._writing_engine.begin() as connection:
+        with _translated(self._failed), self._turn, self._writing_engine.begin() as connection:
             if not self.is_sqlite:
                 connection.exec_driver_sql(_LOCK)
             yield connection
@@ -81,7 +83,7 @@ class Database:
         """One transaction that may remake tables: foreign keys are not followed in it, so that dropping the old copy
         of a table does not delete what refers to it. They are checked before the end. MySQL ends the transaction at
         every change of a table, so there a migration that broke off may be done in part."""
-        with _translated(), self._turn, self.engine.connect() as connection:
+        with _translated(self._failed), self._turn, self.engine.connect() as connection:
             if self.is_sqlite:
                 _driver(connection).execute("PRAGMA foreign_keys=OFF")  # has no effect inside a transaction
             try:
@@ -118,6 +120,9 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def _failed(self) -> None:
+        self.failures += 1
 
 
 def _options(kind: str) -> dict[str, Any]:
@@ -185,10 +190,12 @@ def _begin_sqlite(connection: sqlalchemy.Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(note: Callable[[], None]) -> Iterator[None]:
+    """Raises Unavailable and Damaged for errors of the database itself, and tells `note` of them."""
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        note()
         detail = str(error) if isinstance(error, exc.TimeoutError) else str(error.orig)
         if "readonly" in detail:
             raise errors.Unavailable(
@@ -201,6 +208,7 @@ def _translated() -> Iterator[None]:
     except exc.DatabaseError as error:
         if type(error) is not exc.DatabaseError:  # its kinds, such as IntegrityError, belong to whoever caused them
             raise
+        note()
         raise damaged(str(error.orig)) from error
 
 

@@ -19,6 +19,7 @@ from refmill.clients.database.events import EventLog
 from refmill.clients.database.history import RunArchive
 from refmill.clients.database.journal import AuditJournal
 from refmill.clients.database.migrate import migrate
+from refmill.clients.database.overview import DatabaseOverview
 from refmill.clients.database.runs import RunIndex
 from refmill.clients.database.secrets import RepositorySecrets
 from refmill.clients.database.sessions import WebSessions
@@ -43,6 +44,7 @@ class Records:
     waiting: ports.Waiting
     journal: ports.Journal
     secrets: ports.Secrets
+    overview: ports.Overview
     database: Database
 
     def close(self) -> None:
@@ -113,5 +115,6 @@ def open_records(
         waiting=WaitingRoom(database),
         journal=AuditJournal(database),
         secrets=RepositorySecrets(database, key_file),
+        overview=DatabaseOverview(database),
         database=database,
     )

@@ -109,6 +109,8 @@ class Bucket:
     def __init__(self, where: Place) -> None:
         self.place = where
         self.known = Known()
+        self.failures = 0
+        """Requests that the store could not answer, also when asked again, or refused."""
         self._client = _client(where, where.endpoint)
         self._links = _client(where, where.public) if where.public else self._client
         self._name, self._prefix = where.bucket, where.prefix
@@ -117,7 +119,10 @@ class Bucket:
             self._sse = SseS3()
         elif where.encryption == "kms":
             self._sse = SseKMS(where.kms_key, {})
-        self._translated = functools.partial(faults.translated, where.shown)
+        self._translated = functools.partial(faults.translated, where.shown, self._failed)
+
+    def _failed(self) -> None:
+        self.failures += 1
 
     @functools.cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -80,11 +80,13 @@ _TOLD: tuple[Told, ...] = (
 
 
 @contextmanager
-def translated(where: str) -> Iterator[None]:
-    """Raises Unavailable, with what is to be done, for every error of the store `where`; all else passes."""
+def translated(where: str, note: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Raises Unavailable, with what is to be done, for every error of the store `where`, and tells `note` of it; all
+    else passes."""
     try:
         yield
     except (MinioException, urllib3.exceptions.HTTPError) as error:
+        note()
         raise fault(where, error) from error
 
 
