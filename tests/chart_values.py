@@ -25,6 +25,9 @@ EVERYTHING: dict[str, Any] = {
     "networkPolicy": {
         "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
     },
+    "metrics": {"enabled": True, "secret": "my-token", "key": "bearer", "from": [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},
+    ]},
     "argo": {"enabled": True, "namespace": "runs", "networks": ["10.0.0.0/8", "fd00::/8"]},
     "serviceAccount": {"annotations": {"example.org/role": "refmill"}},
     "pod": {
@@ -41,6 +44,10 @@ VALUES: dict[str, dict[str, Any]] = {
     "everything": EVERYTHING,
     "argo-in-one-namespace": {"argo": {"enabled": True}},
     "bucket-by-role": {"objectStore": {"bucket": "s3://data/refmill"}, "serviceAccount": {"annotations": {"a/b": "c"}}},
+    "watched": {"metrics": {
+        "enabled": True, "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "rules": {"enabled": True},
+    }},
     "a-claim-that-is-there": {
         "nameOverride": "mine", "storage": {"existingClaim": "old"}, "admin": {"name": ""}, "replicas": 0,
         "networkPolicy": {"enabled": False}, "ingress": {"enabled": True, "host": "a.example.org", "className": "traefik"},

@@ -19,7 +19,7 @@ from cluster.places import places
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "refmill"
 NO_HELM = "no helm: `python -m cluster build` in tests builds it, in minutes"
-RANDOM = re.compile(r'^(  "(?:secrets\.key|password)": ).+$', re.MULTILINE)
+RANDOM = re.compile(r'^(  "(?:secrets\.key|password|token)": ).+$', re.MULTILINE)
 """What is made anew at every rendering that sees no cluster."""
 
 

@@ -24,7 +24,7 @@ BY_CHART = {
     "s3_endpoint": "objectStore.endpoint", "s3_region": "objectStore.region", "s3_credentials": "objectStore.secret",
     "s3_ca": "objectStore.ca", "argo_namespace": "argo.namespace", "argo_account": "argo.account",
     "argo_executor_account": "argo.executorAccount", "argo_network_policy": "argo.networkPolicy",
-    "argo_networks": "argo.networks",
+    "argo_networks": "argo.networks", "metrics": "metrics.enabled", "metrics_token": "metrics.secret",
 }  # fmt: skip
 """Settings that other values decide, and which ("": the chart itself)."""
 DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
@@ -89,7 +89,9 @@ TREE: Tree = {
         "pullSecrets": Value([], "Names of Secrets that it is pulled with.", {"items": {"type": "string"}}),
     }),
     "replicas": Value(
-        1, "1, or 0 while a backup is brought back. More are refused: one data directory belongs to one server.",
+        1,
+        "1, or 0 while a backup is brought back. More are refused: one data directory belongs to one server. So there"
+        " is no HorizontalPodAutoscaler either; compute scales with `argo` ([scale.md](scale.md)).",
         {"minimum": 0},
     ),
     "url": Value(
@@ -158,6 +160,32 @@ TREE: Tree = {
         ),
         "from": Value([], "Peers that may reach it, as Kubernetes writes them; empty is everybody.",
                       {"items": {"type": "object"}}),
+    }),
+    "metrics": Group("Figures for Prometheus ([metrics.md](metrics.md)).", {
+        "enabled": Value(False, "Whether the server answers at `/metrics`, to whoever brings the token."),
+        "secret": _names("", "Name of a Secret of yours with the token; else the chart makes one."),
+        "key": Value("token", "The token's key in that Secret."),
+        "from": Value(
+            [], "Peers that may scrape, as Kubernetes writes them, beside those of `networkPolicy.from` (if that is"
+            " empty, everybody reaches the server).", {"items": {"type": "object"}},
+        ),
+        "serviceMonitor": Group("For Prometheus Operator: that the server is scraped.", {
+            "enabled": Value(False, "Whether there is a ServiceMonitor."),
+            "interval": Value("30s", "How often.", {"pattern": "^[0-9]+(ms|s|m)$"}),
+            "labels": _words("Its labels, as far as your Prometheus chooses by them."),
+        }),
+        "rules": Group("For Prometheus Operator: the alerts of `files/alerts.yaml`.", {
+            "enabled": Value(False, "Whether there is a PrometheusRule."),
+            "labels": _words("Its labels, as far as your Prometheus chooses by them."),
+        }),
+        "dashboard": Group("For Grafana's sidecar: the dashboard of `files/dashboard.json`.", {
+            "enabled": Value(False, "Whether there is a ConfigMap with it."),
+            "labels": Value(
+                {"grafana_dashboard": "1"}, "Its labels, by which the sidecar finds it.",
+                {"additionalProperties": {"type": "string"}},
+            ),
+            "annotations": _words("Its annotations, as for a folder."),
+        }),
     }),
     "argo": Group("What runs on Argo Workflows need.", {
         "enabled": Value(

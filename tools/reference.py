@@ -1,4 +1,5 @@
-"""Writes the pages that list what the code knows better: docs/settings.md, docs/cli.md, and what the chart can be told.
+"""Writes what the code knows better: docs/settings.md, docs/cli.md, docs/metrics.md, what the chart can be told, and
+the dashboard.
 
 `make docs` writes them; `--check` (tests/docs) only says which have fallen behind, and fails.
 """
@@ -15,6 +16,8 @@ from pathlib import Path
 import click
 
 import chart
+import dashboard
+import figures
 from refmill import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +32,8 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "docs/chart.md", chart.page()
     yield f"{chart.CHART}/values.yaml", chart.values_yaml()
     yield f"{chart.CHART}/values.schema.json", chart.schema_json()
+    yield "docs/metrics.md", figures.page()
+    yield dashboard.PLACE, dashboard.dashboard_json()
 
 
 def settings_page() -> str:

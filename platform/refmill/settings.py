@@ -249,6 +249,14 @@ class Settings:
         text("Argo: networks (CIDR) with the API server, the platform and the objects, for stages without network."),
         unit="list",
     )
+    metrics: str = _setting(
+        "off",
+        text("Who may read figures for Prometheus at /metrics: off, nobody; token, whoever has it; open, everybody."),
+        choices=("off", "token", "open"),
+    )
+    metrics_token: str = _setting(
+        "", text("File with the token for /metrics; empty makes metrics.token in the data directory.")
+    )
     language: str = _setting(
         "",
         text("Language of git and command-line answers: en or zh; empty asks the environment."),

@@ -33,6 +33,8 @@ from refmill_repos.store import BareRepositories
 from refmill_repos.trees import tree_factory
 from refmill_web import desks, places
 from refmill_web.app import create_app
+from refmill_web.monitoring.counters import Counters
+from refmill_web.monitoring.exposing import Exposition, Sources
 from refmill_web.services import Services
 
 PASSWORDS = {"alice": "correct horse", "bob": "battery staple"}
@@ -220,6 +222,7 @@ def make_world(root: Path, settings: Settings | None = None) -> World:
 
     repositories, logs, bell = BareRepositories(root / "repos"), MemoryLogs(), LocalBell()
     aside: list[Aside] = []
+    counters = Counters("web")
     chosen = replace(settings or Settings(), data=root)
     storage = Storage(objects, lambda repository_id: DirectoryRunCache(root / "objects" / repository_id))
     services = Services(
@@ -228,6 +231,10 @@ def make_world(root: Path, settings: Settings | None = None) -> World:
         states=records.states, history=records.history, repositories=repositories, refs=BareRefs(root / "repos"),
         past=History(root / "repos"), experiments=BareExperiments(root / "repos", objects), bell=bell, logs=logs,
         resolver=DirectResolver(tree_factory(lambda source: WorkTree(source.path))),
+        figures=Exposition(counters, Sources(
+            data=root, reserve=1 << 30, overview=records.overview, engine=root / "figures.sock", resolver=list,
+            asides=lambda: aside, upkeep=lambda: None, parent=lambda: 0,
+        )).text,
         aside=lambda repository_id: [item for item in aside if item.repository_id == repository_id],
         objects=objects, ready=list, packed=functools.partial(places.packed, chosen),
         desk=desks.make(

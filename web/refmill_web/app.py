@@ -15,6 +15,7 @@ from refmill_web.views import (
     files,
     health,
     live,
+    metrics,
     pods,
     repositories,
     results,
@@ -40,6 +41,7 @@ def create_app(services: Services) -> Flask:
     app.wsgi_app = doorstep.Doorstep(app.wsgi_app)  # type: ignore[method-assign]
     for views in (
         health,
+        metrics,
         api,
         pods,
         accounts,

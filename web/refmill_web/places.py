@@ -78,6 +78,8 @@ SECRETS_KEY = "secrets.key"
 """Encrypts repositories' secrets and makes the tokens of runs; whoever copies the database elsewhere takes it along by
 another way."""
 ASIDE, UPKEEP, GROUPS = ("run", "aside.json"), ("run", "upkeep.json"), ("run", "groups.json")
+FIGURES = ("run", "figures.sock")
+"""Where the engine tells what it counted."""
 ADDRESS = ("run", "address.json")
 """Where a platform says how it is reached; what stands there outlives it."""
 
@@ -88,6 +90,14 @@ def address(settings: Settings) -> str:
         return str(json.loads(settings.path(*ADDRESS).read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def parent(settings: Settings) -> int:
+    """The number of the platform's first process, as it was at its last start; 0 if it has never been started."""
+    try:
+        return int(json.loads(settings.path(*ADDRESS).read_text(encoding="utf-8"))["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def make(settings: Settings) -> bool:
@@ -176,6 +186,11 @@ def make_room(settings: Settings) -> None:
     """Take away copies of objects that nobody used for long, where they take up too much of the disk."""
     if settings.objects:
         s3.trim(settings.path("objects", "r"), int(quantity(settings.object_cache)))
+
+
+def store_failures(settings: Settings) -> int:
+    """How often the bucket could not be used by this process."""
+    return _bucket(settings).failures if settings.objects else 0
 
 
 def archives(settings: Settings, repository_id: str) -> RunFiles:

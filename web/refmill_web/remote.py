@@ -28,6 +28,8 @@ from refmill_web import batch
 
 LOG = logging.getLogger(__name__)
 
+ADDRESS = re.compile(r"/[^/]+/[^/]+\.dvc(/|$)")
+"""Begins what is asked of a remote."""
 _PATH = re.compile(r"/(?P<owner>[^/]+)/(?P<name>[^/]+)\.dvc(?:/(?P<rest>.*))?", re.ASCII | re.DOTALL)
 _OBJECT = re.compile(r"files/md5/(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\.dir)?)", re.ASCII)
 _OLD_OBJECT = re.compile(r"(?P<head>[0-9a-f]{2})/(?P<tail>[0-9a-f]{30}(?:\.dir)?)", re.ASCII)  # of DVC 2

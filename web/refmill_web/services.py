@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -42,7 +42,8 @@ class Past(Protocol):
 class Services:
     """Everything that a page may ask. `objects` gives the store of a repository by its id, `packed` the environments
     that pods left there, `aside` what the engine set aside of it; `desk` answers pods; `ready` names the parts that do
-    not answer now (none = the platform is ready), `unboxed` says what follows where no sandbox works."""
+    not answer now (none = the platform is ready), `figures` what Prometheus reads and its media type, which is
+    one of those that it accepts if it can be, `unboxed` says what follows where no sandbox works."""
 
     settings: Settings
     people: People
@@ -66,6 +67,7 @@ class Services:
     packed: Callable[[str], PackedEnvironments]
     aside: Callable[[str], Sequence[Aside]]
     ready: Callable[[], Sequence[str]]
+    figures: Callable[[Collection[str]], tuple[bytes, str]]
     unboxed: Callable[[], Text | None] = lambda: None
 
 

@@ -10,9 +10,8 @@ import importlib
 import json
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -40,7 +39,7 @@ from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run
 from refmill.plans import digests
-from refmill.ports.engines import Engine, RunOrder
+from refmill.ports.engines import Engine, Listener, RunOrder
 from refmill.ports.repositories import Refs
 from refmill.ports.resolver import Checked, Resolver, Source
 from refmill.ports.waking import Bell
@@ -52,7 +51,7 @@ from refmill_repos.refs import BareRefs
 from refmill_repos.smart_http import GitHTTP
 from refmill_repos.store import BareRepositories, clean
 from refmill_repos.trees import tree_factory
-from refmill_web import archive, desks, engines, local_engine, places, removal
+from refmill_web import archive, desks, engines, git_listener, local_engine, places, remote, removal
 from refmill_web.admissions import RecentAdmissions
 from refmill_web.app import create_app
 from refmill_web.arrivals import Arrivals
@@ -60,13 +59,15 @@ from refmill_web.cli.speech import language
 from refmill_web.desks import RunGate
 from refmill_web.engines import Engines
 from refmill_web.gate import Gate
-from refmill_web.git_listener import Listener
 from refmill_web.imports import HostedImports
+from refmill_web.monitoring import access
+from refmill_web.monitoring.counters import Counters, Role
+from refmill_web.monitoring.counting import CountedEnds, CountedPushes, CountedStates
+from refmill_web.monitoring.exposing import Exposition, Sources
 from refmill_web.remote import DataRemote
 from refmill_web.services import Services
 
 LOG = logging.getLogger(__name__)
-DATA_REMOTE = re.compile(r"/[^/]+/[^/]+\.dvc(/|$)")
 CHECKED = 512 << 20
 """Bytes of a database that is read whole at each start: about a second; `refmill doctor` reads any."""
 PACK_EVERY = 50
@@ -87,6 +88,7 @@ class Parts:
     storage: Storage
     bell: Bell
     gate: Gate
+    counters: Counters
 
     def speak(self, user: str) -> Translate:
         """The translation into a user's language; the installation's where they chose none."""
@@ -131,6 +133,7 @@ def prepare(settings: Settings, address: str) -> None:
     if (bucket := places.bucket(settings)) is not None:
         bucket.prepare()
     removal.clean(settings)
+    access.prepare(settings)
     _check_database(settings)
     settings.path(*places.ADDRESS).write_text(json.dumps({"address": address, "pid": os.getpid()}))
 
@@ -156,9 +159,12 @@ def _check_database(settings: Settings) -> None:
         found.close()
 
 
-def parts(settings: Settings, address: str) -> Parts:
+def parts(settings: Settings, address: str, role: Role = "web") -> Parts:
     """Everything that web and engine share the making of."""
-    kept = places.records(settings)
+    opened, counters = places.records(settings), Counters(role)
+    failures = functools.partial(places.store_failures, settings)
+    counters.watch_errors(database=lambda: opened.database.failures, store=failures)
+    kept = replace(opened, states=CountedStates(opened.states, opened.runs, counters))
     repositories = BareRepositories(settings.path("repos"))
     gate = Gate(
         kept.people, kept.catalogue, repositories, push_to_create=settings.push_to_create, address=address,
@@ -169,7 +175,7 @@ def parts(settings: Settings, address: str) -> Parts:
         RememberingResolver(
             SocketResolver(settings.path("run", "resolver.sock")), tree_factory(lambda source: WorkTree(source.path))
         ),
-        places.storage(settings), places.bell(settings), gate,
+        places.storage(settings), places.bell(settings), gate, counters,
     )  # fmt: skip
 
 
@@ -193,7 +199,7 @@ def works(parts: Parts) -> Works:
     sandbox = box(parts.settings)
     if (trouble := sandbox.trouble()) is not None:
         LOG.warning("%s", trouble)
-    engine = _engines(parts, recorder, sandbox)
+    engine = _engines(parts, CountedEnds(recorder, parts.counters), sandbox)
     lacking = Lacking(kept.waiting, kept.runs, kept.states, kept.secrets, parts.bell)
     elsewhere = NamedRemotes(
         parts.storage.objects, lambda repository_id, md5s: _arrived(parts, repository_id, md5s), lacking.failed,
@@ -208,7 +214,7 @@ def works(parts: Parts) -> Works:
         elsewhere=elsewhere, bell=parts.bell,
         submit=lambda run, plan, checked: engine.submit(order(parts, run, plan, checked)),
         engine=functools.partial(engines.choose, parts.settings),
-        archive=lambda run: _keep(parts, run), speak=parts.speak, address=parts.address_of,
+        archive=lambda run: _nothing(parts, run), speak=parts.speak, address=parts.address_of,
     )  # fmt: skip
     control = Control(kept.runs, kept.states, kept.catalogue, parts.refs, engine, planner, parts.bell)
     asides = Asides(functools.partial(places.keep_asides, parts.settings))
@@ -225,25 +231,20 @@ def works(parts: Parts) -> Works:
     return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, lacking, keep, make_room)
 
 
-def _engines(parts: Parts, recorder: Recorder, sandbox: Sandbox) -> Engines:
+def _engines(parts: Parts, listener: Listener, sandbox: Sandbox) -> Engines:
     """The engines that runs may go to here."""
     kept = parts.records
     memory = local_engine.remembering(parts.storage, kept.history.made, parts.repositories)
-    found: dict[str, Engine] = {
-        "local": local_engine.make(
-            parts.settings,
-            listener=recorder,
-            memory=memory,
-            repositories=parts.repositories,
-            environments=environments(parts.settings, sandbox),
-            sandbox=sandbox,
-            secrets=kept.secrets,
-        )
-    }
+    local = local_engine.make(
+        parts.settings, listener=listener, memory=memory, repositories=parts.repositories,
+        environments=environments(parts.settings, sandbox), sandbox=sandbox, secrets=kept.secrets,
+    )  # fmt: skip
+    parts.counters.watch_machine(lambda: local.load)
+    found: dict[str, Engine] = {"local": local}
     if "argo" in engines.names(parts.settings):
         cluster: Any = importlib.import_module("refmill_web.argo_engine")  # its client takes a second to load
         found["argo"] = cluster.make(
-            parts.settings, parts.address, listener=recorder, records=kept, bell=parts.bell, memory=memory,
+            parts.settings, parts.address, listener=listener, records=kept, bell=parts.bell, memory=memory,
             keep=functools.partial(places.keep_log, parts.settings),
         )  # fmt: skip
     return Engines(found, lambda run_id: kept.runs.get(run_id).engine)
@@ -278,6 +279,12 @@ def _keep(parts: Parts, run: Run) -> None:
             LOG.warning("%s: its refs could not be packed: %s", run.repository, error)
 
 
+def _nothing(parts: Parts, run: Run) -> None:
+    """A run that had nothing to do has ended as it was made."""
+    parts.counters.run_ended(run)
+    _keep(parts, run)
+
+
 def _checked(parts: Parts, run: Run) -> Checked:
     return parts.resolver.check(Source(parts.repositories.path(run.repository_id), run.source, run.project))
 
@@ -303,7 +310,7 @@ def web_application(parts: Parts) -> WSGIApplication:
     """All that the web's process answers: git, the data remote, and the pages for the rest."""
     git = GitHTTP(
         gate=parts.gate,
-        listener=Listener(reception(parts)),
+        listener=CountedPushes(git_listener.Listener(reception(parts)), parts.counters),
         root=parts.settings.path("repos"),
         push_limit=int(specs.quantity(parts.settings.push_limit)),
         push_refs=parts.settings.push_refs,
@@ -320,7 +327,7 @@ def web_application(parts: Parts) -> WSGIApplication:
         path = environ.get("PATH_INFO", "")
         if GitHTTP.handles(path):
             return git(environ, start_response)
-        if DATA_REMOTE.match(path):
+        if remote.ADDRESS.match(path):
             of_run = gate.knows(environ.get("HTTP_AUTHORIZATION"))
             return (data_of_runs if of_run else data)(environ, start_response)
         return pages(environ, start_response)
@@ -369,6 +376,7 @@ def services(parts: Parts) -> Services:
             item for item in places.asides(parts.settings) if item.repository_id == repository_id
         ],
         ready=lambda: _silent(parts),
+        figures=_exposition(parts).text,
         unboxed=box(parts.settings).trouble,
     )
 
@@ -380,9 +388,29 @@ def _silent(parts: Parts) -> list[str]:
         parts.records.people.find("nobody")
     except errors.RefmillError:
         missing.append("database")
-    probe = Source(parts.settings.path("run"))
     try:
-        parts.resolver.check(probe)
+        _probe(parts)
     except errors.RefmillError:
         missing.append("resolver")
     return missing
+
+
+def _probe(parts: Parts) -> None:
+    """Ask the resolver something. Raises RefmillError if it does not answer."""
+    parts.resolver.check(Source(parts.settings.path("run")))
+
+
+def _exposition(parts: Parts) -> Exposition:
+    """All figures, as the web's process gathers them."""
+    settings = parts.settings
+
+    def upkeep() -> int | None:
+        last = places.reckoning(settings)
+        return None if last is None else last.believed
+
+    return Exposition(parts.counters, Sources(
+        data=settings.data, reserve=int(specs.quantity(settings.disk_reserve)), overview=parts.records.overview,
+        engine=settings.path(*places.FIGURES), resolver=lambda: _probe(parts),
+        asides=functools.partial(places.asides, settings), upkeep=upkeep,
+        parent=functools.partial(places.parent, settings),
+    ))  # fmt: skip

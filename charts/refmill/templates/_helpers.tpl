@@ -24,6 +24,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.admin.secret | default (printf "%s-admin" (include "refmill.name" .)) -}}
 {{- end -}}
 
+{{- define "refmill.metricsSecret" -}}
+{{- .Values.metrics.secret | default (printf "%s-metrics" (include "refmill.name" .)) -}}
+{{- end -}}
+
 {{- define "refmill.runs" -}}
 {{- .Values.argo.namespace | default .Release.Namespace -}}
 {{- end -}}
@@ -46,6 +50,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if and .Values.objectStore.secret (not .Values.objectStore.bucket) -}}
 {{- fail "objectStore.bucket: a key for an S3 store is given, but no bucket, like s3://bucket/refmill" -}}
+{{- end -}}
+{{- range $part := list "serviceMonitor" "rules" "dashboard" -}}
+{{- if and (get $.Values.metrics $part).enabled (not $.Values.metrics.enabled) -}}
+{{- fail (printf "metrics.enabled: metrics.%s needs it, for without it the server answers nobody at /metrics" $part) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -76,6 +85,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $variables "REFMILL_S3_CA" "/etc/refmill/s3/ca.crt" -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if .Values.metrics.enabled -}}
+{{- $_ := set $variables "REFMILL_METRICS" "token" -}}
+{{- $_ := set $variables "REFMILL_METRICS_TOKEN" "/etc/refmill/metrics/token" -}}
 {{- end -}}
 {{- if .Values.argo.enabled -}}
 {{- $_ := set $variables "REFMILL_ENGINE" "argo" -}}

@@ -17,7 +17,8 @@ from refmill.flows.turns import in_turns
 from refmill.model.pushes import Event
 from refmill.model.runs import Run, RunStatus
 from refmill.texts import Text, text
-from refmill_web import wiring
+from refmill_web import places, wiring
+from refmill_web.monitoring.sharing import Teller
 from refmill_web.processes import child
 from refmill_web.wiring import Works
 
@@ -91,6 +92,7 @@ class Loop:
 
     def _cannot(self, run: Run, why: Text) -> None:
         LOG.error("%s cannot go on: %s", run.name, why)
+        self._works.parts.counters.fault("run")
         kept = self._works.parts.records
         kept.states.move(run.id, "failed", expected=UNFINISHED, explanation=why)
         kept.waiting.done(run.id)
@@ -136,6 +138,7 @@ class Loop:
                 wrong += 1
                 LOG.exception("the engine's turn was broken off, and goes on soon")
         self._broken = self._broken + 1 if wrong else 0
+        self._works.parts.counters.turn(whole=not wrong)
 
     def _settle_all(self) -> None:
         """For a while: who has pushed thousands of branches must not keep others waiting."""
@@ -192,6 +195,7 @@ class Loop:
         if tries >= PATIENCE:
             note = text("this push could not be planned and was set aside: %(detail)s", detail=str(error)[:500])
             self._works.parts.records.inbox.settle(event.id, handled=True, answer=[str(note)])
+            self._works.parts.counters.fault("push")
             self._works.parts.records.journal.note("", "push-set-aside", event.update.ref, detail=str(error)[:500])
             self._asides.well(key)
 
@@ -199,13 +203,15 @@ class Loop:
 def main() -> None:
     """Run the loop until the parent ends."""
     settings, handed = child.begin("engine")
-    works = wiring.works(wiring.parts(settings, handed["address"]))
+    works = wiring.works(wiring.parts(settings, handed["address"], "engine"))
+    teller = Teller(settings.path(*places.FIGURES), works.parts.counters.registry)
     loop = Loop(works)
     signal.signal(signal.SIGTERM, loop.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loop.resume()
     child.ready(handed)
     loop.run()
+    teller.close()
     works.elsewhere.close()
     works.engine.close()
 

@@ -12,6 +12,7 @@ from gunicorn.http.errors import ParseException
 
 from refmill.settings import Settings
 from refmill_web import wiring
+from refmill_web.monitoring.counters import Counters
 from refmill_web.processes import child
 from refmill_web.processes.worker import LingeringWorker
 
@@ -47,6 +48,7 @@ class Server(BaseApplication):
 
     def __init__(self, settings: Settings, handed: dict[str, Any]) -> None:
         self._settings, self._handed = settings, handed
+        self._counters: Counters | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -67,6 +69,8 @@ class Server(BaseApplication):
             "worker_tmp_dir": str(self._settings.path("run")),
             "post_fork": self._forked,
             "post_worker_init": self._working,
+            "pre_request": self._began,
+            "post_request": self._answered,
         }
         for name, value in values.items():
             self.cfg.set(name, value)
@@ -77,8 +81,19 @@ class Server(BaseApplication):
     def _working(self, worker: object) -> None:
         child.ready(self._handed)
 
+    def _began(self, worker: object, request: Any) -> None:
+        if self._counters is not None:
+            request.refmill_began = self._counters.request_began(request.path)
+
+    def _answered(self, worker: object, request: Any, environ: object, response: Any) -> None:
+        """Also of a request whose answer broke off, and of one that ended before there was any."""
+        if self._counters is not None:
+            code = str(getattr(response, "status_code", None) or "")
+            self._counters.request_ended(request.path, request.method, code, request.refmill_began)
+
     def load(self) -> Any:
-        application = wiring.web_application(wiring.parts(self._settings, self._handed["address"]))
+        parts = wiring.parts(self._settings, self._handed["address"])
+        application, self._counters = wiring.web_application(parts), parts.counters
 
         def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             environ["wsgi.input"] = Body(environ["wsgi.input"])
