@@ -44,7 +44,7 @@ def test_one_refused_process_is_enough(walled):
 
 
 def test_what_an_earlier_command_left_running_counts_for_the_next(walled):
-    end = walled.run("sleep 9 & sleep 9 & sleep 9 &", "sleep 1; true", "echo never", processes=4)
+    end = walled.run("sleep 99 & sleep 99 & sleep 99 &", "sleep 1; true", "echo never", processes=4)
     assert end["reason"] == "processes"
     assert walled.log().count("$ echo never") == 0
 
