@@ -35,6 +35,8 @@ _HELPERS = (
     "refmill_repos.refs",
 )
 """Modules through which many go: what leads into them is part of a point's name."""
+_COVERS = "refmill_web.monitoring.counting"
+"""Stands before others and hands on: it is no part of a name, or many ways would have one."""
 _known: set[tuple[str, str]] = set()
 
 
@@ -46,7 +48,7 @@ def _way() -> str:
         module = frame.f_globals.get("__name__", "")
         if frame.f_globals.get("__file__", "").endswith("/refmill/step/supervisor.py"):
             module = "refmill.step.supervisor"
-        if module.startswith(_ROOMS) and not frame.f_code.co_name.startswith("<"):
+        if module.startswith(_ROOMS) and module != _COVERS and not frame.f_code.co_name.startswith("<"):
             name = f"{module.partition('.')[2]}.{frame.f_code.co_qualname}"
             if not names or names[-1] != name:
                 names.append(name)
