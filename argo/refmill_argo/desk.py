@@ -326,9 +326,7 @@ class Desk:
         address = stage["address"]
         entry: LockEntry | None = None
         made = 0
-        stopping = self._stopping(run)
-        taken = end.reason == "stopped" and not stopping
-        why = TAKEN if taken else outcomes.explained(end, stage, self._parts.stage_memory, self._parts.bounds)
+        why = outcomes.explained(end, stage, self._parts.stage_memory, self._parts.bounds)
         if why is None:
             memory, most = self._parts.memory(run), self._parts.files
             try:
@@ -337,11 +335,13 @@ class Desk:
                 )
             except listings.Unfit as error:
                 why = error.message
+        stopping = entry is None and self._stopping(run)  # asked of the database, and of no attempt that ended well
+        taken = end.reason == "stopped" and not stopping
         finished = end.started + int(end.seconds * 1_000_000)
         environments: Mapping[str, str] = ongoing.document.get("environments") or {}
         state = StageRun(
             address, "failed" if entry is None else "succeeded", attempt, end.started, finished, end.seconds, end.code,
-            why, entry, replace(end.usage, output_bytes=made), environments.get(address, ""),
+            TAKEN if taken else why, entry, replace(end.usage, output_bytes=made), environments.get(address, ""),
         )  # fmt: skip
         if entry is not None:
             return Over("exited", state)

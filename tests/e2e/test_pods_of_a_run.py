@@ -97,6 +97,11 @@ def hosted(platform: Platform, parts: Parts, copy: Copy, name: str) -> Repositor
     return found
 
 
+def planted(platform: Platform, parts: Parts, copy: Copy, name: str) -> Run:
+    """A run of the pushed project, which no engine has."""
+    return planted_runs.plant(parts, hosted(platform, parts, copy, name), copy.git("rev-parse", "HEAD").stdout.strip())
+
+
 def pods(platform: Platform, parts: Parts, run: Run, folder: Path) -> list[Pod]:
     """All pods of a run."""
     plan = json.loads((platform.data / "work" / run.id / "plan.json").read_text())
@@ -183,9 +188,7 @@ def test_pods_record_what_the_local_engine_records(
 def test_followers_of_a_log_see_what_pods_send(
     platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
 ) -> None:
-    copy = project(FILES)
-    repository = hosted(platform, parts, copy, name)
-    run = planted_runs.plant(parts, repository, copy.git("rev-parse", "HEAD").stdout.strip())
+    run = planted(platform, parts, project(FILES), name)
     pod = next(pod for pod in pods(platform, parts, run, tmp_path) if pod.open()["stages"][0]["address"] == "prepare")
     session = _session(parts)
 
@@ -242,9 +245,7 @@ class StubbornPod(Pod):
 def test_pods_go_on_where_killed_web_processes_left_them(
     platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
 ) -> None:
-    copy = project(FILES)
-    repository = hosted(platform, parts, copy, name)
-    run = planted_runs.plant(parts, repository, copy.git("rev-parse", "HEAD").stdout.strip())
+    run = planted(platform, parts, project(FILES), name)
     kills: list[int] = []
     strike = _striking(platform, kills)
     asked = 0
@@ -261,9 +262,7 @@ def test_pods_go_on_where_killed_web_processes_left_them(
 def test_the_runner_goes_on_where_killed_web_processes_left_it(
     platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
 ) -> None:
-    copy = project(FILES)
-    repository = hosted(platform, parts, copy, name)
-    run = planted_runs.plant(parts, repository, copy.git("rev-parse", "HEAD").stdout.strip())
+    run = planted(platform, parts, project(FILES), name)
     kills: list[int] = []
     strike, over = _striking(platform, kills), threading.Event()
 

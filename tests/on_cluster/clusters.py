@@ -1,15 +1,18 @@
 """Talks to a cluster as a test does."""
 
 import contextlib
+import http.server
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster import network
 from cluster.configuration import Files
 from cluster.images import BUSYBOX
 from cluster.kubectl import Kubectl
@@ -37,6 +40,34 @@ def processes(name: str) -> list[int]:
             if folder.name.isdecimal() and (folder / "comm").read_text().strip() == name:
                 found.append(int(folder.name))
     return found
+
+
+class Silent(http.server.BaseHTTPRequestHandler):
+    """Answers without a word in the tests' output."""
+
+    def answer(self, body: bytes) -> None:
+        """All of an answer."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def served(answers: type[Silent]) -> Iterator[str]:
+    """A server on this machine that pods reach; gives its address. Nobody waits for requests that are under way at its
+    end."""
+    server = http.server.ThreadingHTTPServer((network.HOST, 0), answers)
+    server.daemon_threads, server.block_on_close = True, False
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{network.HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @dataclass(frozen=True)

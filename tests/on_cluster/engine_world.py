@@ -6,19 +6,16 @@ course through that server, as the step runner does through the platform.
 
 import contextlib
 import dataclasses
-import http.server
 import io
 import json
-import threading
 import time
-import urllib.parse
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clusters import OnCluster
+from clusters import OnCluster, Silent, served
 
 from refmill.clients.bell import LocalBell
 from refmill.clients.database import Records, open_records, sqlite_url
@@ -219,27 +216,18 @@ def world(cluster: OnCluster, namespace: str, folder: Path, image: str) -> Itera
     records = open_records(sqlite_url(folder / "refmill.db"))
     made = World(cluster, namespace, folder, image, records)
 
-    class Answers(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Answers(Silent):
+        def do_POST(self) -> None:  # noqa: N802 - http.server's name
             said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps(made.answer(said)).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(json.dumps(made.answer(said)).encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("10.250.0.1", 0), Answers)
-    made.address = f"http://10.250.0.1:{urllib.parse.urlsplit(f'//x:{server.server_port}').port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    cluster.kubectl("apply", "-f", "-", stdin=manifests.installation(made.options()))
     try:
-        yield made
+        with served(Answers) as made.address:
+            cluster.kubectl("apply", "-f", "-", stdin=manifests.installation(made.options()))
+            try:
+                yield made
+            finally:
+                if made.engine is not None:
+                    made.engine.close()
     finally:
-        if made.engine is not None:
-            made.engine.close()
-        server.shutdown()
-        server.server_close()
         records.close()

@@ -1,16 +1,14 @@
 """`git push` to a platform whose runs go to a real cluster, and commands that do what a test says."""
 
 import contextlib
-import http.server
 import queue
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clusters import OnCluster
+from clusters import OnCluster, Silent, served
 
 from cluster import network
 from platforms import Copy, Platform, new_copy
@@ -187,27 +185,14 @@ class Lead:
 def lead() -> Iterator[Lead]:
     """A server on this machine that pods reach."""
 
-    class Answers(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Answers(Silent):
+        def do_GET(self) -> None:  # noqa: N802 - http.server's name
             name, _, pod = self.path[1:].partition("/")
             made.pods[name] = pod
             made.asked.append(name)
             with contextlib.suppress(OSError):
-                body = made.scripts[name].get(timeout=600).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.answer(made.scripts[name].get(timeout=600).encode())
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer((network.HOST, 0), Answers)
-    server.daemon_threads, server.block_on_close = True, False
-    made = Lead(f"http://{network.HOST}:{server.server_port}")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with served(Answers) as address:
+        made = Lead(address)
         yield made
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from refmill import errors
 from refmill.clients import codec, files, s3
@@ -86,18 +87,24 @@ ADDRESS = ("run", "address.json")
 
 def address(settings: Settings) -> str:
     """Where people reach the platform, as it was at its last start; "" if it has never been started."""
-    try:
-        return str(json.loads(settings.path(*ADDRESS).read_text(encoding="utf-8"))["address"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+    return str(_told(settings).get("address", ""))
 
 
 def parent(settings: Settings) -> int:
     """The number of the platform's first process, as it was at its last start; 0 if it has never been started."""
     try:
-        return int(json.loads(settings.path(*ADDRESS).read_text(encoding="utf-8"))["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(_told(settings).get("pid", 0))
+    except (ValueError, TypeError):
         return 0
+
+
+def _told(settings: Settings) -> dict[str, Any]:
+    """What the platform said of itself at its last start; {} if it has never been started."""
+    try:
+        found = json.loads(settings.path(*ADDRESS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def make(settings: Settings) -> bool:

@@ -143,7 +143,8 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
         with display:
             outcome = engine.run()
             unchanged = all(status == "cached" for status in board.last.values())
-            if not (unchanged and plan.stages and not engine.put_back) and not as_json:
+            idle = bool(plan.stages) and unchanged and not engine.put_back
+            if not idle and not as_json:
                 report.close()
     finally:
         project.save()
@@ -151,6 +152,8 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
             durations.note(engine.seconds)
     if as_json:
         print_json({"status": outcome, "stages": board.last})
+    elif idle:
+        tell(nothing_to_run(plan))
     elif unchanged and engine.put_back:
         tell(
             counted(
@@ -159,8 +162,6 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
                 engine.put_back,
             )
         )
-    elif plan.stages and unchanged:
-        tell(nothing_to_run(plan))
     else:
         tell(text("%(status)s in %(took)s", status=outcome, took=duration(time.monotonic() - started)))
     if outcome != "succeeded":

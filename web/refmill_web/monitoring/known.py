@@ -5,9 +5,9 @@ Help is English, as all names are: programs read it, and show it beside other pe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.registry import CollectorRegistry
@@ -18,6 +18,7 @@ Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Home: TypeAlias = Literal["look", "each", "web", "engine"]
 """Who has it: whoever looks at the platform when it is asked for, or a process that counts it while it lives; `each`
 is counted by web and engine, and added up."""
+Made = TypeVar("Made", Counter, Gauge, Histogram)
 PREFIX = "refmill_"
 ENGINES = ("local", "argo")
 PARTS = ("parent", "web", "engine", "resolver")
@@ -172,33 +173,23 @@ ALL: tuple[Figure, ...] = tuple(value for value in dict(globals()).values() if i
 
 def counter(figure: Figure, registry: CollectorRegistry) -> Counter:
     """A counter of a process."""
-    made = Counter(PREFIX + figure.name, figure.help, figure.label_names, registry=registry)
-    for values in _products(figure.labels):
-        made.labels(*values)
-    return made
+    return _begun(figure, Counter(PREFIX + figure.name, figure.help, figure.label_names, registry=registry))
 
 
 def histogram(figure: Figure, registry: CollectorRegistry) -> Histogram:
     """A histogram of a process."""
     made = Histogram(PREFIX + figure.name, figure.help, figure.label_names, registry=registry, buckets=figure.buckets)
-    for values in _products(figure.labels):
-        made.labels(*values)
-    return made
+    return _begun(figure, made)
 
 
 def gauge(figure: Figure, registry: CollectorRegistry) -> Gauge:
     """A gauge of a process."""
-    made = Gauge(PREFIX + figure.name, figure.help, figure.label_names, registry=registry)
-    for values in _products(figure.labels):
-        made.labels(*values)
+    return _begun(figure, Gauge(PREFIX + figure.name, figure.help, figure.label_names, registry=registry))
+
+
+def _begun(figure: Figure, made: Made) -> Made:
+    """With the combinations of labels' values that are known beforehand; where some are not, there are none."""
+    if figure.labels:
+        for values in itertools.product(*(values for _, values in figure.labels)):
+            made.labels(*values)
     return made
-
-
-def _products(labels: Sequence[tuple[str, tuple[str, ...]]]) -> list[tuple[str, ...]]:
-    """The combinations of values that are known beforehand; none where some are not, or where there are no labels."""
-    if not labels:
-        return []
-    found: list[tuple[str, ...]] = [()]
-    for _, values in labels:
-        found = [(*before, value) for before in found for value in values]
-    return found
