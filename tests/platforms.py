@@ -83,7 +83,11 @@ class Platform:
         """End it as Ctrl-C does."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(30)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
         self._close()
         with contextlib.suppress(OSError):  # what a kill kept it from doing itself, or there is none
             for parent in control_groups_of(self):

@@ -145,7 +145,7 @@ def status_of(row: StageRun) -> StageStatus:
 def progress(sight: Sight) -> Progress:
     """How far the run has come."""
     found = Progress(sight.plan, {a: status_of(row) for a, row in sight.rows.items()}, on_error=sight.on_error)
-    found.stopping = sight.stopping
+    found.stopping = found.stopping or sight.stopping
     return found
 
 

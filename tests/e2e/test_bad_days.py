@@ -1,5 +1,6 @@
 """A faulty database, objects that went bad, a stopped machine, repositories that are broken: it says so and goes on."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -267,12 +268,8 @@ def test_a_machine_that_slept_goes_on_where_it_was(own: Platform, tmp_path: Path
         pushing = threading.Thread(target=pushed, args=(own, copy, "alice/meanwhile"))
         pushing.start()
         time.sleep(0.2)  # the push is somewhere on its way
-        asleep = everything(own)
-        for pid in asleep:
-            os.kill(pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        for pid in reversed(asleep):
-            os.kill(pid, signal.SIGCONT)
+        with stopped(own):
+            time.sleep(seconds)
         go.touch()
     run = own.ended("alice/sleep")
     assert [(stage["status"], stage["attempt"]) for stage in run["stages"]] == [("succeeded", 1)]
@@ -280,6 +277,23 @@ def test_a_machine_that_slept_goes_on_where_it_was(own: Platform, tmp_path: Path
     pushing.join(60)
     assert own.ended("alice/meanwhile")["status"] == "succeeded"
     assert "is started again" not in own.log()
+
+
+@contextlib.contextmanager
+def stopped(platform: Platform) -> Iterator[None]:
+    """Everything of a platform stands still; what a process that is stopped next has just begun stands still, too."""
+    asleep: list[int] = []
+    try:
+        while new := [pid for pid in everything(platform) if pid not in asleep]:
+            for pid in new:
+                with contextlib.suppress(ProcessLookupError):  # it came to its end meanwhile
+                    os.kill(pid, signal.SIGSTOP)
+            asleep += new
+        yield
+    finally:
+        for pid in reversed(asleep):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def everything(platform: Platform) -> list[int]:

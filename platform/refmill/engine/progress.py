@@ -1,7 +1,8 @@
 """How far a run has come: which stages may start, which never will, and when it is over. Pure.
 
 The rule to keep: a stage starts only when every stage above it ended well; after a failure nothing new starts
-(`on_error: stop`) or only what does not depend on it (`continue`, as `dvc repro --keep-going`).
+(`on_error: stop`) or only what does not depend on it (`continue`, as `dvc repro --keep-going`). A stage that was
+stopped says that the run is being stopped, also to a successor that has not heard the wish yet.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Progress:
         self._status: dict[str, StageStatus] = {address: done.get(address, "pending") for address in self._order}
         self._counts = Counter(self._status.values())
         self._on_error = on_error
-        self.stopping = False
+        self.stopping = "stopped" in self._status.values()
 
     def __getitem__(self, address: str) -> StageStatus:
         return self._status[address]
@@ -48,6 +49,7 @@ class Progress:
         self._counts[self._status[address]] -= 1
         self._counts[status] += 1
         self._status[address] = status
+        self.stopping = self.stopping or status == "stopped"
 
     def ready(self) -> list[str]:
         """Pending stages that may start now, in the plan's order."""

@@ -54,7 +54,11 @@ class Watcher:
             if not readable:
                 self._sweep()
                 continue
-            *names, rest = (rest + os.read(self._reader, 1 << 16)).split(b"\n")
+            try:
+                said = os.read(self._reader, 1 << 16)
+            except BlockingIOError:  # another reader of the FIFO was quicker: the sweep finds what that one was told
+                continue
+            *names, rest = (rest + said).split(b"\n")
             for name in names:
                 if name:
                     self._tell(Path(os.fsdecode(name)))

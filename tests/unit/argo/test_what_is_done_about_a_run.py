@@ -298,12 +298,12 @@ def test_a_workflow_that_ended_without_a_pod_fails_what_was_to_come(order):
 
 
 def test_a_stop_ends_the_workflow_first_and_everything_with_it(order):
-    found = judge(
-        sight(order([[], [0]]), running("s0"), pods=(pod(phase="Running"),), nodes=(retry(1),), stopping=True)
-    )
+    at = sight(order([[], [0]]), running("s0"), pods=(pod(phase="Running"),), nodes=(retry(1),), stopping=True)
+    found = judge(at)
     assert found.steps[0] == Terminate(NAME)
     assert [state[2:] for state in told(found)] == [("stopped", "was stopped"), ("stopped", "")]
     assert found.over == "stopped"
+    assert again(found, replace(at, stopping=False)).over == "stopped"  # a successor that has not heard the wish
 
 
 def test_a_pause_is_patched_once(order):

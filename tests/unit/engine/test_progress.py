@@ -82,3 +82,13 @@ def test_the_outcome(states, stopping, outcome):
 
 def test_it_is_not_over_while_one_runs():
     assert not progress({"a": "", "b": ""}, {"a": "succeeded", "b": "running"}).over
+
+
+@pytest.mark.parametrize("status", ["succeeded", "pending"])
+def test_who_takes_over_a_run_in_which_a_stage_was_stopped_starts_nothing_and_calls_it_stopped(status):
+    course = progress({"a": "", "b": ""}, {"a": "stopped", "b": status})
+    assert course.ready() == []
+    for address, _ in course.hopeless():
+        course.set(address, "stopped")
+    assert course.over
+    assert course.outcome == "stopped"
