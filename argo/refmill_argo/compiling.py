@@ -18,7 +18,7 @@ from refmill_argo.layout import Block, Part, Task, lay_out, reduced
 from refmill_argo.manifests import LABEL, OURS
 from refmill_argo.options import Options
 from refmill_argo.pods import Kind, Pod, pods
-from refmill_templates import render
+from refmill_argo.writing import Writer, built_in
 
 PAUSE, CHILD, MAIN = "pause", "child", "main"
 """Templates of pause points, of child Workflows, and of the whole."""
@@ -36,9 +36,9 @@ class Bundle:
     homes: Mapping[int, str]
 
 
-def compile_run(order: RunOrder, options: Options) -> Bundle:
-    """The manifests of a run that has something to do. Raises WrongUse for what cannot run on the cluster,
-    LimitExceeded for what no Workflows hold."""
+def compile_run(order: RunOrder, options: Options, write: Writer = built_in) -> Bundle:
+    """The manifests of a run that has something to do, written by `write`. Raises WrongUse for what cannot run on the
+    cluster, LimitExceeded for what no Workflows hold, and what `write` raises."""
     if not order.network and options.network_policy and not options.networks:
         raise errors.WrongUse(
             text("this repository's stages may not use the network, and nobody says what every pod has to reach"),
@@ -48,19 +48,20 @@ def compile_run(order: RunOrder, options: Options) -> Bundle:
     kinds = {kind: f"t{number}" for number, kind in enumerate(dict.fromkeys(pod.kind for pod in found), 1)}
     parts = lay_out(_tasks(found, kinds)) if found else ()
     name = contract.workflow_name(order.run.id)
-    workflows: dict[str, str] = {}
+    contexts: dict[str, dict[str, Any]] = {}
     homes: dict[int, str] = {}
     if len(parts) > 1:
-        workflows[name] = render("workflow", _parent(name, parts, order, options))
+        contexts[name] = _parent(name, parts, order, options)
     for number, part in enumerate(parts, 1):
         mine = f"{name}-c{number}" if len(parts) > 1 else name
         context = _workflow(mine, part, kinds, order, options)
         if options.parallelism:  # of the run, whose parts may run side by side
             context["parallelism"] = max(1, options.parallelism // len(parts))
-        workflows[mine] = render("workflow", context)
+        contexts[mine] = context
         homes.update((pod, mine) for block in part.blocks for task in block.tasks for pod in task.pods)
     plan = contract.plan(order, [pod.stages for pod in found])
-    return Bundle(found, workflows, plan, homes)
+    workflows = write(list(contexts.values())) if contexts else []
+    return Bundle(found, dict(zip(contexts, workflows, strict=True)), plan, homes)
 
 
 def _tasks(found: Sequence[Pod], kinds: Mapping[Kind, str]) -> list[Task]:

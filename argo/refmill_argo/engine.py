@@ -36,6 +36,7 @@ from refmill_argo.parts import Parts
 from refmill_argo.rounds import Rounds
 from refmill_argo.turns import Turns
 from refmill_argo.watching import Watching
+from refmill_argo.writing import writer
 
 LOG = logging.getLogger(__name__)
 AGAIN = 10.0  # seconds after which a run is looked at though nothing was told: every hint may be lost
@@ -169,7 +170,11 @@ class ArgoEngine:
         """The run's manifests and its plan.json; or why there are none."""
         order, parts = course.order, self._parts
         try:
-            bundle = compile_run(order, parts.options)
+            write = writer(parts.memory(order.run).tree, parts.options)
+            bundle = compile_run(order, parts.options, write)
+        except errors.Invalid as error:
+            first = error.problems[0]
+            return text("%(place)s: %(what)s", place=str(first.place), what=first.message)
         except (errors.WrongUse, errors.LimitExceeded) as error:
             return told(error)
         papers.write_plan(parts.work, order.run.id, bundle.plan)

@@ -23,7 +23,9 @@ NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC", "Termination
 MADE_ROOM = frozenset({"PreemptionByScheduler", "PreemptionByKubeScheduler"})
 ASKED = frozenset({"EvictionByEvictionAPI"})
 VOLUMES = ("work", "tmp")
-"""Of those in workflow.yaml.j2, the ones on disk that a stage may write to."""
+"""Of those in workflow.yaml.j2, the ones on disk that a stage may write to; others are of a project's own template."""
+SHARED_MEMORY = "shm"
+_FULL = re.compile(r'EmptyDir volume "([^"]{1,63})" exceeds the limit "([^"]{1,30})"')
 QUOTA = "exceeded quota"
 DETAIL = 600
 """Characters of what the cluster says."""
@@ -97,19 +99,33 @@ def reason(pod: PodSight | None) -> Literal["memory", "disk", "lost"]:
     """Whether an end is the stage's own doing, which takes one of its retries; else its pod was lost."""
     if pod is None:
         return "lost"
-    return "memory" if pod.cause == "OOMKilled" else "disk" if _overflowed(pod) else "lost"
+    name, _ = _full(pod)
+    return "memory" if pod.cause == "OOMKilled" or name == SHARED_MEMORY else "disk" if name else "lost"
 
 
-def _overflowed(pod: PodSight) -> bool:
-    """Whether it wrote more than its volumes may hold."""
-    return pod.reason == "Evicted" and any(f'EmptyDir volume "{name}"' in pod.message for name in VOLUMES)
+def _full(pod: PodSight) -> tuple[str, str]:
+    """The volume into which it wrote more than that may hold, and how much that is; "" if there is none."""
+    found = _FULL.search(pod.message) if pod.reason == "Evicted" else None
+    return (found[1], found[2]) if found else ("", "")
+
+
+def _overflowed(name: str, limit: str, wanted: Wanted) -> Text:
+    if name == SHARED_MEMORY:
+        return endings.out_of_memory(wanted.memory)
+    if name in VOLUMES:
+        return endings.out_of_disk(wanted.disk)
+    return text(
+        "its folder “%(name)s” took more than %(limit)s and it was ended: write less, or raise the folder's sizeLimit",
+        name=name, limit=limit,
+    )  # fmt: skip
 
 
 def moved(pod: PodSight, wanted: Wanted) -> Text | None:
     """What the cluster did to a pod; None if nothing."""
     detail = _short(pod.message)
-    if _overflowed(pod):
-        return endings.out_of_disk(wanted.disk)
+    full, limit = _full(pod)
+    if full:
+        return _overflowed(full, limit, wanted)
     if pod.reason == "Evicted":
         return text("was evicted from its node: %(detail)s", detail=detail)
     if pod.reason in NODE_LOST or pod.disruption in NODE_GONE:

@@ -11,9 +11,10 @@ from refmill.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The cluster as runs find it; each as the setting `argo_…` of its name. `memory` and `disk` (bytes) are what a
-    stage gets and may write; `runner` is the digest of the step runner; `installation` tells this platform's
-    objects from those of others in the namespace ("" where nothing is made there)."""
+    """The cluster as runs find it; each as the setting `argo_…` of its name. `cpu` (cores) and `memory` (bytes) are
+    what a stage gets that asks for none, `disk` (bytes) is what it may write; `runner` is the digest of the step
+    runner; `installation` tells this platform's objects from those of others in the namespace ("" where nothing is made
+    there)."""
 
     server: str
     runner: str
@@ -31,6 +32,7 @@ class Options:
     restarts: int = 2
     network_policy: bool = True
     networks: tuple[str, ...] = ()
+    cpu: float = 1.0
     memory: int = 2 << 30
     disk: int = 100 << 30
     installation: str = ""
@@ -44,6 +46,9 @@ def allowed(settings: Settings) -> Allowed:
         priority_classes=settings.listed("argo_priority_classes"),
         without_python=settings.listed("argo_without_python"),
         without_shell=settings.listed("argo_without_shell"),
+        pod_labels=settings.listed("argo_pod_labels"),
+        pod_annotations=settings.listed("argo_pod_annotations"),
+        sidecars=settings.listed("argo_sidecars"),
     )
 
 
@@ -67,6 +72,7 @@ def options(settings: Settings, runner: str, installation: str = "") -> Options:
         restarts=settings.argo_restarts,
         network_policy=settings.argo_network_policy,
         networks=settings.listed("argo_networks"),
+        cpu=settings.stage_cpus,
         memory=int(quantity(settings.stage_memory)),
         disk=int(quantity(settings.stage_disk)),
         installation=installation,

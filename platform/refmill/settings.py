@@ -217,6 +217,21 @@ class Settings:
     argo_priority_classes: str = _setting(
         "", text("Argo: priority classes that projects may choose; * stands for anything."), unit="list"
     )
+    argo_pod_labels: str = _setting(
+        "",
+        text("Argo: labels that projects' templates may give to pods, as key=value; * stands for anything."),
+        unit="list",
+    )
+    argo_pod_annotations: str = _setting(
+        "",
+        text("Argo: annotations that projects' templates may give to pods, as key=value; * stands for anything."),
+        unit="list",
+    )
+    argo_sidecars: str = _setting(
+        "",
+        text("Argo: images that projects' templates may let run beside a stage; * stands for anything."),
+        unit="list",
+    )
     argo_without_python: str = _setting(
         "alpine, bash, busybox, debian, ubuntu",
         text("Argo: images, without their tags, that have /bin/sh and no Python; * stands for anything."),

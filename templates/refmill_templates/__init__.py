@@ -4,6 +4,7 @@ The rule to keep: nobody else writes a manifest, and a template is given plain d
 lists, mappings. Each comes out as JSON, which is YAML: no value can become a key, a tag or a second line.
 """
 
+from refmill_templates.overriding import BadTemplate, Overriding, TooLong
 from refmill_templates.rendering import as_json, render
 
-__all__ = ["as_json", "render"]
+__all__ = ["BadTemplate", "Overriding", "TooLong", "as_json", "render"]

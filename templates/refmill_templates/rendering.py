@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2 import BaseLoader, FileSystemLoader, StrictUndefined, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # YAML takes these as they are nowhere, or ends a line at them; JSON writes them as they are. A lone surrogate cannot be
@@ -30,20 +30,31 @@ def as_json(value: Any) -> str:
 
 @functools.cache
 def environment() -> ImmutableSandboxedEnvironment:
-    """Where templates are compiled; whatever one writes passes `as_json`, whether its author thought of that or not."""
+    """Where Refmill's own templates are compiled."""
+    return made(FileSystemLoader(Path(__file__).with_name("manifests")))
+
+
+def made(loader: BaseLoader) -> ImmutableSandboxedEnvironment:
+    """An environment; whatever a template writes passes `as_json`, whether its author thought of that or not."""
     return ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(Path(__file__).with_name("manifests")),
+        loader=loader,
         undefined=StrictUndefined,
         variable_start_string="[[", variable_end_string="]]",
         block_start_string="[%", block_end_string="%]",
         comment_start_string="[#", comment_end_string="#]",
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         autoescape=False,  # HTML's escapes have no meaning here
-        finalize=as_json,
+        finalize=_finalized,
     )  # fmt: skip
 
 
+def _finalized(value: Any) -> str:
+    if isinstance(value, Undefined):
+        return str(value)  # raises UndefinedError, which says what is not there
+    return as_json(value)
+
+
 def render(name: str, context: Mapping[str, Any]) -> str:
-    """The manifest `name` with the values of `context`. Raises TypeError for a value that is no plain data, or not
-    there."""
+    """The manifest `name` with the values of `context`. Raises TypeError for a value that is no plain data, and what
+    Jinja raises for one that is not there."""
     return environment().get_template(f"{name}.yaml.j2").render(context)

@@ -12,11 +12,14 @@ from babel.messages import Message, pofile
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
-    path
-    for part in ("formats", "specs", "clients", "flows")
-    for path in (ROOT / "platform/refmill" / part).rglob("*.py")
+    *(
+        path
+        for part in ("formats", "specs", "clients", "flows")
+        for path in (ROOT / "platform/refmill" / part).rglob("*.py")
+    ),
+    *(ROOT / "argo/refmill_argo" / name for name in ("owntemplates.py", "writing.py")),
 ]
-SPEAKERS = [*SOURCES, *(ROOT / "repos/refmill_repos").rglob("*.py")]
+SPEAKERS = [*SOURCES, *(ROOT / "repos/refmill_repos").rglob("*.py"), ROOT / "argo/refmill_argo/allowing.py"]
 """Where the words of a problem may stand."""
 MAKERS = {"Problem", "Fault", "Deviation", "BadPath", "add", "_add", "_invalid"}
 """The functions and classes whose first argument is a problem's kind."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from refmill.model.placement import Allowed
 from refmill_argo.options import Options
+from refmill_argo.owntemplates import FOLDER, MAIN
 
 OPTIONS = Options(
     server="https://refmill.example.org", runner="0123456789abcdef" * 4,
@@ -94,6 +95,41 @@ def kinds(count: int) -> Given:
     return Given(dvc, f"  stages:\n{said}", names(count))
 
 
+OWN = """\
+[% extends "refmill/workflow.yaml.j2" %]
+[% block labels %][[ dict(labels, team="vision") ]][% endblock %]
+[% block annotations %][[ dict(annotations, **{"example.org/why": "a: b # {c} é"}) ]][% endblock %]
+[% block pod_labels %][[ dict(pod_labels, team="vision") ]][% endblock %]
+[% block pod_annotations %]
+    annotations: {cluster-autoscaler.kubernetes.io/safe-to-evict: "false"}
+[% endblock %]
+[% block volumes %]
+    - {name: scratch, emptyDir: {sizeLimit: 20Gi}}
+[% endblock %]
+[% block scheduling %]
+    nodeSelector: {pool: [[ "large" if kind.memory | int > 1000000000 else "small" ]]}
+    tolerations: [{key: spot, operator: Exists}]
+    priorityClassName: batch
+[% endblock %]
+[% block mounts %][[ mounts + [runner_mount, {"name": "scratch", "mountPath": "/scratch"}] ]][% endblock %]
+[% block mounts_without_python %][[ mounts + [{"name": "scratch", "mountPath": "/scratch"}] ]][% endblock %]
+[% block sidecars %]
+[% if kind.python %]
+    sidecars: [% include "logs.yaml.j2" %]
+[% endif %]
+[% endblock %]
+"""
+LOGS = """
+
+    - name: logs
+      image: registry.example.org/logs:1
+      imagePullPolicy: [[ pull ]]
+      securityContext: {allowPrivilegeEscalation: false, privileged: false, readOnlyRootFilesystem: true,
+                        capabilities: {drop: [ALL]}}
+      resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {cpu: 50m, memory: 64Mi}}
+      args: [-f, /scratch/log]
+      volumeMounts: [{name: scratch, mountPath: /scratch, readOnly: true}]
+"""
 PROJECTS: dict[str, Given] = {
     "one": Given("stages:\n  only: {cmd: echo}\n"),
     "chain": Given(CHAIN, files=CODE),
@@ -137,6 +173,18 @@ PROJECTS: dict[str, Given] = {
         replace(
             OPTIONS, namespace="ml", image="registry.example.org:5000/py:3", pull="Always", pull_secrets=("a", "b"),
             parallelism=0, pods="Never", ttl=60, user=1000, restarts=0, account="nobody", executor_account="argo",
+        ),
+    ),
+    "a-template-of-its-own": Given(
+        CHAIN, "  stages: {train: {image: 'busybox:1.37'}, evaluate: {resources: {memory: 512Mi}}}\n",
+        CODE | {f"{FOLDER}/{MAIN}": OWN, f"{FOLDER}/logs.yaml.j2": LOGS},
+        replace(
+            OPTIONS,
+            allowed=Allowed(
+                nodes=("pool=*",), taints=("spot",), priority_classes=("batch",), pod_labels=("team=*",),
+                pod_annotations=("cluster-autoscaler.kubernetes.io/safe-to-evict=*",),
+                sidecars=("registry.example.org/*",), without_python=("busybox",),
+            ),
         ),
     ),
     "hostile": Given(HOSTILE, files={"a: b, [c] {d} & *e/.gitkeep": ""}),

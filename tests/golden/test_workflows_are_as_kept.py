@@ -22,6 +22,7 @@ from refmill.model.plans import Plan
 from refmill.settings import Settings
 from refmill_argo.comments import comments
 from refmill_argo.compiling import Bundle, compile_run
+from refmill_argo.writing import writer
 from refmill_web import local
 from refmill_web.cli.project import planned
 from refmill_web.cli.render import order
@@ -62,7 +63,8 @@ def lay(folder: Path, given: Given) -> Path:
 def make(folder: Path, given: Given) -> Made:
     project, documents = local.open_for_cluster(folder, None, given.options.allowed)
     plan = planned(project)
-    bundle = compile_run(order(project, documents, plan, Settings()), given.options)
+    write = writer(project.tree, given.options)
+    bundle = compile_run(order(project, documents, plan, Settings()), given.options, write)
     return Made(plan, bundle, comments(plan, bundle.pods, str) + "---\n".join(bundle.workflows.values()))
 
 

@@ -19,6 +19,14 @@ def spec(inner: str, dvc: str = ONE, **files: str) -> dict[str, str]:
     return {"dvc.yaml": dvc, "refmill.yaml": f"{HEAD}{{{inner}}}\n"} | files
 
 
+def template(inner: str) -> dict[str, str]:
+    """A template of Workflows."""
+    return {
+        "dvc.yaml": ONE,
+        ".refmill/templates/workflow.yaml.j2": f'[% extends "refmill/workflow.yaml.j2" %]\n{inner}',
+    }
+
+
 DATASET = "stages:\n  a: {cmd: x, deps: ['ds://faces']}\n"
 EXAMPLES: dict[str, dict[str, str]] = {
     "absolute-path": stage("deps: [/data/x]"),
@@ -87,6 +95,9 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "unknown-stage": spec("stages: {trian: {retries: 1}}"),
     "unknown-variable": {"dvc.yaml": "stages:\n  a: {cmd: '${train.lrr}'}\n", "params.yaml": "train: {lr: 1}\n"},
     "unsupported": stage("deps: ['s3://bucket/x']"),
+    "workflow-limit": template(f"[% block labels %][% for n in range(99999) %]{'x' * 20}[% endfor %][% endblock %]"),
+    "workflow-not-allowed": template("[% block pod_annotations %]\n  hostNetwork: true\n[% endblock %]"),
+    "workflow-template": template("[% block labels %][[ team ]][% endblock %]"),
     "wrong-type": stage("deps: q"),
     "yaml-limit": stage(
         "frozen: true",

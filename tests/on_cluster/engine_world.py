@@ -19,6 +19,7 @@ from clusters import OnCluster, Silent, served
 
 from refmill.clients.bell import LocalBell
 from refmill.clients.database import Records, open_records, sqlite_url
+from refmill.clients.resolver.warming import MemoryTree
 from refmill.model.pipelines import Output, Pipeline, Stage
 from refmill.model.plans import Plan, StagePlan
 from refmill.model.runs import Run, StageRun
@@ -110,7 +111,7 @@ class World:
             Parts(
                 work=self.folder / "work", listener=listener, cluster=self.api(), options=options, runner=runner(),
                 token=lambda run_id: f"token of {run_id}", runs=self.records.runs, states=self.records.states,
-                memory=lambda run: Memory(None, None, None), keep=keep, bell=self.bell, **chosen,
+                memory=lambda run: Memory(None, None, MemoryTree({})), keep=keep, bell=self.bell, **chosen,
             )  # type: ignore[arg-type, return-value]
         )  # fmt: skip
         return self.engine

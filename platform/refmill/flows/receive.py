@@ -25,7 +25,9 @@ from refmill.texts import Text, Translate, text
 
 OPEN_PREFIXES = ("refs/heads/", "refs/tags/", "refs/exps/", "refs/notes/")
 RUN_EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/run-[0-9]+")
-RELEVANT = re.compile(r"(^|/)(dvc\.yaml|dvc\.lock|\.dvcignore)$|(^|/)\.dvc/|\.(dvc|ya?ml|json|toml|py)$")
+RELEVANT = re.compile(
+    r"(^|/)(dvc\.yaml|dvc\.lock|\.dvcignore)$|(^|/)\.(dvc|refmill/templates)/|\.(dvc|ya?ml|json|toml|py)$"
+)
 """Paths whose change can break a pipeline: definitions, locks, tracked data, configurations, and whatever may hold
 parameters. What lies in a `.dvc` also tells where a project begins."""
 CHECK_SECONDS = 60.0

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 Effect: TypeAlias = Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"]
 EFFECTS: tuple[Effect, ...] = ("", "NoSchedule", "PreferNoSchedule", "NoExecute")
+PLATFORM, CLUSTER = ("refmill.dev", "argoproj.io"), ("kubernetes.io", "k8s.io")
+"""Domains of labels and annotations by which we and Argo know our own, and those that steer Kubernetes itself."""
 KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
 VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 """What Kubernetes takes as the key and the value of a label or a taint; no brace and no quote is among it."""
@@ -32,14 +34,18 @@ class Toleration:
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """What projects may ask of the cluster. Each is a list of globs: of `key=value` for nodes, of `key=value:effect`
-    for taints, of names for priority classes. `without_python` and `without_shell` are globs over images that are known
-    to lack one or both."""
+    for taints, of names for priority classes; of `key=value` for the labels and annotations that templates may give
+    pods, of images for their sidecars. `without_python` and `without_shell` are globs over images that are known to
+    lack one or both."""
 
     nodes: tuple[str, ...] = ()
     taints: tuple[str, ...] = ()
     priority_classes: tuple[str, ...] = ()
     without_python: tuple[str, ...] = ()
     without_shell: tuple[str, ...] = ()
+    pod_labels: tuple[str, ...] = ()
+    pod_annotations: tuple[str, ...] = ()
+    sidecars: tuple[str, ...] = ()
 
     def node(self, key: str, value: str) -> bool:
         """Whether stages may choose nodes with this label."""
@@ -53,6 +59,18 @@ class Allowed:
         """Whether stages may have this priority class."""
         return _matches(name, self.priority_classes)
 
+    def pod_label(self, key: str, value: str) -> bool:
+        """Whether a template may give this label to pods."""
+        return _marks(key, value, self.pod_labels)
+
+    def pod_annotation(self, key: str, value: str) -> bool:
+        """Whether a template may give this annotation to pods."""
+        return _marks(key, value, self.pod_annotations)
+
+    def sidecar(self, image: str) -> bool:
+        """Whether a template may let this image run beside a stage."""
+        return _matches(image, self.sidecars)
+
     def has_python(self, image: str) -> bool:
         """Whether `image` is taken for one with Python 3.8 or newer."""
         return self.has_shell(image) and not _matches(_short(image), self.without_python)
@@ -62,9 +80,24 @@ class Allowed:
         return not _matches(_short(image), self.without_shell)
 
 
+def domain(key: str, domains: Iterable[str]) -> bool:
+    """Whether the key of a label or an annotation lies in one of `domains`."""
+    prefix, slash, _ = key.partition("/")
+    return bool(slash) and any(prefix == each or prefix.endswith(f".{each}") for each in domains)
+
+
 def written(selector: Mapping[str, str]) -> list[str]:
     """The labels of a node selector as an allow-list has them."""
     return [f"{key}={value}" for key, value in selector.items()]
+
+
+def _marks(key: str, value: str, globs: Iterable[str]) -> bool:
+    """Nothing opens our own domains; Kubernetes' are opened by a key that is written out, not by one with `*`."""
+    if domain(key, PLATFORM):
+        return False
+    if domain(key, CLUSTER):
+        globs = [glob for glob in globs if glob.partition("=")[0] == key]
+    return _matches(f"{key}={value}", globs)
 
 
 def _short(image: str) -> str:

@@ -140,7 +140,7 @@ def test_what_a_pod_is_given_is_what_the_contract_says(order, options: Options) 
     assert container["args"] == [f"{{{{inputs.parameters.{contract.PARAMETER}}}}}"]
     (task,) = template(workflow, "main")["dag"]["tasks"]
     assert task["arguments"] == {"parameters": [{"name": contract.PARAMETER, "value": "1"}]}
-    (volume,) = [item for item in workflow["spec"]["volumes"] if item["name"] == "runner"]
+    (volume,) = [item for item in template(workflow, "t1")["volumes"] if item["name"] == "runner"]
     assert volume["configMap"]["name"] == contract.runner_name("f" * 64)
 
 

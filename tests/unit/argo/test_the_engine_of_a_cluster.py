@@ -15,11 +15,12 @@ from fakes.kubernetes_objects import FakeCluster
 from platforms import wait
 from refmill.clients.bell import LocalBell
 from refmill.clients.database import Records, open_records, sqlite_url
+from refmill.clients.resolver.warming import MemoryTree
 from refmill.model.runs import CONSENT, Run, StageRun
 from refmill.plans.decide import Memory
 from refmill.ports.engines import RunOrder
 from refmill.texts import text
-from refmill_argo import notes, rounds, watching
+from refmill_argo import apart, notes, rounds, watching
 from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS
 from refmill_argo.engine import ArgoEngine
 from refmill_argo.notes import TELLING
@@ -40,6 +41,7 @@ class World:
     waited: list[tuple[str, ...]] = field(default_factory=list)
     kept: dict[tuple[str, int], str] = field(default_factory=dict)
     engines: list[ArgoEngine] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def run(self) -> Run:
@@ -69,7 +71,7 @@ class World:
             self.kept[address, attempt] = log.read_text()
 
         options = Options(server="https://refmill.example.org", runner="f" * 64, installation="here")
-        memory: Any = Memory(None, None, None)  # type: ignore[arg-type]
+        memory: Any = Memory(None, None, MemoryTree(self.files))  # type: ignore[arg-type]
         found = ArgoEngine(
             Parts(
                 work=self.folder / "work", listener=self, cluster=self.cluster, options=options, runner=b"the runner",
@@ -177,6 +179,44 @@ def test_a_refusal_ends_the_run_with_the_clusters_words(world: World):
     world.start().submit(world.order)
     assert wait(lambda: world.ends) == [("failed", "the cluster refused it: exceeded quota: few")]
     assert world.row("s0").status == "skipped"
+
+
+TEMPLATE = ".refmill/templates/workflow.yaml.j2"
+EXTENDS = b'[% extends "refmill/workflow.yaml.j2" %]'
+
+
+def test_a_run_is_written_by_its_own_template(world: World):
+    world.files[TEMPLATE] = EXTENDS + b'[% block labels %][[ dict(labels, team="vision") ]][% endblock %]'
+    world.start().submit(world.order)
+    wait(lambda: (WF, world.name) in world.cluster.things)
+    labels = world.cluster.things[WF, world.name]["metadata"]["labels"]
+    assert (labels["team"], labels["refmill.dev/run"]) == ("vision", world.run.id)
+
+
+def test_a_template_that_does_at_a_run_what_it_did_not_at_the_push_ends_it(world: World):
+    """Nothing of it reaches the cluster: no Workflow, no token."""
+    evil = (
+        b'[% block pod_annotations %]\n[% if server != "https://x" %]\n  hostNetwork: true\n[% endif %]\n[% endblock %]'
+    )
+    world.files[TEMPLATE] = EXTENDS + evil
+    world.start().submit(world.order)
+    (status, why), *_ = wait(lambda: world.ends)
+    assert (status, why) == ("failed", f"{TEMPLATE}:3:3: a template may not add `spec.hostNetwork`")
+    assert world.row("s0").status == "skipped"
+    assert world.cluster.things == {}
+
+
+def test_while_no_process_can_be_had_a_run_with_templates_waits(world: World, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    world.files[TEMPLATE] = EXTENDS
+    with monkeypatch.context() as patched:
+        patched.setattr(apart.subprocess, "Popen", fails)
+        world.start().submit(world.order)
+        time.sleep(0.3)
+        assert (world.ends, world.cluster.things) == ([], {})
+    wait(lambda: (WF, world.name) in world.cluster.things)
 
 
 def test_a_restart_makes_nothing_twice_and_reads_what_happened_meanwhile(world: World):

@@ -193,6 +193,21 @@ def test_a_pod_that_wrote_too_much_takes_a_retry_of_the_stage(order):
     assert found.steps[0].reason == "disk"
 
 
+@pytest.mark.parametrize(
+    ("volume", "reason", "words"),
+    [
+        ("shm", "memory", "ran out of its 1 GiB of memory: try 2 GiB"),
+        ("scratch", "disk", "its folder “scratch” took more than 64Mi and it was ended: "),
+    ],
+)
+def test_a_pod_that_filled_another_folder_is_told_which(order, volume, reason, words):
+    full = {**OVERFLOWED, "message": OVERFLOWED["message"].replace("work", volume)}
+    at = sight(order([[]]), running("s0"), pods=(pod(**full),), nodes=(retry(1),), retries={"s0": 1})
+    found = judge(at)
+    assert told(found)[0][3].startswith(words)
+    assert found.steps[0].reason == reason
+
+
 TAKEN = StageRun("s0", "failed", 1, explanation=text("its pod was taken away"))
 LEAVING = {"phase": "Running", "leaving": True, "disruption": "EvictionByEvictionAPI"}
 

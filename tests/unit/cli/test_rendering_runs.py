@@ -70,6 +70,39 @@ def test_other_commands_do_not_know_what_is_allowed(refmill, copy: Path, monkeyp
     assert refmill("plan").code == 0
 
 
+TEMPLATE = ".refmill/templates/workflow.yaml.j2"
+
+
+def written(copy: Path, block: str) -> None:
+    (copy / TEMPLATE).parent.mkdir(parents=True)
+    (copy / TEMPLATE).write_text(f'[% extends "refmill/workflow.yaml.j2" %]\n{block}\n')
+
+
+def test_a_repositorys_own_template_is_used(refmill, copy: Path) -> None:
+    written(copy, '[% block labels %][[ dict(labels, team="vision") ]][% endblock %]')
+    done = refmill("render")
+    assert (done.code, done.err) == (0, "")
+    assert "#     echo {{workflow.name}}\n" in done.out
+    assert yaml.safe_load(done.out)["metadata"]["labels"]["team"] == "vision"
+    assert "team" not in yaml.safe_load(refmill("render", "--rev", "HEAD").out)["metadata"]["labels"]
+
+
+def test_what_its_template_may_not_do_is_told_with_its_place(refmill, copy: Path) -> None:
+    written(copy, "[% block sidecars %]\n    securityContext: {runAsUser: 0}\n[% endblock %]")
+    done = refmill("render")
+    assert (done.code, done.out) == (3, "")
+    assert f"{TEMPLATE}:3:5: a template may not add `spec.templates[t1].securityContext`" in done.err
+
+
+def test_the_local_engine_does_not_look_at_templates(refmill, copy: Path) -> None:
+    written(copy, "[% block %]")
+    (copy / "requirements.txt").write_text("")
+    (copy / "refmill.yaml").unlink()
+    (copy / "dvc.yaml").write_text("stages:\n  a: {cmd: echo > a, outs: [a]}\n")
+    assert refmill("plan").code == 0
+    assert refmill("run").code == 0
+
+
 def test_plan_json_has_the_commands(refmill, copy: Path) -> None:
     plan = json.loads(refmill("render", "--plan").out)
     assert [[stage["commands"] for stage in pod] for pod in plan["pods"]] == [[["echo {{workflow.name}}"], ["cat a"]]]

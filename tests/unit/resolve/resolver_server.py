@@ -11,8 +11,9 @@ from pathlib import Path
 from refmill import errors
 from refmill.clients.resolver import Limits, serve
 from refmill.clients.resolver.warming import MemoryTree
-from refmill.ports.resolver import Source
+from refmill.ports.resolver import Checked, Source
 from refmill.ports.trees import Tree
+from refmill.problems import Place, Problem
 from refmill.texts import text
 
 BOMB = b"a: &a [" + b"x, " * 99 + b"x]\n" + b"".join(
@@ -24,11 +25,23 @@ PROJECTS = {
     "bad": {"dvc.yaml": b"stages:\n  s: {comand: x}\n"},
     "aliases": {"dvc.yaml": b"stages:\n  s: {cmd: x}\n", "params.yaml": BOMB},
     "matrix": {"dvc.yaml": MATRIX + b"}\n    cmd: x\n"},
+    "further": {"dvc.yaml": b"stages:\n  s: {cmd: x, deps: [nothing]}\n", "x": b""},
+    "bad and further": {"dvc.yaml": b"stages:\n  s: {comand: x}\n", "x": b""},
+    "busy": {"dvc.yaml": b"stages:\n  s: {cmd: x}\n", "busy": b""},
     "odd values": {
         "dvc.yaml": b"stages:\n  s: {cmd: x, meta: {1: 2020-01-01, 2.5: .inf}}\n",
         "dvc.lock": b"schema: '2.0'\nstages:\n  s:\n    cmd: x\n    params:\n      p.yaml:\n        k:\n          0: 1e-07\n",
     },
 }
+
+FURTHER = Problem("workflow-template", Place("x"), text("Further"), text("Mend it."))
+
+
+def further(tree: Tree, checked: Checked) -> tuple[Problem, ...]:
+    """Some projects have faults that DVC's parser knows nothing of; to find some takes a machine that has time."""
+    if tree.entry("busy"):
+        raise errors.Unavailable(text("busy"))
+    return (FURTHER,) if tree.entry("x") and checked.pipeline else ()
 
 
 def open_tree(source: Source) -> Tree:
@@ -64,7 +77,7 @@ def _ready() -> None:
 def main() -> None:
     """Serve at the path that is the first argument; the second is the limit of seconds on the clock."""
     limits = Limits(memory=512 << 20, cpu=1, wall=float(sys.argv[2]), children=2)
-    serve(Path(sys.argv[1]), open_tree, 50, limits=limits, ready=_ready)
+    serve(Path(sys.argv[1]), open_tree, 50, limits=limits, further=further, ready=_ready)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,20 @@ def test_a_good_project_comes_back_whole(place: Path) -> None:
     assert found == dvc_parsing.check(MemoryTree({"dvc.yaml": b"stages:\n  s: {cmd: x}\n"}), max_stages=50)
 
 
+def test_what_others_find_is_told_beside_what_the_parser_found(place: Path) -> None:
+    kinds = [(problem.kind, problem.warning) for problem in ask(place, "further").problems]
+    assert kinds == [("missing-dependency", True), ("workflow-template", False)]
+
+
+def test_of_files_that_cannot_be_understood_nobody_else_is_asked(place: Path) -> None:
+    assert "workflow-template" not in [problem.kind for problem in ask(place, "bad and further").problems]
+
+
+def test_where_the_machine_is_to_blame_it_is_no_problem_of_the_files(place: Path) -> None:
+    with pytest.raises(errors.Unavailable):
+        ask(place, "busy")
+
+
 def test_problems_come_back_with_their_places(place: Path) -> None:
     told = [(str(problem.place), problem.kind, problem.excerpt) for problem in ask(place, "bad").problems]
     assert told == [

@@ -17,6 +17,7 @@ from refmill.texts import text
 from refmill_argo import compiling, contract, manifests
 from refmill_argo.comments import comments
 from refmill_argo.options import options
+from refmill_argo.writing import writer
 from refmill_web import local
 from refmill_web.cli.options import data_option, example
 from refmill_web.cli.project import path_argument, planned
@@ -50,7 +51,8 @@ def render(*, path: Path, rev: str | None, as_plan: bool, installation: bool, da
     project, documents = local.open_for_cluster(path, rev, cluster.allowed)
     made = planned(project)
     show_problems(problem for problem in project.problems if problem.warning)
-    bundle = compiling.compile_run(order(project, documents, made, chosen), cluster)
+    write = writer(project.tree, cluster)
+    bundle = compiling.compile_run(order(project, documents, made, chosen), cluster, write)
     if as_plan:
         print_json(bundle.plan)
         return

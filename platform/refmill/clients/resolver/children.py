@@ -12,9 +12,9 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn, TypeAlias
 
 from refmill import errors
 from refmill.clients import codec, dvc_parsing
@@ -24,6 +24,7 @@ from refmill.clients.resolver.warming import SAMPLE, MemoryTree
 from refmill.model.placement import Allowed
 from refmill.ports.resolver import Checked, Source
 from refmill.ports.trees import Tree
+from refmill.problems import Problem
 
 OUT_OF_MEMORY, FAILED = 3, 4
 """Exit codes of a child that could not answer."""
@@ -42,14 +43,24 @@ class Limits:
     spare: int = 2
 
 
+Further: TypeAlias = Callable[[Tree, Checked], Sequence[Problem]]
+
+
+def nothing_further(_tree: Tree, _checked: Checked) -> Sequence[Problem]:
+    """Where nobody but DVC's parser has a say."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a child does: `open_tree` opens the files of a source, the rest is for `dvc_parsing.check`."""
+    """What a child does: `open_tree` opens the files of a source, `further` tells what else is wrong in a project that
+    can be understood, the rest is for `dvc_parsing.check`."""
 
     open_tree: Callable[[Source], Tree]
     max_stages: int
     containers: bool = False
     allowed: Allowed | None = None
+    further: Further = nothing_further
 
 
 def work(control: socket.socket, task: Task, limits: Limits) -> NoReturn:
@@ -119,7 +130,11 @@ def _answer(connection: socket.socket, task: Task) -> int:
     except errors.RefmillError as error:
         frames.send(connection, b"E", str(error.message).encode())
         return 0
-    checked = _checked(tree, task, source.words)
+    try:
+        checked = _checked(tree, task, source.words)
+    except errors.Unavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return 0  # whoever asked hears nothing, which means the same
     connection.settimeout(_REQUEST_SECONDS)
     with contextlib.suppress(OSError):
         frames.send(connection, b"Q", json.dumps(tree.noted()).encode())
@@ -129,7 +144,9 @@ def _answer(connection: socket.socket, task: Task) -> int:
 
 def _checked(tree: Tree, task: Task, words: tuple[str, ...]) -> Checked:
     def check(files: Tree) -> Checked:
-        return dvc_parsing.check(files, max_stages=task.max_stages, containers=task.containers, allowed=task.allowed)
+        found = dvc_parsing.check(files, max_stages=task.max_stages, containers=task.containers, allowed=task.allowed)
+        more = () if found.pipeline is None or found.errors else task.further(files, found)
+        return replace(found, problems=(*found.problems, *more)) if more else found
 
     if not words:
         return check(tree)

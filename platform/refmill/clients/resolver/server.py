@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from refmill.clients.resolver import frames
-from refmill.clients.resolver.children import OUT_OF_MEMORY, Limits, Task, rehearse, work
+from refmill.clients.resolver.children import (
+    OUT_OF_MEMORY,
+    Further,
+    Limits,
+    Task,
+    nothing_further,
+    rehearse,
+    work,
+)
 from refmill.clients.sockets import address
 from refmill.model.placement import Allowed
 from refmill.ports.resolver import Source
@@ -148,13 +156,17 @@ class Server:
 
 def serve(
     socket_path: Path, open_tree: Callable[[Source], Tree], max_stages: int, *, limits: Limits | None = None,
-    containers: bool = False, allowed: Allowed | None = None, ready: Callable[[], None] | None = None,
+    containers: bool = False, allowed: Allowed | None = None, further: Further = nothing_further,
+    ready: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
     """Serve on the unix socket at `socket_path` until SIGTERM; `ready` is called when requests are taken.
 
-    `open_tree` opens the files of a source, in the child. Must run in a process with a single thread.
+    `open_tree` opens the files of a source, in the child, and `further` tells what else is wrong with them. Must run in
+    a process with a single thread.
     """
-    task = Task(open_tree=open_tree, max_stages=max_stages, containers=containers, allowed=allowed)
+    task = Task(
+        open_tree=open_tree, max_stages=max_stages, containers=containers, allowed=allowed, further=further
+    )  # fmt: skip
     Server(socket_path, task, limits or Limits()).run(ready)
 
 
