@@ -112,7 +112,7 @@ class Inspection:
     def _server(self) -> tuple[State, Text]:
         address = self.options.server
         if _here(urlsplit(address).hostname or ""):
-            return "bad", text("no pod reaches the platform at %(address)s: set `argo_server`", address=address)
+            return "bad", text("no pod reaches the platform at %(address)s: set `argo_pods_url`", address=address)
         if not self.reach(address):
             return "warning", text("nothing answers at %(address)s, where pods look for the platform", address=address)
         return "ok", text("pods find the platform at %(address)s", address=address)

@@ -56,7 +56,7 @@ def options(settings: Settings, runner: str, installation: str = "") -> Options:
     """The options that `settings` come to; `runner` is the digest of the step runner."""
     local = f"http://{settings.host}:{settings.port}"
     return Options(
-        server=settings.argo_server or settings.url or local,
+        server=settings.argo_pods_url or settings.url or local,
         runner=runner,
         namespace=settings.argo_namespace,
         image=settings.argo_image,

@@ -191,7 +191,7 @@ class Settings:
     )
     kube_context: str = _setting("", text("Argo: which context of that file; empty takes its current one."))
     argo_namespace: str = _setting("refmill", text("Argo: namespace that runs go into."))
-    argo_server: str = _setting(
+    argo_pods_url: str = _setting(
         "", text("Argo: address under which pods reach the platform; empty takes `url`."), unit="address"
     )
     argo_image: str = _setting(

@@ -36,7 +36,7 @@ def chosen(settings: Settings, address: str) -> Options:
     """The options of this installation, whose objects bear a label of its own in the namespace."""
     digits = hmac.new(places.key(settings), b"refmill installation", hashlib.sha256).hexdigest()[:16]
     found = options(settings, contract.runner_digest(), digits)
-    return found if settings.argo_server or settings.url else replace(found, server=address)
+    return found if settings.argo_pods_url or settings.url else replace(found, server=address)
 
 
 def inspect(settings: Settings) -> Iterator[tuple[str, State, Text]]:

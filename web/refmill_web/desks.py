@@ -23,7 +23,7 @@ from refmill_web import gate, local_engine, places
 
 def address(settings: Settings, own: str) -> str:
     """Where pods reach the platform, which people reach at `own`."""
-    return settings.argo_server.rstrip("/") or own
+    return settings.argo_pods_url.rstrip("/") or own
 
 
 def make(

@@ -97,7 +97,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $variables "REFMILL_ARGO_EXECUTOR_ACCOUNT" .Values.argo.executorAccount -}}
 {{- $_ := set $variables "REFMILL_ARGO_NETWORK_POLICY" (toString .Values.argo.networkPolicy) -}}
 {{- $_ := set $variables "REFMILL_ARGO_NETWORKS" (join "," .Values.argo.networks) -}}
-{{- $_ := set $variables "REFMILL_ARGO_SERVER" (printf "http://%s.%s.svc:%d" (include "refmill.name" .) .Release.Namespace (int .Values.service.port)) -}}
+{{- $_ := set $variables "REFMILL_ARGO_PODS_URL" (printf "http://%s.%s.svc:%d" (include "refmill.name" .) .Release.Namespace (int .Values.service.port)) -}}
 {{- end -}}
 {{- range $name, $value := .Values.settings -}}
 {{- $_ := set $variables (printf "REFMILL_%s" (upper $name)) (include "refmill.written" $value) -}}
