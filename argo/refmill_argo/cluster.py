@@ -70,3 +70,16 @@ class Cluster(Protocol):
 
     def log(self, pod: str, container: str) -> bytes:
         """What a container has printed, each line after its time. Raises NotFound."""
+
+
+class Archive(Protocol):
+    """What Argo keeps of Workflows in a database of its own, as the Argo Server tells it.
+
+    Every method raises Unavailable if it does not answer now, NotFound if it knows no such Workflow, and WrongUse with
+    its words if it refuses."""
+
+    def workflow(self, name: str) -> Thing:
+        """A Workflow with its nodes, whoever has them; also one that is no more on the cluster, if Argo archived it."""
+
+    def set_node(self, workflow: str, node: str, phase: Literal["Succeeded", "Failed"]) -> Thing:
+        """Say how a point where a Workflow waits ended; gives the Workflow as the cluster has it."""

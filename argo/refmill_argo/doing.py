@@ -10,7 +10,7 @@ from typing import Any
 from refmill import errors
 from refmill.texts import text
 from refmill_argo import contract, manifests
-from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS, Cluster, Thing
+from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS, Archive, Cluster, Thing
 from refmill_argo.judging import DropPod, SetNode, Suspend, Terminate
 from refmill_argo.options import Options
 from refmill_argo.sights import folded, nodes_of
@@ -67,18 +67,16 @@ def drop(cluster: Cluster, step: DropPod) -> None:
     cluster.delete(PODS, step.name)
 
 
-def set_node(cluster: Cluster, step: SetNode) -> Thing:
+def set_node(cluster: Cluster, step: SetNode, archive: Archive | None = None) -> Thing:
     """Say how a point of waiting ended, as `argo resume --node-field-selector` does: Workflows have no sub-resource for
-    their state, so it is written like the rest, and refused if Argo wrote in between. Raises WrongUse where Argo keeps
-    nodes in a database of its own, Conflict if it is never our turn."""
+    their state, so it is written like the rest, and refused if Argo wrote in between. Where Argo keeps nodes in a
+    database of its own, `archive` is asked to do it. Raises WrongUse if there is none, Unavailable if it is never our
+    turn."""
     for _ in range(TRIES):
         found = cluster.get(WORKFLOWS, step.workflow)
         nodes = nodes_of(found)
         if nodes is None:
-            raise errors.WrongUse(
-                text("Argo keeps the state of Workflows in a database, and nobody but Argo can resume them there"),
-                text("Resume it with `argo resume`, or switch off nodeStatusOffLoad in Argo's configuration."),
-            )
+            return _set_in_archive(archive, step, found)
         node = nodes.get(step.node)
         if node is None or node.get("phase") != "Running":
             return found
@@ -90,3 +88,21 @@ def set_node(cluster: Cluster, step: SetNode) -> Thing:
         with contextlib.suppress(errors.Conflict):
             return cluster.patch(WORKFLOWS, step.workflow, {"metadata": {"resourceVersion": version}, "status": status})
     raise errors.Unavailable(text("Argo changed the Workflow %(name)s again and again", name=step.workflow))
+
+
+def _set_in_archive(archive: Archive | None, step: SetNode, found: Thing) -> Thing:
+    """The same by the Argo Server; `found`, the Workflow as it is, where that does not do it now: a later look asks
+    again, and the run's other steps do not wait for it. It sets points that wait, and no others."""
+    if archive is None:
+        raise errors.WrongUse(
+            text("Argo keeps the state of Workflows in a database, and nobody but Argo can resume them there"),
+            text("Set `argo_server`, or switch off nodeStatusOffLoad in Argo's configuration."),
+        )
+    try:
+        node = (nodes_of(archive.workflow(step.workflow)) or {}).get(step.node)
+        if node is None or node.get("phase") != "Running":
+            return found
+        return archive.set_node(step.workflow, step.node, step.phase)
+    except errors.RefmillError as error:
+        LOG.warning("%s waits at %s until the Argo Server does it: %s", step.workflow, step.node, error)
+        return found

@@ -26,6 +26,7 @@ from refmill.model.runs import StageRun
 from refmill.ports.engines import RunOrder
 from refmill.texts import Text, counted, text
 from refmill_argo import closing, contract, courses, doing, judging, papers, sights
+from refmill_argo.beyond import Beyond
 from refmill_argo.cluster import PODS, SECRETS, WORKFLOWS, Thing
 from refmill_argo.compiling import compile_run
 from refmill_argo.courses import Course
@@ -56,6 +57,7 @@ class ArgoEngine:
         self._keep: frozenset[str] = frozenset()
         self._strays: set[str] = set()
         self._over = threading.Event()
+        self._beyond = Beyond(parts.archive)
         self._rounds = Rounds(self._look, self._give_up)
         chosen = selector(parts.options)
         self._workflows = Watching(
@@ -220,21 +222,22 @@ class ArgoEngine:
         parts, run_id = self._parts, course.order.run.id
         made = papers.made(parts.work, run_id)
         pods = self._pods.of(run_id)
-        workflows = {item.name: item for item in self._workflows.of(run_id)}
+        workflows = {item.name: self._beyond.whole(item) for item in self._workflows.of(run_id)}
         for name in made - workflows.keys():
-            found = self._asked(name)
+            found = self._asked(name, run_id)
             if found is not None:
                 workflows[name] = found
         known = parts.runs.stages(run_id) if rows is None else rows
         return courses.sight(course, parts, made=made, workflows=list(workflows.values()), pods=pods, rows=list(known))
 
-    def _asked(self, name: str) -> sights.WorkflowSight | None:
+    def _asked(self, name: str, run_id: str) -> sights.WorkflowSight | None:
         """A Workflow that ought to be there and is not: asked for by its name, before anybody says that it is gone."""
         try:
             thing = self._parts.cluster.get(WORKFLOWS, name)
         except errors.NotFound:
-            return None
-        return self._workflows.put(thing)
+            return self._beyond.ended(name, run_id)
+        found = self._workflows.put(thing)
+        return None if found is None else self._beyond.whole(found)
 
     def _judge(self, course: Course) -> float | None:
         if course.name in papers.made(self._parts.work, course.order.run.id):
@@ -262,7 +265,7 @@ class ArgoEngine:
                 elif isinstance(step, Suspend):
                     thing = doing.suspend(cluster, step)
                 elif isinstance(step, SetNode):
-                    thing = doing.set_node(cluster, step)
+                    thing = doing.set_node(cluster, step, self._parts.archive)
                 elif isinstance(step, MakeChild):
                     thing = self._make_child(course, step)
                 elif isinstance(step, DropPod):
@@ -321,6 +324,7 @@ class ArgoEngine:
         """After the end: nothing of the run works on, and its token is no more. The Workflow stays until its time is
         over, for people who look at the cluster."""
         run_id = course.order.run.id
+        self._beyond.forget(course.bundle.workflows if course.bundle is not None else ())
         shutil.rmtree(self._parts.work / run_id, ignore_errors=True)
         left = [item for item in self._workflows.of(run_id) if not item.over]
         waits = course.ended == "succeeded" and time.monotonic() - course.ended_at < TAIL

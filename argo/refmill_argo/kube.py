@@ -6,7 +6,6 @@ client takes about a second to load. Every request has time limits, and certific
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from kubernetes import client, config
 
 from refmill import errors
 from refmill.texts import Text, text
+from refmill_argo.addresses import loopback
 from refmill_argo.cluster import PODS, Change, Kind, Listing, Thing
 
 CONNECT, READ = 10.0, 30.0
@@ -169,15 +169,8 @@ def _safe(chosen: client.Configuration) -> None:
             text("the kubeconfig says not to verify the certificate of the cluster"),
             text("Give it the cluster's authority (certificate-authority) instead of insecure-skip-tls-verify."),
         )
-    if address.scheme != "https" and not _here(address.hostname or ""):
+    if address.scheme != "https" and not loopback(address.hostname or ""):
         raise errors.WrongUse(text("the cluster's address %(address)s is not https", address=chosen.host))
-
-
-def _here(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from refmill.plans.decide import Memory
 from refmill.ports.engines import Listener
 from refmill.ports.records import Runs, RunStates
 from refmill.ports.waking import Bell
-from refmill_argo.cluster import Cluster
+from refmill_argo.cluster import Archive, Cluster
 from refmill_argo.options import Options
 
 
@@ -22,7 +22,8 @@ class Parts:
     `work` holds the runs' folders; `memory` gives what is remembered in a run's repository; `runner` is the step
     runner, whose digest `options` name; `token` gives a run's token. `keep(run, address, attempt, log)` copies the
     finished log of an attempt to where it lasts. At most `most` runs are on the cluster at a time; an image may take
-    `patience` seconds to come; `relist` seconds lie between two looks at everything.
+    `patience` seconds to come; `relist` seconds lie between two looks at everything. `archive` tells what Argo keeps in
+    its database, None where no Argo Server is set.
     """
 
     work: Path
@@ -39,3 +40,4 @@ class Parts:
     most: int = 20
     patience: float = 300.0
     relist: float = 300.0
+    archive: Archive | None = None

@@ -87,7 +87,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSight:
-    """A Workflow; `unreadable` where Argo keeps its nodes in a database of its own."""
+    """A Workflow. `unreadable` where its nodes are not known; `offloaded` is their version in Argo's own database, if
+    they are there."""
 
     name: str
     run: str
@@ -97,6 +98,7 @@ class WorkflowSight:
     suspended: bool = False
     shutdown: bool = False
     unreadable: bool = False
+    offloaded: str = ""
     nodes: tuple[Node, ...] = field(default=())
 
     @property
@@ -142,7 +144,7 @@ def workflow(thing: Thing) -> WorkflowSight:
         name=_text(metadata, "name"), run=_text(_map(metadata, "labels"), f"{LABEL}/run"),
         uid=_text(metadata, "uid"), phase=_text(status, "phase"), message=_text(status, "message"),
         suspended=spec.get("suspend") is True, shutdown=bool(spec.get("shutdown")),
-        unreadable=nodes is None,
+        unreadable=nodes is None, offloaded=_text(status, "offloadNodeStatusVersion"),
         nodes=tuple(_node(node_id, item) for node_id, item in (nodes or {}).items() if isinstance(item, Mapping)),
     )  # fmt: skip
 

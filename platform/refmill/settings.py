@@ -194,6 +194,17 @@ class Settings:
     argo_pods_url: str = _setting(
         "", text("Argo: address under which pods reach the platform; empty takes `url`."), unit="address"
     )
+    argo_server: str = _setting(
+        "",
+        text(
+            "Argo: address of the Argo Server, which tells what Argo keeps in a database of its own; empty asks none."
+        ),
+        unit="address",
+    )
+    argo_server_token: str = _setting("", text("Argo: file with the token for the Argo Server; empty sends none."))
+    argo_server_ca: str = _setting(
+        "", text("Argo: file with the authority that signed the Argo Server's certificate, as PEM.")
+    )
     argo_image: str = _setting(
         "python:3.12-slim", text("Argo: image of stages that name none, and of the platform's part in every pod.")
     )

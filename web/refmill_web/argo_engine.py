@@ -18,8 +18,8 @@ from refmill.plans.decide import Memory
 from refmill.ports.engines import Listener
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
-from refmill.texts import Text
-from refmill_argo import contract, kube, packing, tokens
+from refmill.texts import Text, text
+from refmill_argo import argoserver, contract, kube, packing, tokens
 from refmill_argo.engine import ArgoEngine
 from refmill_argo.inspecting import Inspection, State
 from refmill_argo.options import Options, options
@@ -30,6 +30,15 @@ from refmill_web import places
 def cluster(settings: Settings) -> kube.KubeCluster:
     """The namespace of the cluster that runs go into. Raises WrongUse if it is not known how to reach it."""
     return kube.connect(settings.argo_namespace, settings.kubeconfig, settings.kube_context)
+
+
+def archive(settings: Settings) -> argoserver.ArgoServer | None:
+    """The Argo Server; None where none is set. Raises WrongUse if it cannot be asked as the settings say."""
+    if not settings.argo_server:
+        return None
+    return argoserver.connect(
+        settings.argo_server, settings.argo_namespace, token_file=settings.argo_server_token, ca=settings.argo_server_ca
+    )
 
 
 def chosen(settings: Settings, address: str) -> Options:
@@ -47,6 +56,13 @@ def inspect(settings: Settings) -> Iterator[tuple[str, State, Text]]:
         yield "cluster", "bad", told(error)
         return
     yield from Inspection(found, chosen(settings, places.address(settings)), _answers).findings()
+    try:
+        server = archive(settings)
+        if server is not None:
+            values = {"address": server.address, "version": server.version()}
+            yield "argo-api", "ok", text("the Argo Server at %(address)s answers: Argo %(version)s", **values)
+    except errors.RefmillError as error:
+        yield "argo-api", "bad", told(error)
 
 
 def _answers(address: str) -> bool:
@@ -79,5 +95,6 @@ def make(
             bell=bell,
             most=settings.argo_runs,
             patience=settings.argo_patience,
+            archive=archive(settings),
         )
     )

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from fakes.argo_archive import FakeArchive
 from fakes.kubernetes_objects import FakeCluster
 from platforms import wait
+from refmill import errors
 from refmill.clients.bell import LocalBell
 from refmill.clients.database import Records, open_records, sqlite_url
 from refmill.clients.resolver.warming import MemoryTree
@@ -356,6 +358,94 @@ def test_nodes_in_a_database_of_argos_are_left_to_argo(world: World):
     world.tell(StageRun("s0", "queued"))
     time.sleep(0.5)
     assert world.ends == []  # nobody can know, and Argo goes on by itself
+
+
+def point(number: int) -> dict[str, Any]:
+    return {
+        "id": f"p{number}", "name": f"x.p{number:04d}", "displayName": f"p{number:04d}", "type": "Suspend",
+        "phase": "Running",
+    }  # fmt: skip
+
+
+AWAY = errors.Unavailable(text("the Argo Server does not answer: %(detail)s", detail="away"))
+
+
+def test_consent_sets_a_pause_point_that_argo_keeps_in_its_database(world: World):
+    world.order = replace(
+        world.order, settings={a: replace(s, pause=a == "s1") for a, s in world.order.settings.items()}
+    )
+    archive = FakeArchive(world.cluster)
+    engine = world.start(archive=archive)
+    engine.submit(world.order)
+    world.tell(succeeded("s0"))
+    world.workflow(retry(1))
+    archive.keep(world.name, retry(1), point(2))
+    wait(lambda: world.row("s1").explanation == CONSENT)
+    archive.trouble = AWAY
+    world.records.states.set_stage(world.run.id, StageRun("s1", "queued"), expected=("blocked",))
+    engine.resume(world.run.id, ["s1"])
+    time.sleep(0.5)
+    assert world.ends == []
+    archive.trouble = None
+    engine.resume(world.run.id, ["s1"])
+    wait(lambda: archive.nodes[world.name]["p2"]["phase"] == "Succeeded")
+    world.tell(succeeded("s1"))
+    wait(lambda: world.ends == [("succeeded", "")])
+    assert archive.asked.count("set p2 Succeeded") == 1
+
+
+def test_nodes_in_argos_database_are_asked_for_once_in_each_version(world: World):
+    archive = FakeArchive(world.cluster)
+    engine = world.start(archive=archive)
+    engine.submit(world.order)
+    world.workflow(retry(1))
+    archive.keep(world.name, retry(1))
+    wait(lambda: archive.asked == [f"workflow {world.name}"])
+    for _ in range(3):
+        world.bell.ring(TELLING + world.run.id)
+        time.sleep(0.3)
+    assert archive.asked == [f"workflow {world.name}"]
+    archive.keep(world.name, {**retry(1, "Failed"), "message": "OOMKilled (exit code 137)"})
+    assert wait(lambda: world.ends) == [("failed", "s0 Argo ended it: OOMKilled (exit code 137)")]
+
+
+def test_while_the_argo_server_is_away_a_run_goes_on_by_what_the_cluster_shows(world: World):
+    archive = FakeArchive(world.cluster)
+    archive.trouble = AWAY
+    world.start(archive=archive).submit(world.order)
+    world.workflow(retry(1))
+    archive.keep(world.name, {**retry(1, "Failed"), "message": "nobody knows"})
+    world.tell(succeeded("s0"), succeeded("s1"))
+    wait(lambda: world.ends == [("succeeded", "")])
+    assert archive.asked
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, "s0 Argo ended it: OOMKilled (exit code 137)"),
+        ({"phase": "Running"}, "s0 its Workflow was deleted on the cluster"),
+        ({"run": "another"}, "s0 its Workflow was deleted on the cluster"),
+        ({"trouble": AWAY}, "s0 its Workflow was deleted on the cluster"),
+    ],
+)
+def test_an_archived_workflow_says_how_a_run_ended_that_nobody_looked_at(
+    world: World, change: dict[str, Any], why: str
+):
+    archive = FakeArchive(world.cluster)
+    world.start(archive=archive).submit(world.order)
+    world.workflow(retry(1))
+    wait((world.folder / "work" / world.run.id / "made").exists)
+    world.engines[0].close()
+    node = {**retry(1, "Failed"), "message": "OOMKilled (exit code 137)"}
+    archive.ended[world.name] = {
+        "metadata": {"name": world.name, "uid": "u", "labels": {"refmill.dev/run": change.get("run", world.run.id)}},
+        "status": {"phase": change.get("phase", "Failed"), "nodes": {"r1": node}},
+    }
+    archive.trouble = change.get("trouble")
+    world.cluster.delete(WORKFLOWS, world.name)
+    world.start(archive=archive).submit(world.order)
+    assert wait(lambda: world.ends) == [("failed", why)]
 
 
 def test_what_is_there_of_runs_that_are_over_is_ended(world: World):
