@@ -22,6 +22,7 @@ MANIFESTS = Path(__file__).parent / "manifests"
 SECONDS = 180.0
 REQUEUE = "200ms"
 """How soon the controller looks again. Its default makes every level of a Workflow take ten seconds."""
+ENVIRONMENT = {"LEADER_ELECTION_DISABLE": "true", "DEFAULT_REQUEUE_TIME": REQUEUE}
 PROBE_NAME = "probe"
 PROBE = {
     "apiVersion": "argoproj.io/v1alpha1",
@@ -61,18 +62,18 @@ def find(home: Path) -> Argo | str:
     return found
 
 
+def controller(argo: Argo, kubeconfig: Path, namespace: str) -> list[str]:
+    """What starts a controller that finds its configuration in a namespace."""
+    return [
+        str(argo.program("workflow-controller")), f"--kubeconfig={kubeconfig}", f"--namespace={namespace}",
+        f"--executor-image={ARGOEXEC}", "--executor-image-pull-policy=IfNotPresent", "--loglevel=warn",
+    ]  # fmt: skip
+
+
 def daemon(argo: Argo, files: Files) -> Daemon:
     """The controller, beside the cluster instead of in it: it needs no image."""
-    return Daemon(
-        "workflow-controller",
-        [
-            str(argo.program("workflow-controller")), f"--kubeconfig={files.kubeconfig_of('admin')}",
-            f"--namespace={NAMESPACE}", f"--executor-image={ARGOEXEC}",
-            "--executor-image-pull-policy=IfNotPresent", "--loglevel=warn",
-        ],
-        after=files.argo_is_ready,
-        environment={"LEADER_ELECTION_DISABLE": "true", "DEFAULT_REQUEUE_TIME": REQUEUE},
-    )  # fmt: skip
+    command = controller(argo, files.kubeconfig_of("admin"), NAMESPACE)
+    return Daemon("workflow-controller", command, after=files.argo_is_ready, environment=ENVIRONMENT)
 
 
 def install(argo: Argo, kubectl: Kubectl, files: Files, say: Say) -> None:

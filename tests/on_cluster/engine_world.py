@@ -106,10 +106,10 @@ class World:
 
         listener: Any = _Listener(self)
         options = self.options()
-        chosen = {"patience": 20.0, "relist": 30.0} | parts
+        chosen = {"cluster": self.api(), "patience": 20.0, "relist": 30.0} | parts
         self.engine = ArgoEngine(
             Parts(
-                work=self.folder / "work", listener=listener, cluster=self.api(), options=options, runner=runner(),
+                work=self.folder / "work", listener=listener, options=options, runner=runner(),
                 token=lambda run_id: f"token of {run_id}", runs=self.records.runs, states=self.records.states,
                 memory=lambda run: Memory(None, None, MemoryTree({})), keep=keep, bell=self.bell, **chosen,
             )  # type: ignore[arg-type, return-value]

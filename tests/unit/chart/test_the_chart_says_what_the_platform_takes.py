@@ -99,6 +99,14 @@ def test_the_servers_rights_are_in_the_namespace_of_runs_alone() -> None:
     ]
 
 
+def test_with_an_argo_server_its_own_token_may_set_points_there() -> None:
+    mounted = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    values = {"argo": {"enabled": True}, "settings": {"argo_server": "https://argo", "argo_server_token": mounted}}
+    (workflows,) = (r for r in objects(values)["Role", "mill-server"]["rules"] if r["resources"] == ["workflows"])
+    assert set(workflows["verbs"]) == {*inspecting.RIGHTS[0][3], "update"}
+    assert variables(values)["REFMILL_ARGO_SERVER_TOKEN"] == mounted
+
+
 def test_containers_are_confined_as_the_restricted_level_asks() -> None:
     pod = objects(ALL)["StatefulSet", "mill"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
