@@ -151,4 +151,11 @@ def argo_with_a_database(
         while not made.answers():
             assert time.monotonic() < end, [path.read_text()[-2000:] for path in folder.glob("*.log")]
             time.sleep(0.5)
-        yield made
+        try:
+            yield made
+        finally:
+            # Argo holds pods until it has seen their end: without its controller they would never go.
+            cluster.kubectl("delete", "workflows.argoproj.io", "--all", f"--namespace={namespace}")
+            cluster.wait_for(
+                lambda: not cluster.kubectl.data("get", "pods", f"--namespace={namespace}")["items"], "its pods go"
+            )

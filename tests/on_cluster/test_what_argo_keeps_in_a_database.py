@@ -12,10 +12,11 @@ from engine_world import World, world
 
 from cluster.certificates import Authority
 from database_servers import database_server
-from refmill import errors
+from refmill import errors, settings
 from refmill.model.runs import CONSENT, StageRun
 from refmill_argo import argoserver
 from refmill_argo.engine import ArgoEngine
+from refmill_web import argo_engine
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 WORKFLOW = "workflows.argoproj.io"
@@ -102,11 +103,17 @@ def test_an_archived_workflow_says_why_a_run_failed_that_nobody_looked_at(
         assert why == "one its Workflow was deleted on the cluster"
 
 
-def test_the_server_says_who_may_not_ask_and_is_believed_only_with_its_certificate(
+def test_doctor_finds_the_server_that_says_who_may_not_ask_and_is_believed_only_with_its_certificate(
     beside: ArgoWithADatabase, tmp_path: Path
 ):
     (tmp_path / "nobody").write_text(beside.cluster.kubectl("create", "token", "nobody", "-n", beside.namespace))
-    assert beside.asked().version().startswith("v4.")
+    chosen = settings.load({
+        "data": tmp_path / "data", "kubeconfig": str(beside.cluster.kubectl.kubeconfig),
+        "argo_namespace": beside.namespace, "argo_server": beside.address, "argo_server_token": beside.token_file,
+        "argo_server_ca": beside.ca,
+    }, {})  # fmt: skip
+    found = {name: (state, str(said)) for name, state, said in argo_engine.inspect(chosen)}
+    assert found["argo-api"] == ("ok", f"the Argo Server at {beside.address} answers: Argo {beside.asked().version()}")
     with pytest.raises(errors.NotFound):
         beside.asked().workflow("rf-nothing")
     for asked in ("version", "workflow"):

@@ -22,9 +22,10 @@ from refmill.model.runs import CONSENT, Run, StageRun
 from refmill.plans.decide import Memory
 from refmill.ports.engines import RunOrder
 from refmill.texts import text
-from refmill_argo import apart, notes, rounds, watching
+from refmill_argo import apart, doing, notes, rounds, watching
 from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS
 from refmill_argo.engine import ArgoEngine
+from refmill_argo.judging import SetNode
 from refmill_argo.notes import TELLING
 from refmill_argo.options import Options
 from refmill_argo.parts import Parts
@@ -392,6 +393,19 @@ def test_consent_sets_a_pause_point_that_argo_keeps_in_its_database(world: World
     world.tell(succeeded("s1"))
     wait(lambda: world.ends == [("succeeded", "")])
     assert archive.asked.count("set p2 Succeeded") == 1
+
+
+@pytest.mark.parametrize("trouble", [AWAY, errors.WrongUse(text("%(detail)s", detail="no right"))])
+def test_a_point_that_the_argo_server_does_not_set_now_keeps_nothing_else_from_being_done(trouble: errors.RefmillError):
+    cluster = FakeCluster()
+    cluster.put(WORKFLOWS, "rf-x", {})
+    archive = FakeArchive(cluster)
+    archive.keep("rf-x", point(2))
+    archive.trouble = trouble
+    step = SetNode("rf-x", "p2", "Succeeded")
+    assert doing.set_node(cluster, step, archive) == cluster.things[WF, "rf-x"]
+    with pytest.raises(errors.WrongUse, match="nobody but Argo can resume them there"):
+        doing.set_node(cluster, step)
 
 
 def test_nodes_in_argos_database_are_asked_for_once_in_each_version(world: World):
