@@ -82,15 +82,20 @@ def _applied(cluster: OnCluster, namespace: str, database: DatabaseServer, folde
     """Configuration, secrets, and an account that may do what the engine asks for."""
     authority = Authority(folder / "certificates")
     authority.issue("server", common_name="argo server", names=["127.0.0.1"])
-    persistence = {
-        "nodeStatusOffLoad": True,
-        "archive": True,
-        "postgresql": {
-            "host": "127.0.0.1", "port": database.port, "database": database.database(), "tableName": "argo_workflows",
-            "userNameSecret": {"name": "database", "key": "name"}, "passwordSecret": {"name": "database", "key": "word"},
+    configuration = {
+        "instanceID": INSTANCE,
+        "persistence": {
+            "nodeStatusOffLoad": True,
+            "archive": True,
+            "postgresql": {
+                "host": "127.0.0.1", "port": database.port, "database": database.database(),
+                "tableName": "argo_workflows", "userNameSecret": {"name": "database", "key": "name"},
+                "passwordSecret": {"name": "database", "key": "word"},
+            },
         },
+        "executor": {"resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}},
+        "metricsConfig": {"enabled": False},
     }  # fmt: skip
-    executor = {"resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}}
 
     def of(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, Any]:
         return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace}, **more}
@@ -100,10 +105,7 @@ def _applied(cluster: OnCluster, namespace: str, database: DatabaseServer, folde
     cluster.kubectl.apply(
         of("Secret", "database", stringData={"name": USER, "word": PASSWORD}),
         of("Secret", "certificate", stringData=certificate),
-        of("ConfigMap", CONFIGURATION, data={
-            "persistence": yaml.safe_dump(persistence), "instanceID": INSTANCE, "executor": yaml.safe_dump(executor),
-            "metricsConfig": "enabled: false",
-        }),
+        of("ConfigMap", CONFIGURATION, data={"config": yaml.safe_dump(configuration)}),
         of("ServiceAccount", READER), of("ServiceAccount", "nobody"),
         of("Role", READER, f"{rights}/v1", rules=[
             {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["get", "list", "update"]}
