@@ -19,7 +19,7 @@ from cluster import argo
 from cluster.argo import Argo
 from cluster.certificates import Authority
 from cluster.places import places
-from database_servers import PASSWORD, USER, DatabaseServer
+from database_servers import DatabaseServer
 from refmill import errors
 from refmill_argo import argoserver
 from refmill_argo.argoserver import ArgoServer
@@ -29,6 +29,8 @@ from s3_servers import free_port
 
 INSTANCE = "refmill-test"
 SECONDS = 60.0
+OWNER = "argo"
+"""Whose the database is, which is called so too; and the password."""
 READER = "archive-reader"
 CONFIGURATION = "argo-with-a-database"
 
@@ -80,6 +82,8 @@ class ArgoWithADatabase:
 
 def _applied(cluster: OnCluster, namespace: str, database: DatabaseServer, folder: Path) -> None:
     """Configuration, secrets, and an account that may do what the engine asks for."""
+    database.execute(f"CREATE ROLE {OWNER} LOGIN PASSWORD '{OWNER}'")
+    database.execute(f"CREATE DATABASE {OWNER} OWNER {OWNER}")
     authority = Authority(folder / "certificates")
     authority.issue("server", common_name="argo server", names=["127.0.0.1"])
     configuration = {
@@ -88,7 +92,7 @@ def _applied(cluster: OnCluster, namespace: str, database: DatabaseServer, folde
             "nodeStatusOffLoad": True,
             "archive": True,
             "postgresql": {
-                "host": "127.0.0.1", "port": database.port, "database": database.database(),
+                "host": "127.0.0.1", "port": database.port, "database": OWNER,
                 "tableName": "argo_workflows", "userNameSecret": {"name": "database", "key": "name"},
                 "passwordSecret": {"name": "database", "key": "word"},
             },
@@ -103,7 +107,7 @@ def _applied(cluster: OnCluster, namespace: str, database: DatabaseServer, folde
     rights = "rbac.authorization.k8s.io"
     certificate = {f"tls.{end}": (folder / "certificates" / f"server.{end}").read_text() for end in ("crt", "key")}
     cluster.kubectl.apply(
-        of("Secret", "database", stringData={"name": USER, "word": PASSWORD}),
+        of("Secret", "database", stringData={"name": OWNER, "word": OWNER}),
         of("Secret", "certificate", stringData=certificate),
         of("ConfigMap", CONFIGURATION, data={"config": yaml.safe_dump(configuration)}),
         of("ServiceAccount", READER), of("ServiceAccount", "nobody"),
