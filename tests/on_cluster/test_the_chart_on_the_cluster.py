@@ -116,8 +116,9 @@ class Installed:
 
 @pytest.fixture
 def installed(
-    cluster: OnCluster, namespace: str, platform_images: dict[str, str], tmp_path: Path
+    workflows: OnCluster, namespace: str, platform_images: dict[str, str], tmp_path: Path
 ) -> Iterator[Installed]:
+    cluster = workflows
     if cluster.files is None:
         pytest.skip("a given cluster's addresses need not be reachable from here")
     enforce = "pod-security.kubernetes.io/enforce=restricted"
@@ -140,6 +141,7 @@ def installed(
     yield Installed(cluster, namespace, {
         "image": {"repository": repository, "tag": tag}, "storage": {"size": "5Gi", "className": "-"},
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}, "argo": {"enabled": True},
+        "settings": {"argo_image": platform_images["runner"]},
     })  # fmt: skip
     cluster.kubectl.tried("delete", "statefulset,pod", "--all", "-n", namespace, "--timeout=120s", seconds=180)
     cluster.kubectl("delete", "pv", volume, "--wait=false")
@@ -167,11 +169,11 @@ def test_a_platform_is_installed_changed_taken_back_and_installed_again(installe
         assert b"Refmill" in answer.read()
     copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "rows.txt": "1\n2\n3\n"})
     first = installed.push(copy)
-    assert first["status"] == "succeeded", first
+    assert first["status"] == "succeeded", json.dumps(installed.refmill("show", "operator/tiny#1", "--json"))
     secrets, pod = installed.secrets, cluster.pod(installed.namespace, f"{RELEASE}-0")["metadata"]["uid"]
 
     # Other settings are another pod on the same volume, with the same key and password.
-    installed.install(settings={"stage_memory": "1Gi"})
+    installed.install(settings=installed.values["settings"] | {"stage_memory": "1Gi"})
     changed = cluster.pod(installed.namespace, f"{RELEASE}-0")["metadata"]["uid"]
     assert changed != pod
     assert installed.secrets == secrets
