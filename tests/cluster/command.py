@@ -33,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--without-argo", action="store_true", help="leave Argo out, also where its programs are there")
     commands.add_parser("down", help="end it, or clear what one that was killed has left")
     commands.add_parser("status", help="say how it is; 0 if it runs, else 1")
-    commands.add_parser("check", help="say what this machine lacks for it; 0 if nothing")
+    check = commands.add_parser("check", help="say what this machine lacks for it; 0 if nothing")
+    check.add_argument("--at-once", action="store_true", help="nor may anything have to be built first, or one be up")
     commands.add_parser("build", help="build its programs and helm, and do no more")
     commands.add_parser("images", help="make the tests' images and say where their archives are")
     load = commands.add_parser("load", help="load an image from an archive into the running cluster")
@@ -64,6 +65,9 @@ def _do(asked: argparse.Namespace, where: Places) -> int:
             return _status()
         case "check":
             preflight.check(where)
+            images.has_python(where.cache)
+            if asked.at_once:
+                lifecycle.check_at_once(where)
             say("this machine can carry the test cluster")
         case "build":
             components.programs(where.cache, say)

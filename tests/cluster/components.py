@@ -15,6 +15,7 @@ from pathlib import Path
 from cluster.calling import last_lines
 from cluster.errors import ClusterError
 from cluster.places import person_home
+from cluster.preflight import NO_GO
 
 TOOLS = Path(__file__).parent / "tools"
 KUBERNETES = "1.37.2"
@@ -105,10 +106,15 @@ def programs(cache: Path, say: Say) -> dict[str, Path]:
     return built(ALL, cache, say)
 
 
+def unbuilt(cache: Path) -> list[str]:
+    """Which of a cluster's programs have yet to be built; raises ClusterError where Go cannot build them."""
+    _need_go()
+    return [name for tool in ALL if not place(tool, cache).is_dir() for name in tool.programs]
+
+
 def built(tools: Iterable[Tool], cache: Path, say: Say) -> dict[str, Path]:
     """The programs of these tools by name, as `programs`."""
-    if shutil.which("go") is None:
-        raise ClusterError("there is no Go; install Go 1.26 or newer, which builds the cluster's programs")
+    _need_go()
     found: dict[str, Path] = {}
     for tool in tools:
         folder = place(tool, cache)
@@ -118,6 +124,11 @@ def built(tools: Iterable[Tool], cache: Path, say: Say) -> dict[str, Path]:
                     _build(tool, folder, say)
         found |= {name: folder / name for name in tool.programs}
     return found
+
+
+def _need_go() -> None:
+    if shutil.which("go") is None:
+        raise ClusterError(NO_GO)
 
 
 @contextmanager

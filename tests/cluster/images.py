@@ -21,6 +21,7 @@ PYTHON = "refmill.test/python:1"
 """Debian with Python and git: what a stage of a pipeline finds."""
 ARGOEXEC = "refmill.test/argoexec:1"
 """Argo's executor."""
+WITH_PYTHON = oci.Described(PYTHON, command=("bash",), environment={"LANG": "C.UTF-8"})
 DEBIAN_PACKAGES = ("ca-certificates", "git", "python3", "python3-pip", "python3-venv")
 USERS = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
 GROUPS = b"root:x:0:\nnobody:x:65534:\n"
@@ -38,19 +39,23 @@ class Image:
 
 def _kept(cache: Path, described: oci.Described, parts: str, layer: Callable[[Path], None]) -> Image:
     """The archive of an image, made by `layer` if there is none made of the same parts."""
-    told = hashlib.sha256(f"{described}\n{parts}".encode()).hexdigest()[:16]
-    short = described.name.rpartition("/")[2].partition(":")[0]
-    path = cache / "images" / f"{short}-{told}.tar"
+    path = _place(cache, described, parts)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".making-", dir=path.parent) as folder:
             made = Path(folder, "layer.tar")
             layer(made)
             oci.write_archive(path, described, made)
-        for older in path.parent.glob(f"{short}-*.tar"):
+        for older in path.parent.glob(f"{path.stem.rpartition('-')[0]}-*.tar"):
             if older != path:
                 older.unlink(missing_ok=True)
     return Image(described.name, path)
+
+
+def _place(cache: Path, described: oci.Described, parts: str) -> Path:
+    told = hashlib.sha256(f"{described}\n{parts}".encode()).hexdigest()[:16]
+    short = described.name.rpartition("/")[2].partition(":")[0]
+    return cache / "images" / f"{short}-{told}.tar"
 
 
 def _of(path: Path) -> str:
@@ -91,19 +96,31 @@ def argoexec(cache: Path, program: Path) -> Image:
 
 def python(cache: Path, say: Say) -> Image:
     """Made of Debian's packages; raises ClusterError where they cannot be had."""
-    if shutil.which("mmdebstrap") is None:
-        raise ClusterError("there is no mmdebstrap, which makes the image with Python: apt-get install mmdebstrap")
-    release = platform.freedesktop_os_release()
-    if release.get("ID") != "debian":
-        raise ClusterError("the image with Python is made from this machine's package sources, which are not Debian's")
-    suite = release["VERSION_CODENAME"]
+    suite = _suite()
 
     def layer(path: Path) -> None:
         say(f"making {PYTHON} of Debian's packages (once)")
         _debian(path, suite)
 
-    described = oci.Described(PYTHON, command=("bash",), environment={"LANG": "C.UTF-8"})
-    return _kept(cache, described, f"{suite} {DEBIAN_PACKAGES}", layer)
+    return _kept(cache, WITH_PYTHON, f"{suite} {DEBIAN_PACKAGES}", layer)
+
+
+def has_python(cache: Path) -> bool:
+    """Whether that image is made already; raises ClusterError where it cannot be."""
+    return _place(cache, WITH_PYTHON, f"{_suite()} {DEBIAN_PACKAGES}").exists()
+
+
+def _suite() -> str:
+    """The release of Debian that this machine runs."""
+    if shutil.which("mmdebstrap") is None:
+        raise ClusterError("there is no mmdebstrap, which makes the image with Python: apt-get install mmdebstrap")
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    if release.get("ID") != "debian" or "VERSION_CODENAME" not in release:
+        raise ClusterError("the image with Python is made from this machine's package sources, which are not Debian's")
+    return release["VERSION_CODENAME"]
 
 
 def _debian(path: Path, suite: str) -> None:

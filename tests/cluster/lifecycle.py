@@ -86,6 +86,16 @@ def up(places: Places, say: Say, *, with_argo: bool = True) -> Path:
     return files.kubeconfig
 
 
+def check_at_once(places: Places) -> None:
+    """Raises ClusterError where something has to be built before a cluster can start, or one is up already."""
+    _refuse_second()
+    missing = components.unbuilt(places.cache)
+    if not images.has_python(places.cache):
+        missing.append(f"the image {images.PYTHON}")
+    if missing:
+        raise ClusterError(f"not built yet in {places.cache}: {', '.join(missing)} (make test-cluster builds them)")
+
+
 def _refuse_second() -> None:
     now = status()
     if now.state in {"running", "broken"}:

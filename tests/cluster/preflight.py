@@ -36,6 +36,7 @@ ip link add probe type veth
 """
 """What containers and pods will need, in namespaces that go at once."""
 ELSEWHERE = "A cluster that is already there does as well: make test-cluster KUBECONFIG=FILE"
+NO_GO = "there is no Go; install Go 1.26 or newer, which builds the cluster's programs"
 LONGEST_SOCKET = 107
 """Bytes in the path of a unix socket, by the kernel."""
 
@@ -72,6 +73,8 @@ def _problems(places: Places) -> list[str]:
     found = []
     if missing := missing_packages():
         found.append(f"- packages are missing: apt-get install {' '.join(missing)}")
+    if shutil.which("go") is None:
+        found.append(f"- {NO_GO}")
     if str(places.home).startswith(tuple(f"{folder}/" for folder in HIDDEN)):
         found.append(f"- REFMILL_CLUSTER_CACHE lies below one of {', '.join(HIDDEN)}: choose another folder")
     if len(str(places.home / "containerd.sock.ttrpc")) > LONGEST_SOCKET:

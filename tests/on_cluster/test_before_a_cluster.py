@@ -8,7 +8,7 @@ import tarfile
 import pytest
 from clusters import command
 
-from cluster import argo, components, images, network, oci, places, preflight
+from cluster import argo, components, images, lifecycle, network, oci, places, preflight
 from cluster.certificates import Authority
 from cluster.errors import ClusterError
 
@@ -52,6 +52,27 @@ def test_without_go_the_message_says_so(monkeypatch, tmp_path):
         components.programs(tmp_path, print)
 
 
+def test_what_has_to_be_built_before_a_cluster_can_start_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(lifecycle, "status", lambda: lifecycle.Status("absent"))
+    monkeypatch.setattr(components, "_need_go", lambda: None)
+    monkeypatch.setattr(components, "_go", lambda tool: "go version go1.26.8 linux/amd64")
+    monkeypatch.setattr(images, "_suite", lambda: "bookworm")
+    where = places.Places(tmp_path, tmp_path)
+    for tool in components.ALL:
+        with pytest.raises(ClusterError, match=rf"not built yet in {tmp_path}: .*\b{tool.programs[-1]}\b.*"):
+            lifecycle.check_at_once(where)
+        components.place(tool, tmp_path).mkdir(parents=True)
+    with pytest.raises(
+        ClusterError, match=rf"not built yet in {tmp_path}: the image {images.PYTHON} \(make test-cluster"
+    ):
+        lifecycle.check_at_once(where)
+    monkeypatch.setattr(images, "has_python", lambda cache: True)
+    lifecycle.check_at_once(where)
+    monkeypatch.setattr(lifecycle, "status", lambda: lifecycle.Status("running", tmp_path))
+    with pytest.raises(ClusterError, match="a test cluster is up on this machine already"):
+        lifecycle.check_at_once(where)
+
+
 def test_missing_packages_are_named_all_at_once(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(preflight, "PLUGINS", tmp_path)
@@ -59,6 +80,7 @@ def test_missing_packages_are_named_all_at_once(monkeypatch, tmp_path):
         preflight.check(places.Places(tmp_path, tmp_path))
     packages = "busybox-static conntrack containerd containernetworking-plugins iproute2 iptables mount runc util-linux"
     assert f"- packages are missing: apt-get install {packages}" in str(caught.value)
+    assert "- there is no Go; install Go 1.26 or newer" in str(caught.value)
     assert "make test-cluster KUBECONFIG=FILE" in str(caught.value)
 
 

@@ -1,10 +1,11 @@
 """`git push` to a platform whose runs go to a real cluster: the result is the one that the local engine makes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from clusters import OnCluster
-from pushing import FIT, HERE, SPEC, Attempted, assert_alike, push_new, restart
+from pushing import FIT, HERE, SPEC, Attempted, Pushed, assert_alike, push, push_new, restart
 
 from platforms import Platform, wait
 
@@ -51,6 +52,7 @@ json.dump(found, open("sum.json", "w"))
 }  # fmt: skip
 
 
+@pytest.mark.ci
 def test_a_push_runs_on_the_cluster_and_its_lock_is_the_local_engines(
     platform: Platform, tmp_path: Path, namespace_of_all: str, workflows: OnCluster
 ):
@@ -64,6 +66,43 @@ def test_a_push_runs_on_the_cluster_and_its_lock_is_the_local_engines(
     workflows.wait_for(
         lambda: not [name for name in workflows.kubectl(*secrets).split() if "/rf-" in name], "the token goes"
     )
+
+
+CHAIN = {
+    "dvc.yaml": """\
+stages:
+  read: {cmd: "sort in.txt > read.txt && echo read", deps: [in.txt], outs: [read.txt]}
+  count: {cmd: "echo ${digit}$(wc -l < read.txt) | tee count.txt", deps: [read.txt], params: [digit], outs: [count.txt]}
+  tell: {cmd: "cat count.txt > told.json", deps: [count.txt], metrics: [told.json: {cache: false}]}
+""",
+    "params.yaml": "digit: 1\n",
+    "in.txt": "c\na\nb\n",
+}  # fmt: skip
+
+
+@pytest.mark.ci
+def test_a_chain_shares_a_pod_and_the_next_push_runs_only_what_changed(
+    platform: Platform, tmp_path: Path, namespace_of_all: str, workflows: OnCluster
+):
+    def pods(pushed: Pushed) -> int:
+        found = workflows.kubectl.data("get", "workflows.argoproj.io", f"rf-{pushed.run}", "-n", namespace_of_all)
+        return len([node for node in found["status"]["nodes"].values() if node["type"] == "Pod"])
+
+    there = push_new(platform, "chain", tmp_path, CHAIN)
+    there.ended()
+    here = push_new(platform, "chain-here", tmp_path, CHAIN | {FIT: HERE})
+    here.ended()
+    assert_alike(there, here)
+    assert pods(there) == 1
+    there.copy.write({"params.yaml": "digit: 2\n"}).commit("another digit")
+    push(platform, "chain", there.copy)
+    again = replace(there, number=2)
+    again.ended()
+    assert [(each.address, each.status) for each in again.attempts()] == [
+        ("read", "cached"), ("count", "succeeded"), ("tell", "succeeded"),
+    ]  # fmt: skip
+    assert "23" in platform.refmill("logs", "alice/chain#2", "count").split()
+    assert pods(again) == 1
 
 
 FIFTY = {

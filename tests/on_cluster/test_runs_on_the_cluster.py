@@ -67,6 +67,7 @@ def test_a_pod_that_asks_for_another_one_gets_it(here: World):
     assert [(row.attempt, row.status) for row in attempts] == [(1, "failed"), (2, "succeeded")]
 
 
+@pytest.mark.ci
 def test_a_missing_image_fails_with_its_name_once_patience_is_over(here: World):
     order = here.run({"one": [], "two": ["one"]}, {"one": {"image": "10.250.0.1:1/nothing:1"}})
     here.start(patience=12.0).submit(order)
@@ -90,6 +91,7 @@ def test_a_stage_that_no_node_takes_waits_with_its_reason_and_can_be_stopped(her
     here.cluster.wait_for(lambda: not here.things("pods"), "its pod goes")
 
 
+@pytest.mark.ci
 def test_out_of_memory_names_the_limit_and_takes_a_retry(here: World):
     here.does = {"one": ["memory", "well"], "two": ["memory"]}
     order = here.run({"one": [], "two": ["one"]}, {"one": {"retries": 1}})
@@ -241,6 +243,7 @@ def test_only_so_many_runs_are_on_the_cluster_and_the_next_says_so(here: World):
     assert here.end(second.run.id)[0] == "succeeded"
 
 
+@pytest.mark.ci
 def test_while_argo_is_gone_nothing_is_lost_and_then_it_goes_on(here: World, revived: None):
     here.does = {"one": ["sleep", "well"]}
     order = here.run({"one": [], "two": ["one"]})

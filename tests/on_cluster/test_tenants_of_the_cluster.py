@@ -85,6 +85,7 @@ def status(url: str, token: str) -> int:
         return error.code
 
 
+@pytest.mark.ci
 def test_a_command_finds_nothing_of_another_owner_and_not_its_own_token(
     platform: Platform, tmp_path: Path, workflows: OnCluster, namespace_of_all: str, led: Lead
 ):

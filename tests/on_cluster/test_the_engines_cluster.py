@@ -17,6 +17,7 @@ from refmill_argo.options import Options
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
+@pytest.mark.ci
 class TestTheRealCluster(AgreementOnClusters):
     @pytest.fixture
     def cluster(self, cluster: OnCluster, namespace: str) -> Cluster:
