@@ -186,12 +186,11 @@ def test_a_platform_is_installed_changed_taken_back_and_installed_again(installe
     assert "REFMILL_STAGE_MEMORY" not in cluster.kubectl.data(*settings)["data"]
     assert [run["number"] for run in installed.refmill("runs", "operator/tiny", "--json")] == [2, 1]
 
-    # What cannot be made again stays, and is found again.
+    # What cannot be made again stays, and is found again. So does what runs have made, which is none of the chart's.
     installed.helm("uninstall", RELEASE, "--wait")
-    left = cluster.kubectl(
-        "get", "statefulset,service,configmap,serviceaccount,role", "-n", installed.namespace, "-o", "name"
-    )
-    assert RELEASE not in left
+    kinds = "statefulset,service,configmap,serviceaccount,role"
+    of_the_chart = f"app.kubernetes.io/instance={RELEASE}"
+    assert cluster.kubectl("get", kinds, "-n", installed.namespace, "-l", of_the_chart, "-o", "name") == ""
     assert installed.secrets == secrets
     assert (
         cluster.kubectl.data("get", "pvc", f"data-{RELEASE}-0", "-n", installed.namespace)["status"]["phase"] == "Bound"
