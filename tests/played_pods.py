@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
@@ -85,6 +86,11 @@ class Pod:
         """A piece of a log; gives its size."""
         path = self.url(f"stages/{index}/log?attempt={attempt}&offset={offset}")
         return json.loads(self.ask("POST", path, words)[1])["size"]
+
+    def figure(self, path: str, data: bytes, index: int = 0, attempt: int = 1) -> None:
+        """What a metrics or plots file says while the stage runs."""
+        said = urlencode({"attempt": attempt, "who": self.who, "path": path})
+        self.ask("PUT", self.url(f"stages/{index}/live?{said}"), data)
 
     def listing(self, outs: object, index: int = 0, attempt: int = 1, *, packed: bool = False) -> dict[str, Any]:
         """What a stage made."""

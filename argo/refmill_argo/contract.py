@@ -108,7 +108,8 @@ def _stage(item: StagePlan, settings: StageSettings) -> dict[str, Any]:
         "pause": settings.pause,
         "deps": [{"path": dep.path, "root": dep.root} for dep in stage.deps],
         "outs": [
-            {"path": out.path, "root": out.root, "cache": out.cache, "persist": out.persist} for out in stage.outs
+            {"path": out.path, "root": out.root, "cache": out.cache, "persist": out.persist, "kind": out.kind}
+            for out in stage.outs
         ],
         "entry": item.entry,
     }

@@ -1,4 +1,5 @@
-"""What pods ask and tell, answered: their share of plan.json, the beginning and the end of attempts, logs, outputs.
+"""What pods ask and tell, answered: their share of plan.json, the beginning and the end of attempts, logs, figures,
+outputs.
 
 Several pods of a run ask at the same time, and several processes answer. The rule to keep: a request that comes again,
 after a SIGKILL between any two lines of the first, gets the answer of the first and changes nothing more. So the paper
@@ -34,7 +35,7 @@ from refmill.plans.inputs import Inputs
 from refmill.ports.records import RunHistory, Runs, RunStates
 from refmill.ports.waking import Bell
 from refmill.texts import Text, text
-from refmill_argo import archives, contract, listings, outcomes, tokens
+from refmill_argo import archives, contract, figures, listings, outcomes, tokens
 from refmill_argo.notes import TELLING, Begun, Over, Place, earlier, place
 from refmill_argo.ongoing import Ongoing, Runners
 
@@ -154,6 +155,19 @@ class Desk:
         if size < offset:
             raise outcomes.Behind(text("a piece of the log is missing before this one"), size=size)
         return size
+
+    def figure(self, run: Run, pod: int, index: int, who: str, attempt: int, path: str, data: bytes) -> None:
+        """Take what a metrics or plots file of a stage says while it runs. Raises Conflict for an attempt that is not
+        this pod's or is over, WrongUse for a file that is none of those, LimitExceeded, Unavailable."""
+        ongoing = self._runners.open(run)
+        address = ongoing.said(pod, index)["address"]
+        with self._stage(run, address):
+            mine = place(self._parts.work, run.id, address, attempt)
+            begun = mine.begun()
+            if begun is None or begun.who != who or mine.closed or mine.over() is not None:
+                raise errors.Conflict(text("this attempt does not run"))
+            figures.keep(mine, run.project, ongoing.items[address].stage, path, data)
+        self._parts.bell.ring(f"run:{run.id}")
 
     def listing(self, run: Run, pod: int, index: int, attempt: int, said: Mapping[str, Any]) -> dict[str, Any]:
         """What a stage made as it will be recorded, and the objects of it that are not in the store yet. Raises Unfit

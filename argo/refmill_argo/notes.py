@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,11 @@ class Place:
         return self.folder / attempts.LOG
 
     @property
+    def figures(self) -> Path:
+        """What its metrics and plots say by now, while it runs."""
+        return self.folder.parent / attempts.FIGURES / self.folder.name
+
+    @property
     def closed(self) -> bool:
         """Whether nothing more comes into its log."""
         return (self.folder / CLOSED).exists()
@@ -115,7 +121,8 @@ class Place:
             LOG.warning("the log of %s of %s is not kept: %s", state.address, run.name, error)
 
     def close(self) -> None:
-        """From here on nothing more comes into its log. Raises OSError."""
+        """From here on nothing more comes into its log, and its results say what its figures said. Raises OSError."""
+        shutil.rmtree(self.figures, ignore_errors=True)
         (self.folder / CLOSED).touch()
 
     def remark(self, why: Text) -> None:

@@ -212,6 +212,163 @@ def test_followers_of_a_log_see_what_pods_send(
     parts.records.states.move(run.id, "failed", expected=("queued", "running"))
 
 
+GROWING = {
+    "dvc.yaml": """\
+stages:
+  train:
+    cmd: >-
+      mkdir -p curves; for n in 1 2 3; do echo '{"loss": 0.'$n'25}' > metrics.json; echo $n >> curves/loss.tsv;
+      until [ -e go$n ]; do sleep 0.05; done; done
+    metrics:
+    - metrics.json: {cache: false}
+    plots: [curves]
+""",
+}
+
+
+@dataclass
+class Seen:
+    """What somebody sees of a run."""
+
+    platform: Platform
+    parts: Parts
+    run: Run
+
+    def ask(self, path: str) -> bytes:
+        """A page, or what its script asks for."""
+        request = Request(f"{self.platform.address}{path}")
+        request.add_header("Cookie", f"refmill_session={_session(self.parts)}")
+        with urlopen(request) as answer:
+            body: bytes = answer.read()
+        return body
+
+    @property
+    def address(self) -> str:
+        return f"/{self.run.repository}/runs/{self.run.number}"
+
+    def table(self, words: str) -> bool:
+        """Whether the tables of the run's page have these words."""
+        return words in self.ask(f"{self.address}?part=results").decode()
+
+    def figures(self) -> dict[str, str]:
+        """Metrics and plots as they are now."""
+        found: dict[str, str] = json.loads(self.ask(f"{self.address}/figures.json?stage=train"))["files"]
+        return found
+
+    def news(self) -> str:
+        """What tells a page that was left open to ask for its tables again."""
+        mark: str = json.loads(self.ask(f"/ws/runs/{self.run.id}.json"))[0]["figures"]
+        return mark
+
+
+@contextlib.contextmanager
+def in_a_pod(platform: Platform, parts: Parts, copy: Copy, name: str, folder: Path) -> Iterator[tuple[Run, Path]]:
+    """A run under way in the real step runner, and its workspace."""
+    run = planted(platform, parts, copy, name)
+    runner = podding.Pod(folder)
+    told = {"REFMILL_RUN": run.id, "REFMILL_TOKEN": planted_runs.token(parts, run), "REFMILL_PATIENCE": "60"}
+    process = runner.start(platform.address, **told)
+    try:
+        yield run, runner.tree
+        assert process.wait(SECONDS) == 0, runner.said
+    finally:
+        runner.close()
+
+
+@contextlib.contextmanager
+def by_the_local_engine(
+    platform: Platform, parts: Parts, copy: Copy, name: str, folder: Path
+) -> Iterator[tuple[Run, Path]]:
+    """One in the local engine."""
+    copy.git("push", "--quiet", platform.url(f"alice/{name}", "alice"), "main")
+    repository = parts.records.catalogue.find("alice", name)
+    assert repository is not None
+    wait(lambda: bool(parts.records.runs.list([repository.id], limit=1)), "there is a run")
+    run = parts.records.runs.list([repository.id], limit=1)[0]
+    place = attempts.directory(platform.data / "work", run.id, "train", 1) / "tree"
+    wait(place.exists, "its stage has a workspace")
+    yield run, place
+    assert platform.ended(f"alice/{name}")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("under_way", [in_a_pod, by_the_local_engine])
+def test_a_runs_page_shows_what_a_stage_measures_while_it_runs(
+    platform: Platform,
+    name: str,
+    project: Callable[[dict[str, str]], Copy],
+    parts: Parts,
+    tmp_path: Path,
+    under_way: Any,
+) -> None:
+    with under_way(platform, parts, project(GROWING), name, tmp_path) as (run, workspace):
+        seen = Seen(platform, parts, run)
+        wait(lambda: seen.table("0.125"), "the first value is in the table")
+        wait(lambda: seen.figures() == {"metrics.json": '{"loss": 0.125}\n', "curves/loss.tsv": "1\n"}, "and the curve")
+        first = seen.news()
+        (workspace / "go1").touch()
+        wait(lambda: seen.table("0.225"), "the second value is there")
+        assert seen.news() not in ("", first)
+        wait(lambda: seen.figures().get("curves/loss.tsv") == "1\n2\n", "the curve goes on")
+        (workspace / "go2").touch()
+        (workspace / "go3").touch()
+    assert (seen.table("0.325"), seen.figures(), seen.news()) == (True, {}, "")
+    if run.engine == "argo":
+        end(parts, run)
+
+
+def test_figures_of_others_of_other_files_too_large_or_too_late_are_refused(
+    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
+) -> None:
+    run = planted(platform, parts, project(GROWING), name)
+    seen = Seen(platform, parts, run)
+    pod = pods(platform, parts, run, tmp_path)[0]
+    pod.open()
+    pod.begin()
+    pod.figure("metrics.json", b'{"loss": 0.5}')
+    for path in ("dvc.yaml", "../metrics.json", "curves/../../plan.json", "curves/a/b/c/d/e"):
+        with refused(400):
+            pod.figure(path, b"x")
+    with refused(413):
+        pod.figure("metrics.json", b"x" * ((1 << 20) + 1))
+    token, pod.token = pod.token, pod.token[:-1] + "x"
+    with refused(401):
+        pod.figure("metrics.json", b"x")
+    pod.token = token
+    later = Pod(pod.address, pod.run, pod.token, pod.folder, pod.number, "pod-later")
+    later.open()
+    with refused(409):
+        later.figure("metrics.json", b"x")
+    assert seen.figures() == {"metrics.json": '{"loss": 0.5}'}
+    assert later.begin()["attempt"] == 2
+    with refused(409):
+        pod.figure("metrics.json", b"x")
+    assert seen.figures() == {}
+    later.figure("metrics.json", b'{"loss": 0.75}', attempt=2)
+    assert seen.table("0.75")
+    parts.records.states.move(run.id, "failed", expected=("queued", "running"))
+    with refused(410):
+        later.figure("metrics.json", b"x", attempt=2)
+
+
+def test_a_platform_that_is_away_while_a_stage_measures_does_not_harm_the_stage(
+    platform: Platform, name: str, project: Callable[[dict[str, str]], Copy], parts: Parts, tmp_path: Path
+) -> None:
+    kills: list[int] = []
+    strike = _striking(platform, kills)
+    with in_a_pod(platform, parts, project(GROWING), name, tmp_path) as (run, workspace):
+        seen = Seen(platform, parts, run)
+        wait(lambda: seen.table("0.125"), "the first value is in the table")
+        for number in (1, 2):
+            strike()
+            (workspace / f"go{number}").touch()
+            wait(lambda: _alive(platform), "the web answers again")
+        wait(lambda: seen.table("0.325"), "what was measured meanwhile is there")
+        strike()
+        (workspace / "go3").touch()
+    assert len(kills) > 2
+    _all_ran_once(platform, parts, run)
+
+
 def _session(parts: Parts) -> str:
     user = parts.records.people.find("alice")
     assert user is not None

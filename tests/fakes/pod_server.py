@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "rfr_testrun_0123456789abcdef"
 RUN = "testrun"
-FAULTS = ("503", "429", "410", "409", "404", "drop", "answer lost", "truncate", "garble", "wait")
+FAULTS = ("503", "429", "413", "410", "409", "404", "drop", "answer lost", "truncate", "garble", "wait")
 
 
 def md5(data: bytes) -> str:
@@ -32,13 +32,20 @@ def listing(files: dict[str, bytes]) -> bytes:
     return json.dumps([{"md5": md5(data), "relpath": path} for path, data in sorted(files.items())]).encode()
 
 
-def stage(address: str, *commands: str, outs: list[str] | None = None, **said: Any) -> dict[str, Any]:
+def stage(
+    address: str, *commands: str, outs: list[str] | None = None, metrics: list[str] | None = None,
+    plots: list[str] | None = None, **said: Any,
+) -> dict[str, Any]:  # fmt: skip
     """A stage of plan.json; `inputs` and `persist` are what `begin` answers, an item or a path that another made."""
+    kinds = {"out": outs or [], "metric": metrics or [], "plot": plots or []}
     return {
         "address": address, "verdict": "run", "commands": list(commands), "wdir": "", "env": {}, "secrets": {},
         "requirements": "", "retries": 0, "timeout": None, "inputs": {}, "persist": {},
         "deps": [{"path": path, "root": path} for path in said.get("inputs", {})],
-        "outs": [{"path": path, "root": path, "cache": True, "persist": False} for path in outs or []],
+        "outs": [
+            {"path": path, "root": path, "cache": True, "persist": False, "kind": kind}
+            for kind, paths in kinds.items() for path in paths
+        ],
         "entry": {}, **said,
     }  # fmt: skip
 
@@ -50,6 +57,7 @@ class Attempt:
         self.number, self.who = number, who
         self.log = b""
         self.log_times: list[float] = []
+        self.figures: list[tuple[str, bytes]] = []
         self.end: dict[str, Any] | None = None
         self.answer: dict[str, Any] = {}
         self.lost = False
@@ -198,6 +206,18 @@ class PodServer:
         attempt.log_times.append(time.monotonic())
         attempt.log += data[size - offset :]
         return 200, {}
+
+    def measured(self, index: int, said: dict[str, list[str]], data: bytes) -> tuple[int, dict[str, Any]]:
+        attempt = self.attempts[index][int(said["attempt"][0]) - 1]
+        if attempt.end is not None or attempt.lost:  # it was on its way when the end was told
+            return 409, {"message": "this attempt is over"}
+        path, roots = said["path"][0], [out["root"] for out in self.stages[index]["outs"] if out["kind"] != "out"]
+        if attempt.who != said["who"][0] or not any(path == root or path.startswith(root + "/") for root in roots):
+            self.complain(f"figures of {said}")
+        if len(data) > 1 << 20:
+            self.complain("a file of figures is too large")
+        attempt.figures.append((path, data))
+        return 204, {}
 
     def listed(self, index: int, told: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self._running(index, told["attempt"])
@@ -348,6 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
             (r"GET /api/runs/testrun/commit\.tar\.gz", lambda: (200, self.world.archive)),
             (r"POST /api/runs/testrun/pods/1/stages/(\d)/(begin|listing|end)", lambda k, what: self._stage(k, what, body)),
             (r"POST /api/runs/testrun/pods/1/stages/(\d)/log", lambda k: self._log(int(k), parts.query, body)),
+            (r"PUT /api/runs/testrun/pods/1/stages/(\d)/live", lambda k: self._live(int(k), parts.query, body)),
             (r"(GET|PUT) /api/runs/testrun/environments/([a-z0-9.-]{1,128})", lambda m, n: self._environment(m, n, body)),
             (r"POST /o/n\.dvc/batch", lambda: (200, self.world.batch(json.loads(body)))),
             (r"(GET|PUT) (?:/o/n\.dvc/files/md5)?/(..)/(.{30}(?:\.dir)?)", lambda m, a, b: self._object(m, a + b, body)),
@@ -369,6 +390,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _log(self, index: int, query: str, body: bytes) -> tuple[int, Any]:
         said = parse_qs(query)
         return self.world.append(index, int(said["attempt"][0]), int(said["offset"][0]), body)
+
+    def _live(self, index: int, query: str, body: bytes) -> tuple[int, Any]:
+        return self.world.measured(index, parse_qs(query), body)
 
     def _environment(self, method: str, name: str, body: bytes) -> tuple[int, Any]:
         if method == "PUT":
@@ -413,7 +437,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _answer(self, status: int, document: Any, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(document).encode()
+        data = b"" if status == 204 else json.dumps(document).encode()
         self.send_response(status)
         for name, value in {
             "Content-Type": "application/json",

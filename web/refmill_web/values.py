@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from refmill.model.plans import Plan
 from refmill.model.runs import Run, StageRun
 from refmill.ports.objects import Objects
 from refmill.ports.trees import Tree
+from refmill_web import underway
 from refmill_web.services import services
 
 FILE_LIMIT = 256 << 10
@@ -64,10 +65,12 @@ def parse(path: str, data: bytes) -> Any:
         return None
 
 
-def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str, str], Any]:
-    """(file, name) → value of all that `metrics:` names: finished stages' outputs, and the commit's files that no
-    stage writes. What a stage of this run has not made (yet) is left out: the commit has that of an earlier run."""
+def metrics(run: Run, plan: Plan, course: Collection[StageRun]) -> dict[tuple[str, str], Any]:
+    """(file, name) → value of all that `metrics:` names: finished stages' outputs, what running ones have written by
+    now, and the commit's files that no stage writes. What a stage of this run has not made (yet) is left out: the
+    commit has that of an earlier run."""
     outs = outputs(plan, course)
+    growing = underway.metrics(run, plan, course)
     objects = services().objects(run.repository_id)
     try:
         tree = services().repositories.tree(run.repository_id, _held(run), project=run.project)
@@ -76,10 +79,10 @@ def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[tuple[str,
     found: dict[tuple[str, str], Any] = {}
     written = {out.root for item in plan.stages for out in item.stage.outs}
     for path in plan.pipeline.metrics:
-        if path in written and path not in outs:
-            continue
-        data = _content(path, outs, objects, tree)
-        if data is None:
+        data = growing.get(path)
+        if data is None and (path not in written or path in outs):
+            data = _content(path, outs, objects, tree)
+        if data is None or len(data) > FILE_LIMIT:
             continue
         try:
             parsed = parse(path, data)

@@ -2,7 +2,8 @@
 
 A stage's part of the name is twelve digits of its address's SHA-256, so that whoever knows the address (a page, the
 command line) finds the log without the plan. An attempt holds `tree` (the checkout), `home`, `tmp`, the files of its
-supervisor (`spec.json` has the lock entry from before it ran), and `result.json` (what came of it).
+supervisor (`spec.json` has the lock entry from before it ran), and `result.json` (what came of it). One that runs in a
+pod has no checkout here; what is known of its metrics and plots lies below `figures`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from refmill.model.pipelines import LockEntry
 
 TEMPLATE = "template"
 LOG = "log"
+FIGURES = "figures"
 
 
 def name(address: str, attempt: int) -> str:
@@ -29,6 +31,11 @@ def name(address: str, attempt: int) -> str:
 def directory(work: Path, run_id: str, address: str, attempt: int) -> Path:
     """Where an attempt lies."""
     return work / run_id / name(address, attempt)
+
+
+def figures(work: Path, run_id: str, address: str, attempt: int) -> Path:
+    """Where metrics and plots lie that a pod sends while it runs the attempt, as they would lie in a checkout."""
+    return work / run_id / FIGURES / name(address, attempt)
 
 
 def latest(work: Path, run_id: str, address: str) -> int:

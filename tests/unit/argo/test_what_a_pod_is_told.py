@@ -22,7 +22,7 @@ def test_a_pod_is_told_its_own_stages_alone(order, options: Options) -> None:
         "address": "s1", "verdict": "run", "commands": ["a", "b"], "wdir": "", "env": {"A": "1"},
         "secrets": {"T": "v4lue"}, "requirements": "", "retries": 3, "timeout": None, "memory": 1 << 30, "cpu": 1.0,
         "pause": False, "deps": [], "attempt": 2,
-        "outs": [{"path": "o1", "root": "o1", "cache": True, "persist": False}], "entry": {},
+        "outs": [{"path": "o1", "root": "o1", "cache": True, "persist": False, "kind": "out"}], "entry": {},
     }  # fmt: skip
     assert [stage["address"] for stage in contract.share(plan, 2, {}, go=False)["stages"]] == ["s2"]
 

@@ -107,7 +107,7 @@ function hear(news: News): void {
   const selected = news.nodes.find((node) => node.address === stageOf());
   const stale = panel && selected && selected.status !== panel.dataset["status"];
   const turned = news.status !== before.status || news.asks !== before.asks;
-  if (ended || stale || turned) refresh(turned);
+  if (ended || stale || turned || news.figures !== before.figures) refresh(turned);
 }
 
 /** Asks for fresh tables and panel, with the head of the page if `whole`, once things have calmed down for a moment. */

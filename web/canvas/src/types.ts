@@ -32,6 +32,8 @@ export interface RunState {
   readonly done: number;
   readonly total: number;
   readonly left: string;
+  /** Another word when running stages have written other metrics. */
+  readonly figures: string;
   readonly nodes: readonly NodeState[];
 }
 

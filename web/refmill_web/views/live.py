@@ -25,7 +25,7 @@ from simple_websocket import ConnectionClosed, Server
 from refmill import errors
 from refmill.model.runs import STAGE_ENDED, Run
 from refmill.texts import text
-from refmill_web import auth, csrf
+from refmill_web import auth, csrf, underway
 from refmill_web.display import STATES, duration, now
 from refmill_web.i18n import say
 from refmill_web.logview import view
@@ -38,6 +38,8 @@ LINES = 500
 LOOK_SECONDS = 0.2
 """How often a running log is read; the bell rings for states, not for lines."""
 QUIET_SECONDS = 1.0
+BUSY_SECONDS = 0.2
+"""Between two looks at a run that rings all the time: each pod of a cluster rings when it has measured something."""
 LEFT_OPEN_SECONDS = 6 * 3600
 FULL = 1013
 """Close code "try again later" (IANA registry of RFC 6455 codes): the page then asks by plain requests."""
@@ -79,7 +81,8 @@ def _shake_hands() -> None:
 
 
 def state(whole: RunReport) -> dict[str, Any]:
-    """What the run's page shows of its course: header and nodes. Times are UTC microseconds."""
+    """What the run's page shows of its course: header and nodes; `figures` is another word when running stages have
+    written other metrics. Times are UTC microseconds."""
     run = whole.run
     return {
         "type": "state",
@@ -94,6 +97,7 @@ def state(whole: RunReport) -> dict[str, Any]:
         "done": whole.done,
         "total": len(whole.stages),
         "left": duration(whole.left) if whole.left is not None else "",
+        "figures": underway.mark(run, whole.plan, whole.course.values()),
         "nodes": [{**asdict(node), "word": say(STATES[node.status])} for node in whole.nodes],
     }
 
@@ -198,8 +202,8 @@ def _tell(socket: Server, run: Run, seat: Seat) -> None:
     rang, looked = True, 0.0
     while socket.connected and time.monotonic() < until:
         told: list[Mapping[str, Any]] = []
-        if rang or time.monotonic() - looked > QUIET_SECONDS:
-            told, looked = list(news_of_state(run.id, seat)), time.monotonic()
+        if time.monotonic() - looked > (BUSY_SECONDS if rang else QUIET_SECONDS):
+            told, looked, rang = list(news_of_state(run.id, seat)), time.monotonic(), False
         told += news_of_log(seat)
         for message in told:
             socket.send(json.dumps(message, separators=(",", ":"), ensure_ascii=False))
@@ -209,4 +213,5 @@ def _tell(socket: Server, run: Run, seat: Seat) -> None:
         if not told and not followed and seat.report is not None and seat.report.ended:
             socket.send('{"type":"end"}')
             return
-        rang = bool(services().bell.wait(topics, LOOK_SECONDS if followed else QUIET_SECONDS))
+        wait = LOOK_SECONDS if followed else BUSY_SECONDS if rang else QUIET_SECONDS
+        rang = bool(services().bell.wait(topics, wait)) or rang

@@ -73,6 +73,16 @@ def log(run_id: str, pod: str, index: str) -> Response:
     return jsonify(size=size)
 
 
+@blueprint.put(f"{STAGE}/live")
+def live(run_id: str, pod: str, index: str) -> Response:
+    """What a metrics or plots file says by now."""
+    run = _admitted(run_id)
+    who, path = _who({"who": request.args.get("who")}), request.args.get("path", "")
+    attempt = _number(request.args.get("attempt", ""))
+    services().desk.figure(run, _number(pod), _number(index), who, attempt, path, _body(SMALL))
+    return Response(status=204)
+
+
 @blueprint.post(f"{STAGE}/listing")
 def listing(run_id: str, pod: str, index: str) -> Response:
     """What a stage made, before its bytes are sent."""

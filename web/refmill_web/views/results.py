@@ -1,10 +1,10 @@
-"""What a run left behind, as files: its logs and its outputs."""
+"""What a run left behind, as files: its logs and its outputs; and what it measures meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,7 @@ from refmill.model.runs import Run
 from refmill.plans.projects import full
 from refmill.ports.logs import Logs
 from refmill.texts import text
-from refmill_web import auth, notebooks, security
+from refmill_web import auth, notebooks, security, underway
 from refmill_web.content import markdown
 from refmill_web.logview import view
 from refmill_web.notebooks import Notebook
@@ -58,6 +58,23 @@ def log_lines(owner: str, name: str, number: int) -> Response:
     page = services().logs.read(run, address, _attempt(run, address), start=start, limit=max(1, min(limit, CHUNK)))
     shown = view(page)
     return jsonify({"rows": shown.rows, "next": shown.next, "complete": shown.complete})
+
+
+@blueprint.get("/figures.json")
+def figures(owner: str, name: str, number: int) -> Response:
+    """A running stage's metrics and plots by now: {attempt, files: {path: text}}; attempt 0 where it does not run."""
+    access = auth.access(owner, name)
+    run = services().runs.by_number(access.repository.id, number)
+    plan, stages = services().runs.plan(run.id), services().runs.stages(run.id)
+    attempt, found = underway.figures(run, plan, stages, request.args.get("stage", ""))
+    return jsonify({"attempt": attempt, "files": dict(_texts(found))})
+
+
+def _texts(files: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
+    """Those that are text; the end of one may be cut."""
+    for path, data in files.items():
+        if b"\0" not in data:
+            yield path, data.decode("utf-8", "replace")
 
 
 @blueprint.get("/log.txt")

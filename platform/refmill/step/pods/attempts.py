@@ -6,12 +6,15 @@ end only when all that belongs to it is stored.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import tarfile
+import threading
 import time
 import zlib
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
+from urllib.parse import quote
 
 from refmill.step.pods import hashing, objects, outputs, workspace
 from refmill.step.pods.faults import AGAIN, FAILED, AttemptFailed, PodOver
@@ -24,6 +27,8 @@ NOTHING = {"cpu_seconds": 0.0, "peak_memory": 0, "written_bytes": 0, "gpu_memory
 GIVEN = 3  # how often what the server lacks at the end is sent
 UNFIT, LACKS = 422, 409
 LOG_LIMIT = 64 << 20  # bytes, where the server says nothing else
+FIGURES = 1.0  # seconds after which it is worth while to show what a command measures
+MEASURES = frozenset({"metric", "plot"})
 
 
 class Pod(NamedTuple):
@@ -94,6 +99,11 @@ class Attempt:
         """Where a piece of its log goes that begins there."""
         return "%s?attempt=%d&offset=%d" % (self.url("log"), self.number, offset)
 
+    def figure_url(self, path: str) -> str:
+        """Where it is sent what a metrics or plots file says by now."""
+        said = (self.url("live"), self.number, quote(self.pod.who, safe=""), quote(path, safe=""))
+        return "%s?attempt=%d&who=%s&path=%s" % said
+
     def begin(self) -> Dict[str, Any]:
         """Ask to begin. Raises PodOver if nothing is to be done here, Refused, Away."""
         answer = self.pod.wire.post(self.url("begin"), {"who": self.pod.who, "attempt": self.number})
@@ -145,6 +155,26 @@ class Attempt:
             )  # fmt: skip
         except OSError as error:
             raise AttemptFailed("environment", str(error)) from error
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """While this block runs, metrics and plots are sent as they grow. Nothing waits for that, the end neither."""
+        roots = [out["root"] for out in self.stage["outs"] if out.get("kind") in MEASURES]
+        over = threading.Event()
+        if roots:
+            threading.Thread(target=self._show, args=(roots, over), daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _show(self, roots: List[str], over: threading.Event) -> None:
+        if over.wait(FIGURES):
+            return
+        from refmill.step.pods.figures import Figures  # noqa: PLC0415 - most stages are over before it is read
+
+        pod = self.pod
+        Figures(pod.wire, pod.tree, pod.share.get("project") or "", roots, self.figure_url).follow(over)
 
     def store(self) -> None:
         """Read the outputs, and send what the store lacks. Raises AttemptFailed, Refused, Away."""

@@ -142,7 +142,8 @@ def _carried_out(attempt: Attempt, begun: Mapping[str, Any]) -> End:
         order = commands.Order(
             stage["commands"], cwd, env, dict(stage.get("secrets") or {}), pod.token, stage.get("timeout"), _limit(pod)
         )
-        found = commands.run(order, directory, pod.halt)
+        with attempt.shown():
+            found = commands.run(order, directory, pod.halt)
         end = End(found["reason"], found["detail"], found["code"], found["signal"], found["seconds"], found["usage"])
         if end.well:
             attempt.store()

@@ -100,7 +100,11 @@ class Wire:
 
     def ask(self, method: str, url: str, body: Body = b"", headers: Optional[Mapping[str, str]] = None) -> Answer:
         """One request until it has an answer. Raises Refused, Away, Unreadable."""
-        return self.insist(lambda: self._whole(method, self.address(url), body, headers or {}))
+        return self.insist(lambda: self.once(method, url, body, headers))
+
+    def once(self, method: str, url: str, body: Body = b"", headers: Optional[Mapping[str, str]] = None) -> Answer:
+        """One try of one request, whatever the answer. Raises OSError, HTTPException, Unreadable."""
+        return self._whole(method, self.address(url), body, headers or {})
 
     def insist(self, attempt: Callable[[], Answer]) -> Answer:
         """Try until it works, with growing pauses. Who says when to ask again is there, and may let one wait for as
