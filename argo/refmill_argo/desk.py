@@ -184,7 +184,8 @@ class Desk:
 
     def end(self, run: Run, pod: int, index: int, who: str, attempt: int, said: Mapping[str, Any]) -> dict[str, Any]:
         """Record how an attempt ended, and say whether the pod goes on with another one. Raises Behind where objects
-        are `wanted` still, Conflict for an attempt that is not this pod's or that somebody else has ended."""
+        are `wanted` still, Conflict for an attempt that is not this pod's or that somebody else has ended, and for one
+        that was stopped although nobody asked for it, if that is what is to be said (`if_asked`)."""
         ongoing = self._runners.open(run)
         stage = ongoing.said(pod, index)
         address = stage["address"]
@@ -195,6 +196,8 @@ class Desk:
             if begun is None or begun.who != who or (over is not None and over.who != who):
                 raise errors.Conflict(text("this attempt is not that pod's"))
             if over is None:
+                if said.get("if_asked") is True and not self._stopping(run):
+                    raise errors.Conflict(text("nobody stops this run"))
                 stages = self._runners.stages(run, ongoing)
                 now = stages[address]
                 if now.attempt != attempt or now.status not in UNBEGUN:

@@ -35,7 +35,8 @@ def keep(mine: Place, project: str, stage: Stage, path: str, data: bytes) -> Non
     inside = projects.full(project, path)
     try:
         _check_room(mine.figures, mine.figures / inside, len(data))
-        mine.figures.mkdir(parents=True, exist_ok=True)
+        for folder in (mine.figures.parent, mine.figures):  # and not the run's, which may just have been taken away
+            folder.mkdir(exist_ok=True)
         target = workspaces.place(mine.figures, inside)
         if target.is_dir():
             checkouts.remove(target)

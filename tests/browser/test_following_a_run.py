@@ -46,6 +46,38 @@ def test_a_run_is_followed_live_and_its_metrics_are_read(platform: Platform, pag
     expect(page.locator("body")).to_contain_text("0.875", timeout=15_000)
 
 
+MEASURES = """\
+stages:
+  train:
+    cmd: |
+      echo '{"accuracy": 0.125}' > metrics.json
+      until [ -e on ]; do sleep 0.1; done
+      echo '{"accuracy": 0.375}' > metrics.json
+      until [ -e through ]; do sleep 0.1; done
+    metrics:
+      - metrics.json:
+          cache: false
+"""
+
+
+def test_what_a_running_stage_measures_is_in_the_table_and_grows(
+    platform: Platform, page: Page, tmp_path: Path
+) -> None:
+    sign_in(page, platform)
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": MEASURES})
+    copy.git("push", "--quiet", platform.url("alice/grows", "alice"), "main")
+    page.goto(f"{platform.address}/alice/grows/runs/1")
+    table = page.get_by_role("region", name="Metrics")
+    expect(table).to_contain_text("0.125", timeout=15_000)
+    (tree,) = (platform.data / "work").glob("*/*/tree")
+    (tree / "on").touch()
+    expect(table).to_contain_text("0.375", timeout=15_000)
+    expect(page.locator("#run-state")).to_contain_text("Running")
+    (tree / "through").touch()
+    platform.ended("alice/grows")
+    expect(table).to_contain_text("0.375")
+
+
 def test_pages_need_somebody_who_may_see_them(platform: Platform, page: Page, tmp_path: Path) -> None:
     copy = new_copy(tmp_path / "copy", {"README.md": "# secret\n"})
     copy.git("push", "--quiet", platform.url("alice/hidden", "alice"), "main")

@@ -230,6 +230,8 @@ class PodServer:
 
     def ended(self, index: int, told: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         attempt = self.attempts[index][told["attempt"] - 1]
+        if told.pop("if_asked", False) and attempt.end is None and self.go:
+            return 409, {"message": "nobody stops this run"}
         if attempt.end is not None:
             if attempt.end != told:
                 self.complain("another end of the same attempt")

@@ -116,6 +116,9 @@ def test_a_pod_that_was_taken_away_is_lost_and_one_of_a_stopped_run_is_stopped(g
     run = planted(ground)
     pod = opened(ground, run)
     pod.begin()
+    with refused(409):
+        pod.end(code=None, reason="stopped", if_asked=True)
+    assert ground.attempts(run, "one") == [(1, "running")], "the engine may know better why it ends"
     assert pod.end(code=None, reason="stopped") == {"again": True, "attempt": 2}
     first = next(row for row in ground.parts.records.history.attempts(run.id) if row.address == "one")
     assert (first.attempt, str(first.explanation)) == (1, str(desk.TAKEN)), "nobody stopped it"
@@ -123,6 +126,8 @@ def test_a_pod_that_was_taken_away_is_lost_and_one_of_a_stopped_run_is_stopped(g
     ground.parts.records.states.ask(run.id, "stop")
     assert not opened(ground, run).share["go"]
     assert opened(ground, run, 2).begin()["do"] == "stop"
+    for _ in range(2):
+        assert pod.end(attempt=2, code=None, reason="stopped", if_asked=True) == {"again": False, "attempt": 2}
     assert pod.end(attempt=2, code=None, reason="stopped") == {"again": False, "attempt": 2}
     assert ground.attempts(run, "one") == [(1, "failed"), (2, "stopped")]
     counted = ground.parts.counters.registry.get_sample_value

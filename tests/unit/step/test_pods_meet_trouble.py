@@ -186,6 +186,29 @@ def test_commands_that_do_not_listen_are_killed_in_time(pod: Pod, serve) -> None
     assert pod.left() == []
 
 
+def test_a_pod_of_a_run_that_is_stopped_tells_at_once(pod: Pod, serve) -> None:
+    server = serve(stage("s", WAITS))
+    process = pod.start(server)
+    until(lambda: server.attempts[0] and b"begun" in server.attempts[0][0].log)
+    server.go = False
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 75
+    assert [end["reason"] for end in server.ends()] == ["stopped"]
+    assert server.count("/end") == 1
+
+
+def test_a_pod_that_its_node_throws_out_leaves_it_to_the_engine_to_tell(pod: Pod, serve) -> None:
+    server = serve(stage("s", WAITS))
+    process = pod.start(server)
+    until(lambda: server.attempts[0] and b"begun" in server.attempts[0][0].log)
+    process.send_signal(signal.SIGTERM)
+    until(lambda: server.count("/end"))
+    time.sleep(1)
+    process.kill()  # as the kubelet does two seconds after it asked
+    process.wait()
+    assert (server.ends(), server.count("/end")) == ([], 1)
+
+
 @pytest.mark.parametrize("request_", ["begin", "commit", "GET .*/files/"])
 def test_a_pod_that_is_deleted_while_it_prepares_ends_at_once(pod: Pod, serve, request_: str) -> None:
     server = serve(stage("s", "touch $TMPDIR/ran", inputs={"in": {}}))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import http.client
+import json
 import os
 import tarfile
 import threading
@@ -20,7 +22,7 @@ from refmill.step.pods import hashing, objects, outputs, workspace
 from refmill.step.pods.faults import AGAIN, FAILED, AttemptFailed, PodOver
 from refmill.step.pods.halting import Halt
 from refmill.step.pods.objects import Objects
-from refmill.step.pods.wire import Refused, Wire
+from refmill.step.pods.wire import JSON, Refused, Wire
 
 UNPACKED = 3  # how often an archive is fetched that cannot be unpacked
 NOTHING = {"cpu_seconds": 0.0, "peak_memory": 0, "written_bytes": 0, "gpu_memory": 0}
@@ -193,14 +195,19 @@ class Attempt:
             raise AttemptFailed("output-refused", error.words) from error
         self._send(answer)
 
+    def tell_of_stop(self, end: End) -> Optional[Dict[str, Any]]:
+        """Say that it was stopped, in case that the server wanted it: gives its answer, None if it did not or says
+        nothing. One try."""
+        body, headers = json.dumps({**self._document(end), "if_asked": True}).encode(), {"Content-Type": JSON}
+        try:
+            answer = self.pod.wire.once("POST", self.url("end"), body, headers)
+        except (OSError, http.client.HTTPException):
+            return None
+        return answer.json() if answer.status < 300 else None
+
     def tell(self, end: End) -> Dict[str, Any]:
         """Say how it ended; gives the server's answer. Raises Refused, Away."""
-        document: Dict[str, Any] = {
-            "attempt": self.number, "who": self.pod.who, "code": end.code, "signal": end.signal,
-            "reason": _reason(end), "detail": end.detail, "seconds": end.seconds, "usage": dict(end.usage),
-        }  # fmt: skip
-        if end.well:
-            document["listing"] = {key: self._told[key] for key in ("outs", "measured")}
+        document = self._document(end)
         for left in reversed(range(GIVEN)):
             try:
                 return self.pod.wire.post(self.url("end"), document)
@@ -208,6 +215,15 @@ class Attempt:
                 if error.status != LACKS or not left or not self._send(error.answer.json()):
                     raise
         raise PodOver(AGAIN, "the store loses what it is given")
+
+    def _document(self, end: End) -> Dict[str, Any]:
+        document: Dict[str, Any] = {
+            "attempt": self.number, "who": self.pod.who, "code": end.code, "signal": end.signal,
+            "reason": _reason(end), "detail": end.detail, "seconds": end.seconds, "usage": dict(end.usage),
+        }  # fmt: skip
+        if end.well:
+            document["listing"] = {key: self._told[key] for key in ("outs", "measured")}
+        return document
 
     def _send(self, answer: Mapping[str, Any]) -> bool:
         """Send the objects that the server wants; whether there were any."""

@@ -16,8 +16,8 @@ from refmill.step.pods.wire import Refused
 
 STATE = "state.json"
 THROWN_OUT = 5.0
-"""Seconds before a pod tells that it is taken away. One that its node throws out for what it wrote has but two, and the
-engine tells why."""
+"""Seconds before a pod tells that it is taken away, if the platform did not ask for it. One that its node throws out
+for what it wrote has but two, and the engine tells why."""
 OVER = frozenset({401, 403, 409, 410})
 """Answers after which nobody listens to this pod any more."""
 
@@ -166,6 +166,9 @@ def _told(attempt: Attempt, end: End) -> Mapping[str, Any]:
         what = "ended with exit code %s" % end.code if end.reason == "exited" else end.reason
         say("%s: %s%s" % (attempt.stage["address"], what, " (%s)" % end.detail if end.detail else ""))
     if end.reason == "stopped":
+        answer = attempt.tell_of_stop(end)
+        if answer is not None:
+            return answer
         attempt.pod.halt.sleep(THROWN_OUT)
     try:
         return attempt.tell(end)

@@ -23,6 +23,7 @@ SILENCE = 120.0  # seconds without a byte after which a connection is given up
 REDIRECTS = 5
 BLOCK = 256 << 10  # bytes of a file that are sent at a time
 BODY = 512 << 20  # bytes of an answer that is held in memory: a listing of two million files
+JSON = "application/json"
 NEAR_AGAIN = frozenset({408, 425, 429})
 
 Origin = Tuple[str, str]
@@ -93,7 +94,7 @@ class Wire:
 
     def post(self, url: str, document: Mapping[str, Any]) -> Dict[str, Any]:
         """The object that answers another one; large ones go packed. Raises Refused, Away."""
-        body, headers = json.dumps(document).encode(), {"Content-Type": "application/json"}
+        body, headers = json.dumps(document).encode(), {"Content-Type": JSON}
         if len(body) > PACKED:
             body, headers["Content-Encoding"] = _packed(body), "gzip"
         return self.ask("POST", url, body, headers).json()
