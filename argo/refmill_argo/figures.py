@@ -26,12 +26,10 @@ FRESH = "figure"
 
 
 def keep(mine: Place, project: str, stage: Stage, path: str, data: bytes) -> None:
-    """Put what the file `path` of `stage` says in its place. Whoever calls holds the stage's lock. Raises WrongUse for
-    a file that is none of its metrics and plots, LimitExceeded, Unavailable."""
+    """Put what the file `path` of `stage` says, at most `live.LIMIT` bytes, in its place. Whoever calls holds the
+    stage's lock. Raises WrongUse for a file that is none of its metrics and plots, LimitExceeded, Unavailable."""
     if not _declared(stage, path):
         raise errors.WrongUse(text("%(path)s is no metrics or plots file of this stage", path=path[:PATH]))
-    if len(data) > live.LIMIT:
-        raise errors.LimitExceeded(text("a file of figures may have %(limit)s bytes here", limit=live.LIMIT))
     inside = projects.full(project, path)
     try:
         _check_room(mine.figures, mine.figures / inside, len(data))

@@ -69,7 +69,7 @@ def test_what_a_running_stage_measures_is_in_the_table_and_grows(
     page.goto(f"{platform.address}/alice/grows/runs/1")
     table = page.get_by_role("region", name="Metrics")
     expect(table).to_contain_text("0.125", timeout=15_000)
-    (tree,) = (platform.data / "work").glob("*/*/tree")
+    (tree,) = (platform.data / "work" / str(page.locator("#run").get_attribute("data-run"))).glob("*/tree")
     (tree / "on").touch()
     expect(table).to_contain_text("0.375", timeout=15_000)
     expect(page.locator("#run-state")).to_contain_text("Running")

@@ -28,9 +28,9 @@ def test_metrics_and_plots_are_sent_as_they_grow_and_nothing_else(pod: Pod, serv
         stage(
             "s",
             "echo 1 > m.json; mkdir -p p/metrics/train; echo a > p/metrics/train/loss.tsv; echo x > o; echo y > other",
-            f"ln -s {tmp_path}/secret p/link; ln -s {tmp_path} p/folder; mkfifo p/pipe",
-            WAITS.format("more"), "echo 2 > m.json", WAITS.format("go"), "rm -r p; echo b > p",
-            outs=["o"], metrics=["m.json"], plots=["p"],
+            f"ln -s {tmp_path}/secret p/link; ln -s {tmp_path} p/folder; mkfifo p/pipe; rmdir d; ln -s {tmp_path} d",
+            WAITS.format("more"), "echo 2 > m.json", WAITS.format("go"), "rm -r p d; echo b > p; mkdir d; echo c > d/secret",
+            outs=["o"], metrics=["m.json", "d/secret"], plots=["p"],
         ),
         project="inside", commit=archive({"inside/dvc.yaml": b"stages: {}\n"}),
     )  # fmt: skip
@@ -40,7 +40,7 @@ def test_metrics_and_plots_are_sent_as_they_grow_and_nothing_else(pod: Pod, serv
     until(lambda: sent(server)["m.json"] == b"2\n")
     (tmp_path / "go").touch()
     assert process.wait(30) == 0, pod.said
-    assert {path for path, _ in told(server)} - {"p"} == {"m.json", "p/metrics/train/loss.tsv"}
+    assert {path for path, _ in told(server)} - {"p", "d/secret"} == {"m.json", "p/metrics/train/loss.tsv"}
     assert b"none of yours" not in dict(told(server)).values()
 
 
@@ -90,28 +90,37 @@ def test_a_server_that_hangs_over_figures_does_not_hold_up_the_end(pod: Pod, ser
     assert [end["code"] for end in server.ends()] == [0]
 
 
-@pytest.mark.parametrize("how", ["404", "409", "410"])
+@pytest.mark.parametrize("how", ["404", "409"])
 def test_a_server_that_wants_none_is_asked_once(pod: Pod, serve, tmp_path: Path, how: str) -> None:
     server = serve(stage("s", "while [ ! -e $TMPDIR/go ]; do date +%N > m; sleep 0.02; done", metrics=["m"]))
     server.fault("/live", how, 1000)
     process = pod.start(server)
     until(lambda: "figures are not taken any more" in pod.said)
-    time.sleep(1.5)  # more than there is between two looks
+    time.sleep(3)  # more than there is between two looks, or between two tries
     (tmp_path / "go").touch()
     assert process.wait(30) == 0, pod.said
     assert server.count("/live") == 1
 
 
 def test_a_file_that_is_refused_keeps_no_other_back(pod: Pod, serve, tmp_path: Path) -> None:
-    server = serve(
-        stage("s", "echo 1 > a; echo 2 > b", "while [ ! -e $TMPDIR/go ]; do date +%N > a; sleep 0.02; done", metrics=["a", "b"])
-    )  # fmt: skip
+    writes = "while [ ! -e $TMPDIR/go ]; do date +%N > a; date +%N > b; sleep 0.02; done"
+    server = serve(stage("s", writes, metrics=["a", "b"]))
     server.fault("/live.*path=a", "413", 1000)
     process = pod.start(server)
-    until(lambda: sent(server) == {"b": b"2\n"})
+    until(lambda: len(told(server)) > 2)
     (tmp_path / "go").touch()
     assert process.wait(30) == 0, pod.said
     assert server.count("/live.*path=a") == 1
+
+
+def test_files_that_always_change_keep_no_other_back(pod: Pod, serve, tmp_path: Path) -> None:
+    busy = [f"a{number}" for number in range(10)]
+    writes = f"while [ ! -e $TMPDIR/go ]; do for n in {' '.join(busy)}; do date +%N > $n; done; sleep 0.05; done"
+    server = serve(stage("s", "echo 1 > z", writes, metrics=[*busy, "z"]))
+    process = pod.start(server)
+    until(lambda: set(sent(server)) == {*busy, "z"}, 30)
+    (tmp_path / "go").touch()
+    assert process.wait(30) == 0, pod.said
 
 
 def test_of_many_and_large_files_a_bounded_part_is_sent(pod: Pod, serve, tmp_path: Path) -> None:
@@ -121,7 +130,8 @@ def test_of_many_and_large_files_a_bounded_part_is_sent(pod: Pod, serve, tmp_pat
               WAITS.format("go"), metrics=["large"], plots=["p"])
     )  # fmt: skip
     process = pod.start(server)
-    until(lambda: len(sent(server)) == 64, 60)
+    until(lambda: len(sent(server)) >= 64, 60)
+    time.sleep(1.5)  # more than there is between two looks
     (tmp_path / "go").touch()
     assert process.wait(30) == 0, pod.said
     found = sent(server)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from wsproto.events import CloseConnection
 from fakes.web_world import World
 from refmill.model.people import Repository
 from refmill.model.runs import Run
+from refmill_web.views import live
 from refmill_web.views.live import FULL, REFUSED, SEATS
 
 
@@ -83,6 +85,24 @@ def test_a_run_is_followed_to_its_end(world: World, churn: Repository, address: 
     assert receive(client, "state")["status"] == "succeeded"
     assert receive(client, "end") == {"type": "end"}
     closing(client)
+
+
+def test_a_run_that_rings_all_the_time_is_not_read_all_the_time(
+    world: World, churn: Repository, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    plain = live.news_of_state
+    monkeypatch.setattr(live, "news_of_state", lambda run_id, seat: (looks.append(run_id), plain(run_id, seat))[1])
+    run = world.run(churn)
+    client = open_socket(world, address, run)
+    receive(client, "state")
+    for _ in range(200):
+        world.bell.ring(f"run:{run.id}")
+        time.sleep(0.005)
+    world.finish(run, {})
+    assert receive(client, "state")["status"] == "succeeded"
+    assert len(looks) < 50
+    client.close()
 
 
 def test_a_browser_that_comes_back_gets_only_what_it_lacks(world: World, churn: Repository, address: str) -> None:

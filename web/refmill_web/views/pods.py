@@ -16,6 +16,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, make_response, request, send_file
 
 from refmill import errors, specs
+from refmill.engine.live import LIMIT as FIGURES
 from refmill.model.runs import Run
 from refmill.texts import text
 from refmill_argo.archives import NAME as ARCHIVE
@@ -79,7 +80,7 @@ def live(run_id: str, pod: str, index: str) -> Response:
     run = _admitted(run_id)
     who, path = _who({"who": request.args.get("who")}), request.args.get("path", "")
     attempt = _number(request.args.get("attempt", ""))
-    services().desk.figure(run, _number(pod), _number(index), who, attempt, path, _body(SMALL))
+    services().desk.figure(run, _number(pod), _number(index), who, attempt, path, _body(FIGURES))
     return Response(status=204)
 
 
