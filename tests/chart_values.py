@@ -48,6 +48,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "enabled": True, "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "rules": {"enabled": True},
     }},
+    "standbys": {
+        "replicas": 2, "storage": {"existingClaim": "shared", "accessModes": ["ReadWriteMany"]},
+        "database": {"secret": "postgres"}, "settings": {"lease_seconds": 20}, "podDisruptionBudget": {"enabled": True},
+        "metrics": {"enabled": True, "serviceMonitor": {"enabled": True}},
+    },
     "a-claim-that-is-there": {
         "nameOverride": "mine", "storage": {"existingClaim": "old"}, "admin": {"name": ""}, "replicas": 0,
         "networkPolicy": {"enabled": False}, "ingress": {"enabled": True, "host": "a.example.org", "className": "traefik"},

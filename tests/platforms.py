@@ -58,14 +58,31 @@ class Platform:
 
     def start(self, *flags: str) -> "Platform":
         """`refmill up`, until it says that it is ready."""
+        return self._launch(*flags).is_up()
+
+    def stand_by(self, *flags: str) -> "Platform":
+        """`refmill up --standby` where another one has the data directory, until it says that it waits."""
+        self.address = self._launch("--standby", *flags)._says()["standby"]
+        return self
+
+    def is_up(self) -> "Platform":
+        """It has said that it is ready; a standby may have waited before."""
+        while "address" not in (said := self._says()):
+            pass
+        self.address = said["address"]
+        return self
+
+    def _says(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        assert line, self.log()
+        return json.loads(line)
+
+    def _launch(self, *flags: str) -> "Platform":
         with (self.data.parent / "up.log").open("a") as log:
             self.process = subprocess.Popen(
                 [REFMILL, "up", "--data", str(self.data), "--port", "0", "--json", "--sandbox", self.sandbox, *flags],
                 stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | self.environment,
             )  # fmt: skip
-        line = self.process.stdout.readline()
-        assert line, self.log()
-        self.address = json.loads(line)["address"]
         return self
 
     def choose(self, settings: dict[str, str]) -> "Platform":

@@ -25,6 +25,7 @@ BY_CHART = {
     "s3_ca": "objectStore.ca", "argo_namespace": "argo.namespace", "argo_account": "argo.account",
     "argo_executor_account": "argo.executorAccount", "argo_network_policy": "argo.networkPolicy",
     "argo_networks": "argo.networks", "metrics": "metrics.enabled", "metrics_token": "metrics.secret",
+    "standby": "replicas",
 }  # fmt: skip
 """Settings that other values decide, and which ("": the chart itself)."""
 DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
@@ -90,8 +91,10 @@ TREE: Tree = {
     }),
     "replicas": Value(
         1,
-        "1, or 0 while a backup is brought back. More are refused: one data directory belongs to one server. So there"
-        " is no HorizontalPodAutoscaler either; compute scales with `argo` ([scale.md](scale.md)).",
+        "1, or 0 while a backup is brought back. With more, one of them works and the others are standbys that take"
+        " over: for that they need `storage.existingClaim` with `storage.accessModes: [ReadWriteMany]`, and"
+        " `database.secret`. That is no scale, so there is no HorizontalPodAutoscaler; compute scales with `argo`"
+        " ([scale.md](scale.md)).",
         {"minimum": 0},
     ),
     "url": Value(
@@ -106,7 +109,10 @@ TREE: Tree = {
     "storage": Group("The volume with repositories, database and objects.", {
         "size": Value("50Gi", "How large it is made.", {"pattern": r"^[0-9.]+([KMGTPE]i?|[kmgtpe])?$"}),
         "className": Value("", "Its storage class; empty takes the cluster's default, `-` takes none."),
-        "accessModes": Value(["ReadWriteOnce"], "How it is mounted.", {"items": {"type": "string"}, "minItems": 1}),
+        "accessModes": Value(
+            ["ReadWriteOnce"], "How it is mounted; of a claim that is there already, what it says.",
+            {"items": {"type": "string"}, "minItems": 1},
+        ),
         "existingClaim": _names("", "Name of a claim that is there already, instead of one that the chart makes."),
         "temporarySize": Value("10Gi", "How much may lie in `/tmp`, which ends with the pod."),
     }),
@@ -152,7 +158,9 @@ TREE: Tree = {
         "annotations": _words("More annotations; they win over those of the chart."),
     }),
     "podDisruptionBudget": Group("For whoever drains nodes.", {
-        "enabled": Value(False, "Whether the pod's node may only be drained after the pod was moved by hand."),
+        "enabled": Value(
+            False, "Whether the node of the pod that works may only be drained after that pod was moved by hand."
+        ),
     }),
     "networkPolicy": Group("Who reaches the server; the cluster's network must enforce such policies.", {
         "enabled": Value(

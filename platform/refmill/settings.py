@@ -283,6 +283,18 @@ class Settings:
     metrics_token: str = _setting(
         "", text("File with the token for /metrics; empty makes metrics.token in the data directory.")
     )
+    standby: bool = _setting(
+        False, text("Where another server has the data directory, wait and take over once it is gone.")
+    )
+    lease_seconds: float = _setting(
+        15.0,
+        text(
+            "How long a server with standby = true that is not heard of keeps its lease in the database; without the "
+            "database it ends itself before."
+        ),
+        unit="seconds",
+        least=3,
+    )
     language: str = _setting(
         "",
         text("Language of git and command-line answers: en or zh; empty asks the environment."),

@@ -14,7 +14,15 @@ from typing import Any
 from refmill import errors
 from refmill.clients import codec, files, s3
 from refmill.clients.bell import SocketBell
-from refmill.clients.database import Records, installation_key, open_records, server_url, sqlite_url
+from refmill.clients.database import (
+    Fence,
+    Leases,
+    Records,
+    installation_key,
+    open_records,
+    server_url,
+    sqlite_url,
+)
 from refmill.clients.directory_store import DirectoryStore
 from refmill.clients.objects import INCOMING, DirectoryRunCache
 from refmill.clients.packed import PackedEnvironments
@@ -126,11 +134,20 @@ def make(settings: Settings) -> bool:
     return True
 
 
-def records(settings: Settings) -> Records:
-    """The database of a data directory, made if there is none. Raises WrongUse if the directory cannot be made."""
+def records(settings: Settings, fence: Fence | None = None) -> Records:
+    """The database of a data directory, made if there is none; a server writes under a `fence`. Raises WrongUse if the
+    directory cannot be made."""
     make(settings)
     url = server_url(settings.database) if settings.database else sqlite_url(settings.path(DATABASE))
-    return open_records(url, reserved=RESERVED, key_file=settings.path(SECRETS_KEY))
+    return open_records(url, reserved=RESERVED, key_file=settings.path(SECRETS_KEY), fence=fence)
+
+
+def leases(settings: Settings) -> Leases | None:
+    """The row that says which server may write; None with SQLite, where the data directory's lock says it. Raises
+    WrongUse."""
+    if not settings.database:
+        return None
+    return Leases(server_url(settings.database), patience=max(1.0, settings.lease_seconds / 4))
 
 
 def key(settings: Settings) -> bytes:

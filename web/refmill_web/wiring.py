@@ -20,7 +20,7 @@ import uv
 from refmill import errors, specs
 from refmill.clients import uploads
 from refmill.clients.catalogues import translate
-from refmill.clients.database import Records
+from refmill.clients.database import Fence, Records
 from refmill.clients.elsewhere import NamedRemotes, Reach
 from refmill.clients.resolver.client import SocketResolver
 from refmill.clients.resolver.memory import RememberingResolver
@@ -121,7 +121,7 @@ class Works:
         return self.parts.records.catalogue.visible(EVERYWHERE)
 
 
-def prepare(settings: Settings, address: str) -> None:
+def prepare(settings: Settings, address: str, fence: Fence | None = None) -> None:
     """Once at start-up, before any part runs: folders, what a SIGKILL left, the database's schema, the address."""
     for name in FOLDERS:
         settings.path(name).mkdir(parents=True, exist_ok=True)
@@ -134,14 +134,14 @@ def prepare(settings: Settings, address: str) -> None:
         bucket.prepare()
     removal.clean(settings)
     access.prepare(settings)
-    _check_database(settings)
+    _check_database(settings, fence)
     settings.path(*places.ADDRESS).write_text(json.dumps({"address": address, "pid": os.getpid()}))
 
 
-def _check_database(settings: Settings) -> None:
+def _check_database(settings: Settings, fence: Fence | None) -> None:
     """Bring the schema up to date. Raises Damaged for a database that is not whole, or that was emptied: going on with
     an empty one would look as if nobody had ever been here."""
-    found = places.records(settings)
+    found = places.records(settings, fence)
     try:
         if not settings.database and settings.path(DATABASE).stat().st_size <= CHECKED:
             found.database.check()
@@ -159,9 +159,9 @@ def _check_database(settings: Settings) -> None:
         found.close()
 
 
-def parts(settings: Settings, address: str, role: Role = "web") -> Parts:
-    """Everything that web and engine share the making of."""
-    opened, counters = places.records(settings), Counters(role)
+def parts(settings: Settings, address: str, role: Role = "web", fence: Fence | None = None) -> Parts:
+    """Everything that web and engine share the making of; they write under the server's `fence`."""
+    opened, counters = places.records(settings, fence), Counters(role)
     failures = functools.partial(places.store_failures, settings)
     counters.watch_errors(database=lambda: opened.database.failures, store=failures)
     kept = replace(opened, states=CountedStates(opened.states, opened.runs, counters))

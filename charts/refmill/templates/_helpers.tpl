@@ -40,10 +40,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* Whether there are servers that wait. */}}
+{{- define "refmill.standbys" -}}
+{{- if gt (int .Values.replicas) 1 }}true{{ end -}}
+{{- end -}}
+
+{{- define "refmill.kind" -}}
+{{- ternary "Deployment" "StatefulSet" (eq (include "refmill.standbys" .) "true") -}}
+{{- end -}}
+
 {{/* What cannot be, and why: the schema knows types, but gives no reasons. */}}
 {{- define "refmill.refuse" -}}
-{{- if gt (int .Values.replicas) 1 -}}
-{{- fail "replicas: one data directory belongs to one server, which holds its lock; give that one more resources instead (docs/scale.md says what more than one would take)" -}}
+{{- if include "refmill.standbys" . -}}
+{{- if not (and .Values.storage.existingClaim (has "ReadWriteMany" .Values.storage.accessModes)) -}}
+{{- fail "replicas: standbys mount the volume that the working server has: name a claim that several nodes may write to in storage.existingClaim, and say so with storage.accessModes [ReadWriteMany]; for more work, give one server more resources (docs/scale.md)" -}}
+{{- end -}}
+{{- if not .Values.database.secret -}}
+{{- fail "replicas: standbys need the lease in a PostgreSQL or MariaDB to know which server works: name the Secret with its address in database.secret" -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
 {{- fail "ingress.host: the ingress needs the name in people's addresses, like refmill.example.org" -}}
@@ -85,6 +99,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $variables "REFMILL_S3_CA" "/etc/refmill/s3/ca.crt" -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if include "refmill.standbys" . -}}
+{{- $_ := set $variables "REFMILL_STANDBY" "true" -}}
 {{- end -}}
 {{- if .Values.metrics.enabled -}}
 {{- $_ := set $variables "REFMILL_METRICS" "token" -}}

@@ -12,6 +12,7 @@ import yaml
 
 import chart
 import charting
+from chart_values import VALUES
 from charting import objects, template
 from refmill import __version__, settings
 from refmill.clients.database.accounts import check_name
@@ -123,6 +124,27 @@ def test_services_of_the_namespace_are_no_settings() -> None:
     assert pod["enableServiceLinks"] is False
 
 
+def test_of_several_servers_all_but_one_stand_by() -> None:
+    values = VALUES["standbys"]
+    made = objects(values)
+    spec = made["Deployment", "mill"]["spec"]
+    assert ("StatefulSet", "mill") not in made
+    assert spec["replicas"] == 2
+    volumes = {volume["name"]: volume for volume in spec["template"]["spec"]["volumes"]}
+    assert volumes["data"]["persistentVolumeClaim"] == {"claimName": "shared"}
+    assert variables(values)["REFMILL_STANDBY"] == "true"
+    assert "REFMILL_STANDBY" not in variables({})
+    probes = spec["template"]["spec"]["containers"][0]
+    assert probes["livenessProbe"]["httpGet"]["path"] == probes["startupProbe"]["httpGet"]["path"] == "/healthz"
+    assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    selector = made["PodDisruptionBudget", "mill"]["spec"]["selector"]
+    assert selector == made["Deployment", "mill"]["spec"]["selector"]
+    one = containers({})[0]["args"][0]
+    many = spec["template"]["spec"]["initContainers"][0]["args"][0]
+    assert "address.json" in many
+    assert "address.json" not in one
+
+
 def test_the_key_that_is_made_is_one_and_is_kept() -> None:
     done = template({})
     secret = next(
@@ -134,7 +156,11 @@ def test_the_key_that_is_made_is_one_and_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("values", "complaint"), [
-    ({"replicas": 2}, "one data directory belongs to one server"),
+    ({"replicas": 2}, "storage.existingClaim"),
+    ({"replicas": 2, "storage": {"existingClaim": "shared"}}, "storage.accessModes [ReadWriteMany]"),
+    ({"replicas": 2, "storage": {"accessModes": ["ReadWriteMany"]}}, "storage.existingClaim"),
+    ({"replicas": 2, "storage": {"existingClaim": "shared", "accessModes": ["ReadWriteMany"]}}, "database.secret"),
+    ({"settings": {"standby": True}}, "'standby' not allowed"),
     ({"ingress": {"enabled": True}}, "the ingress needs the name in people's addresses"),
     ({"objectStore": {"secret": "key"}}, "a key for an S3 store is given, but no bucket"),
     ({"settings": {"colour": "red"}}, "'colour' not allowed"),

@@ -25,7 +25,7 @@ from refmill_web.cli.moments import between, duration
 from refmill_web.cli.options import example
 from refmill_web.cli.speech import language, say, tell
 from refmill_web.demo import story
-from refmill_web.processes import parent
+from refmill_web.processes import holding
 from refmill_web.processes.parent import Platform
 
 USER = "demo"
@@ -82,7 +82,7 @@ def _platform(data: Path, port: int | None) -> Iterator[tuple[Platform, Settings
         try:
             platform.start()
         except errors.Conflict:
-            if wanted == 0 or port is not None or parent.is_running(chosen):
+            if wanted == 0 or port is not None or holding.is_running(chosen):
                 raise
             continue
         try:

@@ -23,7 +23,7 @@ from refmill.texts import Text, text
 from refmill_web import engines, places
 from refmill_web.cli.options import data_option, example, json_option
 from refmill_web.cli.speech import print_json, say
-from refmill_web.processes.parent import is_running
+from refmill_web.processes.holding import is_running
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}
 LITTLE_DISK = 5 << 30

@@ -23,7 +23,7 @@ from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.questions import agreed
 from refmill_web.cli.speech import print_json, say, tell
 from refmill_web.display import size
-from refmill_web.processes import parent
+from refmill_web.processes import holding
 
 
 @click.command(
@@ -43,7 +43,7 @@ def gc(*, repository: str | None, dry_run: bool, days: float, yes: bool, data: P
     settings = load(data)
     with ExitStack() as stack:
         if not dry_run:
-            stack.enter_context(parent.alone(settings))
+            stack.enter_context(holding.alone(settings))
         records = places.records(settings)
         stack.callback(records.close)
         wanted = [find_repository(records, repository)] if repository else records.catalogue.visible(EVERYWHERE)

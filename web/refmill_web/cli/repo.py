@@ -25,7 +25,7 @@ from refmill_web.cli.names import find_repository, find_user, parts_of
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.questions import agreed
 from refmill_web.cli.speech import print_json, say, table, tell
-from refmill_web.processes import parent
+from refmill_web.processes import holding
 
 UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
 PATIENCE = 60.0
@@ -258,7 +258,7 @@ def _end_runs(settings: Settings, records: Records, found: Repository) -> None:
             return
         for run in unfinished:
             records.states.ask(run.id, "stop")
-        if parent.is_running(settings):
+        if holding.is_running(settings):
             places.bell(settings).ring("wishes")
         else:
             for run in unfinished:
@@ -278,7 +278,7 @@ def _end_runs(settings: Settings, records: Records, found: Repository) -> None:
 def repo_reindex(*, repository: str | None, data: Path | None, as_json: bool) -> None:
     """Exit code 1 if an archive could not be read."""
     settings = load(data)
-    with parent.alone(settings):
+    with holding.alone(settings):
         records = places.records(settings)
         wanted = [find_repository(records, repository)] if repository else records.catalogue.visible(EVERYWHERE)
         found = {item.full_name: list(archive.restore(settings, records, item)) for item in wanted}

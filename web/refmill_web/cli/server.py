@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shlex
 import signal
+from contextlib import closing
 from typing import Any
 
 import click
@@ -12,7 +14,7 @@ import click
 from refmill import settings
 from refmill.flows.planning import EVERYWHERE
 from refmill.settings import Settings
-from refmill.texts import text
+from refmill.texts import Text, text
 from refmill_web import places, wiring
 from refmill_web.cli.options import example, json_option, setting_options
 from refmill_web.cli.speech import print_json, tell
@@ -31,7 +33,13 @@ def up(*, as_json: bool, **flags: Any) -> None:
     """Start, say where, watch."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s parent   %(levelname)-7s %(message)s")
     chosen = settings.load(flags)
-    with Platform(chosen) as platform:
+    platform = Platform(chosen, waiting=functools.partial(_stands_by, as_json=as_json))
+    try:
+        platform.start()
+    except KeyboardInterrupt:
+        tell(text("Refmill has stopped"), err=True)
+        return
+    with closing(platform):
         if as_json:
             print_json({"address": platform.address, "data": str(chosen.data)})
         else:
@@ -55,6 +63,14 @@ def up(*, as_json: bool, **flags: Any) -> None:
         tell(text("Refmill has stopped; running stages go on and are taken up at the next start"), err=True)
     else:
         tell(text("Refmill has stopped"), err=True)
+
+
+def _stands_by(address: str, why: Text, *, as_json: bool) -> None:
+    """Said again when there is another reason."""
+    if as_json:
+        print_json({"standby": address, "why": str(why)})
+    else:
+        tell(text("Refmill stands by at %(address)s: %(why)s", address=address, why=why))
 
 
 def _welcome(chosen: Settings) -> None:

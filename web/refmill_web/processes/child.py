@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from refmill.clients.database import Fence
 from refmill.settings import Settings
+from refmill_web.processes import fencing
 
 PR_SET_PDEATHSIG = 1
 SETTINGS = "REFMILL_CHILD"
@@ -27,12 +29,18 @@ def begin(name: str) -> tuple[Settings, dict[str, Any]]:
     values: dict[str, Any] = handed.pop("settings")
     settings = Settings(**values | {"data": Path(values["data"])})
     die_with_parent(handed["parent"])
+    fencing.watch_child(handed)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr,
         format=f"%(asctime)s {name:<8} %(levelname)-7s %(message)s",
     )  # fmt: skip
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return settings, handed
+
+
+def fence(handed: dict[str, Any]) -> Fence | None:
+    """What the server's transactions are checked against."""
+    return Fence(*handed["fence"]) if handed["fence"] is not None else None
 
 
 def ready(handed: dict[str, Any]) -> None:

@@ -203,7 +203,7 @@ class Loop:
 def main() -> None:
     """Run the loop until the parent ends."""
     settings, handed = child.begin("engine")
-    works = wiring.works(wiring.parts(settings, handed["address"], "engine"))
+    works = wiring.works(wiring.parts(settings, handed["address"], "engine", child.fence(handed)))
     teller = Teller(settings.path(*places.FIGURES), works.parts.counters.registry)
     loop = Loop(works)
     signal.signal(signal.SIGTERM, loop.stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -12,27 +11,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import astuple, dataclass, field, fields, replace
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 from refmill import errors
-from refmill.clients import flocks
 from refmill.settings import Settings
-from refmill.texts import text
+from refmill.texts import Text, text
 from refmill_web import places, wiring
+from refmill_web.processes import holding
 from refmill_web.processes.child import SETTINGS
+from refmill_web.processes.doorkeeper import Doorkeeper
+from refmill_web.processes.holding import Hold
 
 LOG = logging.getLogger(__name__)
 ORDER = ("resolver", "engine", "web")
 START_SECONDS = 60.0
 """How long a child may take until it works; imports on a cold disk take ten."""
 STOP_SECONDS = 15.0
-LEFT_SECONDS = 30.0
-"""How long the children of a killed parent may take to end: the kernel ends them at once, but one that waits for a slow
-disk ends when the disk has answered."""
 QUICK = 5.0
 """A child that lived shorter than this waits a second before it is started again, so that a fault does not spin."""
 
@@ -48,12 +46,15 @@ class Child:
 
 
 class Platform(AbstractContextManager["Platform"]):
-    """A running platform. Entering it starts everything and returns when all parts are ready; leaving it stops them."""
+    """A running platform. Entering it starts everything and returns when all parts are ready; leaving it stops them. A
+    standby waits for its turn first, and tells `waiting` of each reason, with its address."""
 
-    def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
-        self._settings, self._quiet = settings, quiet
+    def __init__(
+        self, settings: Settings, *, quiet: bool = False, waiting: Callable[[str, Text], None] = lambda *_: None
+    ) -> None:
+        self._settings, self._quiet, self._waiting = settings, quiet, waiting
         self._children: dict[str, Child] = {}
-        self._lock = self._bond = -1
+        self._hold: Hold | None = None
         self._socket: socket.socket | None = None
         self._stopping = False
 
@@ -74,12 +75,16 @@ class Platform(AbstractContextManager["Platform"]):
     def start(self) -> None:
         """Start everything; returns when all parts are ready. Raises Conflict, Unavailable, WrongUse."""
         places.make(self._settings)
-        self._lock = _take_lock(self._settings)
         try:
-            self._bond = _outlive_children(self._settings)
-            self._socket = _listen(self._settings)
-            self._settings = replace(self._settings, port=self._socket.getsockname()[1])
-            wiring.prepare(self._settings, self.address)
+            if self._settings.standby:
+                listener = self._listen()
+                with Doorkeeper(listener, self._settings.lease_seconds):
+                    self._hold = holding.wait(self._settings, self._told)
+                    self._prepare(self._hold)
+            else:
+                self._hold = holding.take(self._settings)
+                self._listen()
+                self._prepare(self._hold)
             for name in ORDER:
                 self._children[name] = self._start(name)
             for child in self._children.values():
@@ -87,6 +92,25 @@ class Platform(AbstractContextManager["Platform"]):
         except BaseException:
             self.close()
             raise
+
+    def _listen(self) -> socket.socket:
+        self._socket = _listen(self._settings)
+        self._settings = replace(self._settings, port=self._socket.getsockname()[1])
+        return self._socket
+
+    def _prepare(self, hold: Hold) -> None:
+        hold.keep(self._kill)
+        wiring.prepare(self._settings, self.address, hold.fence)
+
+    def _told(self, why: Text) -> None:
+        LOG.warning("stands by at %s: %s", self.address, why)
+        self._waiting(self.address, why)
+
+    def _kill(self) -> None:
+        """End all children at once, with what they have started: each leads a group."""
+        for child in list(self._children.values()):
+            with suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGKILL)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -125,10 +149,9 @@ class Platform(AbstractContextManager["Platform"]):
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-        for descriptor in (self._bond, self._lock):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._lock = self._bond = -1
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
@@ -136,12 +159,17 @@ class Platform(AbstractContextManager["Platform"]):
     def _start(self, name: str) -> Child:
         reading, writing = os.pipe()
         listening = self._socket.fileno() if self._socket is not None else -1
+        fence, term = (self._hold.fence, self._hold.term) if self._hold is not None else (None, None)
         handed: dict[str, Any] = {
             "settings": {item.name: getattr(self._settings, item.name) for item in fields(Settings)},
             "parent": os.getpid(), "ready": writing, "socket": listening, "address": self.address,
+            "fence": astuple(fence) if fence is not None else None,
+            "lease": astuple(term) if term is not None else None,
         }  # fmt: skip
         environment = os.environ | {SETTINGS: json.dumps(handed, default=str)}
-        inherited = [writing, self._bond, *([listening] if name == "web" else [])]
+        inherited = [writing, *([listening] if name == "web" else [])]
+        inherited += [self._hold.bond] if self._hold is not None else []
+        inherited += [term.descriptor] if term is not None else []
         with self._settings.path("run", f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", f"refmill_web.processes.{name}"], env=environment, stdin=subprocess.DEVNULL,
@@ -164,56 +192,6 @@ class Platform(AbstractContextManager["Platform"]):
             text("the part “%(name)s” of the platform did not start", name=child.name),
             text("Its log says why: %(log)s", log=str(self._settings.path("run", f"{child.name}.log"))),
         )
-
-
-def is_running(settings: Settings) -> bool:
-    """Whether a platform runs in that data directory."""
-    try:
-        os.close(_take_lock(settings))
-    except errors.Conflict:
-        return True
-    return False
-
-
-@contextmanager
-def alone(settings: Settings) -> Iterator[None]:
-    """Hold the data directory, so that no platform starts meanwhile. Raises Conflict if one runs, and Unavailable if
-    parts of a killed one do not end."""
-    descriptor = _take_lock(settings)
-    try:
-        os.close(_outlive_children(settings))
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _take_lock(settings: Settings) -> int:
-    """The data directory's lock, held until this process ends. Raises Conflict if another platform runs there."""
-    descriptor = os.open(settings.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise errors.Conflict(
-            text("another Refmill runs in %(data)s", data=str(settings.data)),
-            text("Use that one, stop it first, or choose another directory with --data."),
-        ) from error
-    return descriptor
-
-
-def _outlive_children(settings: Settings) -> int:
-    """Wait until no child of an earlier parent lives: it may hold the address, and no two engines may work here. Gives
-    the lock that tells, which the children of this parent inherit. Raises Unavailable."""
-    path = settings.path("run", "children")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not flocks.taken(descriptor, LEFT_SECONDS):
-        os.close(descriptor)
-        raise errors.Unavailable(
-            text("a part of a platform that was killed still works in %(data)s", data=str(settings.data)),
-            text("Wait until it ends (`fuser %(file)s` names it), then start again.", file=str(path)),
-        )
-    return descriptor
 
 
 def _listen(settings: Settings) -> socket.socket:

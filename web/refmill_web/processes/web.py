@@ -13,7 +13,7 @@ from gunicorn.http.errors import ParseException
 from refmill.settings import Settings
 from refmill_web import wiring
 from refmill_web.monitoring.counters import Counters
-from refmill_web.processes import child
+from refmill_web.processes import child, fencing
 from refmill_web.processes.worker import LingeringWorker
 
 CONNECTIONS = 10_000
@@ -77,6 +77,7 @@ class Server(BaseApplication):
 
     def _forked(self, arbiter: object, worker: Any) -> None:
         child.die_with_parent(worker.ppid)
+        fencing.watch_child(self._handed)
 
     def _working(self, worker: object) -> None:
         child.ready(self._handed)
@@ -92,7 +93,7 @@ class Server(BaseApplication):
             self._counters.request_ended(request.path, request.method, code, request.refmill_began)
 
     def load(self) -> Any:
-        parts = wiring.parts(self._settings, self._handed["address"])
+        parts = wiring.parts(self._settings, self._handed["address"], fence=child.fence(self._handed))
         application, self._counters = wiring.web_application(parts), parts.counters
 
         def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -7,12 +7,14 @@ that somebody else was faster, and none is a deadlock's victim: in SQLite each t
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,21 @@ _WRITES = "refmill_writes"
 MOST_CONNECTIONS = 32
 """Of one process to a server: PostgreSQL allows a hundred of all together unless it is told otherwise."""
 _LOCK = "SELECT version_num FROM alembic_version FOR UPDATE"
+_EPOCH = "SELECT epoch FROM refmill_lease WHERE name = 'server'"
 _MIGRATION = "refmill-migration"
 _MODE = text("Look at the owner and the mode of the data directory, and whether its disk is full.")
 
 Clock = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a server's transactions are checked against (see `lease`): its `epoch`, and how many `seconds` a lease
+    lasts. A transaction in which nothing is said for so long is ended by the database: who has it may be stopped. 0 is
+    a lease without end, under which they are given minutes."""
+
+    epoch: int
+    seconds: float
 
 
 def now() -> int:
@@ -44,16 +57,22 @@ class Database:
     """A database and its transactions. Threads may share it; after a fork a process must open its own. `steady` counts
     seconds whatever is done to the clock."""
 
-    def __init__(self, url: str, *, clock: Clock = now, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, url: str, *, clock: Clock = now, steady: Callable[[], float] = time.monotonic,
+        fence: Fence | None = None, patience: float = 0.0,
+    ) -> None:  # fmt: skip
+        """With a `fence`, transactions that write are refused once another server has the lease. With `patience`, a
+        server that does not answer for so many seconds is taken to be away."""
         self.url = sqlalchemy.make_url(url)
         self.clock, self.steady = clock, steady
+        self._fence = fence
         self.failures = 0
         """Transactions that the database did not answer, or in which it turned out to be damaged."""
         self.kind = self.url.get_backend_name()
         self.is_sqlite = self.kind == "sqlite"
         if self.is_sqlite:
             _make_private(self.url.database)
-        self.engine = sqlalchemy.create_engine(self.url, pool_size=8, **_options(self.kind))
+        self.engine = sqlalchemy.create_engine(self.url, pool_size=8, **_options(self.kind, fence, patience))
         self._writing_engine = self.engine.execution_options(**{_WRITES: True})
         # PostgreSQL would show each statement of a view what was committed just before it.
         views = {"isolation_level": "REPEATABLE READ"} if self.kind == "postgresql" else {}
@@ -72,10 +91,33 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlalchemy.Connection]:
-        """One transaction, on disk when the block is left; undone if it raises. Raises Unavailable as above."""
+        """One transaction, on disk when the block is left; undone if it raises. Raises Unavailable as above, and
+        where another server has taken over."""
         with _translated(self._failed), self._turn, self._writing_engine.begin() as connection:
             if not self.is_sqlite:
                 connection.exec_driver_sql(_LOCK)
+            if self._fence is not None:
+                # After the lock, and by itself: whoever takes over holds it too, and a statement that waited for the
+                # lock may see what was before its waiting.
+                self._check(connection, self._fence)
+            yield connection
+
+    @staticmethod
+    def _check(connection: sqlalchemy.Connection, fence: Fence) -> None:
+        found = connection.exec_driver_sql(_EPOCH).scalar()
+        if found != fence.epoch:
+            raise errors.Unavailable(
+                text(
+                    "another server has taken over (%(found)s after %(own)s): this one writes no more",
+                    found=found or 0,
+                    own=fence.epoch,
+                )
+            )
+
+    @contextmanager
+    def beside(self) -> Iterator[sqlalchemy.Connection]:
+        """One transaction that takes no turn and meets no other writer's rows. Raises Unavailable as above."""
+        with _translated(self._failed), self._writing_engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -125,19 +167,37 @@ class Database:
         self.failures += 1
 
 
-def _options(kind: str) -> dict[str, Any]:
+def _options(kind: str, fence: Fence | None, patience: float) -> dict[str, Any]:
     """How a pool of connections to that kind of database is made."""
     if kind == "sqlite":
         return {"max_overflow": 120, "connect_args": {"timeout": BUSY_SECONDS}}
     common = {"max_overflow": MOST_CONNECTIONS - 8, "pool_pre_ping": True, "pool_recycle": 1800}
-    if kind == "postgresql":
-        limits = f"-c lock_timeout={int(BUSY_SECONDS * 1000)} -c idle_in_transaction_session_timeout=10min"
-        return {**common, "connect_args": {"connect_timeout": CONNECT_SECONDS, "options": limits}}
-    session = f"SET SESSION innodb_lock_wait_timeout = {max(1, int(BUSY_SECONDS))}"
+    idle = max(1, math.ceil(fence.seconds)) if fence is not None and fence.seconds else 0
+    made = _postgresql(idle, patience) if kind == "postgresql" else _mysql(idle, patience)
+    return {**common, "connect_args": made}
+
+
+def _postgresql(idle: int, patience: float) -> dict[str, Any]:
+    wait = int((patience or BUSY_SECONDS) * 1000)
+    limits = f"-c lock_timeout={wait} -c idle_in_transaction_session_timeout={f'{idle}s' if idle else '10min'}"
+    limits += " -c default_transaction_isolation=read\\ committed"
+    if not patience:
+        return {"connect_timeout": CONNECT_SECONDS, "options": limits}
     return {
-        **common,
-        "connect_args": {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4", "init_command": session},
-    }
+        "connect_timeout": max(2, int(patience)), "tcp_user_timeout": wait,
+        "options": f"{limits} -c statement_timeout={wait}",
+    }  # fmt: skip
+
+
+def _mysql(idle: int, patience: float) -> dict[str, Any]:
+    session = f"SET SESSION innodb_lock_wait_timeout = {max(1, int(patience or BUSY_SECONDS))}"
+    if idle:
+        session += f" /*M!100300 , idle_transaction_timeout = {idle} */"  # MySQL has no such limit
+    made: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4", "init_command": session}
+    if patience:
+        wait = max(1, math.ceil(patience))
+        made |= {"connect_timeout": wait, "read_timeout": wait, "write_timeout": wait}
+    return made
 
 
 def _make_private(database: str | None) -> None:
@@ -206,6 +266,11 @@ def _translated(note: Callable[[], None]) -> Iterator[None]:
             text("It may be busy, or its disk may be full; try again in a moment."),
         ) from error
     except exc.DatabaseError as error:
+        if error.connection_invalidated:  # it ended a transaction in which nothing was said
+            note()
+            raise errors.Unavailable(
+                text("The database does not answer: %(detail)s", detail=str(error.orig))
+            ) from error
         if type(error) is not exc.DatabaseError:  # its kinds, such as IntegrityError, belong to whoever caused them
             raise
         note()

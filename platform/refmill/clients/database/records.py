@@ -13,7 +13,7 @@ from sqlalchemy import exc
 from refmill import errors
 from refmill.clients.database.accounts import Accounts
 from refmill.clients.database.catalogue import RepositoryCatalogue
-from refmill.clients.database.connection import Clock, Database, now
+from refmill.clients.database.connection import Clock, Database, Fence, now
 from refmill.clients.database.course import RunCourse
 from refmill.clients.database.events import EventLog
 from refmill.clients.database.history import RunArchive
@@ -86,15 +86,16 @@ def server_url(address: str) -> str:
 
 def open_records(
     url: str, *, reserved: frozenset[str] = frozenset(), clock: Clock = now,
-    steady: Callable[[], float] = time.monotonic, key_file: Path | None = None,
+    steady: Callable[[], float] = time.monotonic, key_file: Path | None = None, fence: Fence | None = None,
 ) -> Records:  # fmt: skip
     """Open the database at `url` (see `sqlite_url` and `server_url`), made or migrated to this version's schema.
 
     `reserved` are the words that no account and no repository may be called; `clock` gives UTC microseconds, `steady`
-    seconds that no change of the clock touches; `key_file` is the file of the key with which secrets are encrypted.
+    seconds that no change of the clock touches; `key_file` is the file of the key with which secrets are encrypted;
+    `fence` is the lease that a server writes under.
     Raises Unavailable if it does not answer, Conflict if it is of a newer program.
     """
-    database = Database(url, clock=clock, steady=steady)
+    database = Database(url, clock=clock, steady=steady, fence=fence)
     try:
         migrate(database)
     except BaseException:
