@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from refmill.engine import live
-from refmill.model.pipelines import Stage
+from refmill.model.pipelines import OutputKind, Stage
 from refmill.model.plans import Plan
 from refmill.model.runs import Run, StageRun
 from refmill_web.services import services
 
+METRICS: frozenset[OutputKind] = frozenset({"metric"})
 STAGES = 50
 """Running stages of one run that are looked into, once a second for each who follows it."""
 
@@ -20,7 +21,7 @@ def metrics(run: Run, plan: Plan, course: Iterable[StageRun]) -> dict[str, bytes
     """What the metrics files of running stages hold, by path from the project's root."""
     found: dict[str, bytes] = {}
     for stage, attempt in islice(_running(plan, course), STAGES):
-        found |= live.read(services().settings.path("work"), run, stage, attempt, kinds=("metric",))
+        found |= live.read(services().settings.path("work"), run, stage, attempt, kinds=METRICS)
     return found
 
 
