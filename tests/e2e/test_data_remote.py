@@ -12,6 +12,7 @@ import pytest
 from agreement import dvc_push
 from platforms import DVC, Copy, Platform, new_copy, wait
 
+pytestmark = pytest.mark.timeout(400)  # several real dvc, one after the other
 FILES = 250
 SOME = 30
 
