@@ -63,7 +63,7 @@ class Paused(errors.Unavailable):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the desk works with: as those of the local engine (`refmill.engine.parts`). `addresses(run)` are the run's
-    data remote, as pods reach it, and the address of this run's pods."""
+    data remote, as pods reach it, and the address of this run's pods; `index` is where pods take packages from."""
 
     work: Path
     key: bytes
@@ -76,6 +76,7 @@ class Parts:
     keep: Callable[[Run, str, int, Path], None]
     addresses: Callable[[Run], tuple[str, str]]
     bell: Bell
+    index: str = ""
     stage_memory: int = 2 << 30
     bounds: Bounds = field(default_factory=Bounds)
     files: int = directories.MAX_FILES
@@ -121,6 +122,7 @@ class Desk:
         remote, pods = self._parts.addresses(run)
         return contract.share(ongoing.document, pod, states, go=go) | {
             "archive": f"{pods}/{archives.NAME}", "batch": f"{remote}/batch", "remote": remote, "log_limit": LOG_LIMIT,
+            "index": self._parts.index,
         }  # fmt: skip
 
     def archive(self, run: Run) -> Path:

@@ -212,6 +212,14 @@ class Settings:
         "IfNotPresent", text("Argo: when images are pulled."), choices=("IfNotPresent", "Always", "Never")
     )
     argo_pull_secrets: str = _setting("", text("Argo: secrets that images are pulled with."), unit="list")
+    argo_index: str = _setting(
+        "",
+        text(
+            "Argo: package index for environments that pods make, an address without a password; empty takes what the"
+            " image's variables say."
+        ),
+        unit="address",
+    )
     argo_account: str = _setting("refmill-stage", text("Argo: service account of pods; it needs no rights."))
     argo_executor_account: str = _setting(
         "refmill-executor", text("Argo: service account whose token Argo's own containers in a pod get.")

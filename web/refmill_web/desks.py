@@ -48,6 +48,7 @@ def make(
             keep=functools.partial(places.keep_log, settings),
             addresses=addresses,
             bell=bell,
+            index=settings.argo_index,
             stage_memory=int(specs.quantity(settings.stage_memory)),
             bounds=local_engine.bounds(settings),
             files=settings.stage_files or directories.MAX_FILES,

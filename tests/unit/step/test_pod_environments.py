@@ -2,11 +2,15 @@
 the commit."""
 
 import base64
+import functools
 import hashlib
+import http.server
 import io
 import shutil
 import sys
+import threading
 import zipfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -74,6 +78,31 @@ def test_an_environment_is_made_once_and_taken_by_the_next_pod(pod: Pod, serve, 
     assert pod.run(server, python=python, PATH=path, same=True) == 0, pod.said
     assert pod.said.count("making the environment") == 1
     assert server.log(1) == "$ smalltool\nwheels"
+
+
+@pytest.fixture
+def index(tmp_path) -> Iterator[str]:
+    """A package index without TLS, with the one wheel."""
+    folder = tmp_path / "index/simple/small"
+    folder.mkdir(parents=True)
+    (folder / "small-1.0-py3-none-any.whl").write_bytes(COMMIT["wheels/small-1.0-py3-none-any.whl"])
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "index"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/simple/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_packages_come_from_the_index_that_the_platform_names(pod: Pod, serve, path: str, index: str) -> None:
+    server = serve(
+        stage("s", "smalltool", requirements="plain.txt", environment="ef" * 32),
+        commit=archive(FILES | {"plain.txt": b"small\n"}),
+    )
+    server.extra = {"index": index}
+    others = {"UV_DEFAULT_INDEX": "https://127.0.0.1:9/", "PIP_INDEX_URL": "https://127.0.0.1:9/"}
+    assert pod.run(server, PATH=path, **others) == 0, pod.said
+    assert server.log() == "$ smalltool\nwheels"
 
 
 def test_an_environment_that_cannot_be_made_is_told_in_its_own_words(pod: Pod, serve, path: str) -> None:

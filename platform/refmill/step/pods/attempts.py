@@ -153,7 +153,8 @@ class Attempt:
         try:
             return environments.ready(
                 os.path.join(pod.folder, "env"), pod.wire, "/api/runs/%s/environments/" % pod.share["run"], pod.root,
-                stage["requirements"], str(stage.get("environment") or ""), env,
+                stage["requirements"], str(stage.get("environment") or ""),
+                {**env, **environments.index(str(pod.share.get("index") or ""))},
             )  # fmt: skip
         except OSError as error:
             raise AttemptFailed("environment", str(error)) from error

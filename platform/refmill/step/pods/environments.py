@@ -52,6 +52,16 @@ def ready(folder: str, wire: Wire, url: str, root: str, requirements: str, diges
     return place
 
 
+def index(address: str) -> Dict[str, str]:
+    """The variables with which `uv` and `pip` take packages from there; none for "". pip believes no index without TLS
+    that it is not told to believe; the operator who names one does."""
+    if not address:
+        return {}
+    scheme, _, rest = address.partition("://")
+    trusted = {"PIP_TRUSTED_HOST": rest.partition("/")[0]} if scheme == "http" else {}
+    return {"UV_DEFAULT_INDEX": address, "PIP_INDEX_URL": address, **trusted}
+
+
 def named(root: str, requirements: str, digest: str) -> str:
     """The name of the environment: lower-case letters, digits, dots and dashes."""
     python = "%s %s %s" % (sys.version, os.path.realpath(sys.executable), platform.libc_ver())
