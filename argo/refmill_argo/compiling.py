@@ -5,6 +5,7 @@ The same run and options give the same bytes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,12 @@ from refmill_argo.writing import Writer, built_in
 
 PAUSE, CHILD, MAIN = "pause", "child", "main"
 """Templates of pause points, of child Workflows, and of the whole."""
+_LOCKED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+EXECUTOR = json.dumps({
+    "initContainers": [{"name": "init", "securityContext": _LOCKED}],
+    "containers": [{"name": "wait", "securityContext": _LOCKED}],
+})  # fmt: skip
+"""What Argo's own two containers of every pod lack for the level `restricted` of PodSecurity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,7 @@ def _common(name: str, order: RunOrder, options: Options) -> dict[str, Any]:
         "pod_labels": manifests.pod_labels(run.id, options, network=order.network),
         "account": options.account,
         "executor_account": options.executor_account,
+        "executor_patch": EXECUTOR,
         "user": options.user,
         "pull": options.pull,
         "pull_secrets": [{"name": secret} for secret in options.pull_secrets],
