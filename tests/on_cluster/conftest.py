@@ -12,8 +12,10 @@ import pytest
 from clusters import OnCluster, command
 from pushing import Lead, lead, platform_on
 
-from cluster import argo, components, images, lifecycle, network
+from browsing import browser, page  # noqa: F401 - fixtures
+from cluster import argo, components, images, lifecycle, network, platform_image
 from cluster.configuration import Files
+from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
 from cluster.places import places
 from platforms import Platform
@@ -60,6 +62,19 @@ def python_image(cluster: OnCluster) -> str:
     return image.name
 
 
+@pytest.fixture(scope="session")
+def platform_images(cluster: OnCluster) -> dict[str, str]:
+    """The images of the Dockerfile by target, loaded."""
+    try:
+        found = {target: platform_image.built(places().cache, target, print) for target in platform_image.TARGETS}
+    except ClusterError as error:
+        pytest.skip(f"no image of the platform: {error}")
+    if cluster.files:
+        for image in found.values():
+            lifecycle.load(cluster.files, image.archive)
+    return {target: image.name for target, image in found.items()}
+
+
 @contextlib.contextmanager
 def _namespace(cluster: OnCluster) -> Iterator[str]:
     name = f"test-{os.getpid()}-{next(_numbers)}"
@@ -72,6 +87,13 @@ def _namespace(cluster: OnCluster) -> Iterator[str]:
 @pytest.fixture
 def namespace(cluster: OnCluster) -> Iterator[str]:
     """A namespace of the test's own."""
+    with _namespace(cluster) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def namespace_of_module(cluster: OnCluster) -> Iterator[str]:
+    """The one that the tests of a file share."""
     with _namespace(cluster) as name:
         yield name
 

@@ -1,150 +1,30 @@
 """The chart on a real cluster: what the API server makes of it, and a platform that is installed, pushed to, changed,
 brought back, taken away and installed again."""
 
-import base64
 import json
-import subprocess
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from clusters import OnCluster
+from releases import MINUTES, RELEASE, Installed, release_in
 
 import charting
 from chart_values import VALUES
-from cluster import lifecycle, platform_image
-from cluster.errors import ClusterError
-from cluster.kubectl import environment
-from cluster.places import places
 from platforms import Copy, new_copy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
-RELEASE = "refmill"
 PIPELINE = "stages:\n  count: {cmd: 'wc -l < rows.txt > count.txt && id -u', deps: [rows.txt], outs: [count.txt]}\n"
-MINUTES = 10
-
-
-@pytest.fixture(scope="session")
-def platform_images(cluster: OnCluster) -> dict[str, str]:
-    """The images of the Dockerfile by target, loaded."""
-    try:
-        found = {target: platform_image.built(places().cache, target, print) for target in platform_image.TARGETS}
-    except ClusterError as error:
-        pytest.skip(f"no image of the platform: {error}")
-    if cluster.files:
-        for image in found.values():
-            lifecycle.load(cluster.files, image.archive)
-    return {target: image.name for target, image in found.items()}
-
-
-@dataclass(frozen=True)
-class Installed:
-    """A release in a namespace of its own that lets in confined pods alone."""
-
-    cluster: OnCluster
-    namespace: str
-    values: dict[str, Any]
-
-    def helm(self, *words: str, values: dict[str, Any] | None = None) -> str:
-        """What helm says; it waits until all is ready."""
-        given = [] if values is None else ["--values", "-"]
-        done = subprocess.run(
-            [charting.helm(), *words, "--namespace", self.namespace, *given],
-            input=json.dumps(self.values | (values or {})) if given else "", capture_output=True, text=True, check=False,
-            env=environment(self.cluster.kubectl.kubeconfig), timeout=MINUTES * 60,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr + self.story()
-        return done.stdout
-
-    def story(self) -> str:
-        """What the cluster says of the pod, for whoever reads a failure."""
-        described = self.cluster.kubectl.tried("describe", "pod", "-n", self.namespace).stdout
-        logs = [
-            self.cluster.kubectl.tried("logs", f"{RELEASE}-0", "-c", name, "-n", self.namespace).stdout
-            for name in ("prepare", "refmill")
-        ]
-        return "\n".join([described, *logs])
-
-    def install(self, **values: Any) -> None:
-        """Make it, or make it so."""
-        self.helm(
-            "upgrade", "--install", RELEASE, str(charting.CHART), "--wait", f"--timeout={MINUTES}m", values=values
-        )
-
-    def refmill(self, *words: str) -> Any:
-        """A command in the server's pod, whose answer is JSON."""
-        return json.loads(
-            self.cluster.kubectl("exec", f"{RELEASE}-0", "-c", "refmill", "-n", self.namespace, "--", "refmill", *words)
-        )
-
-    def secret(self, name: str) -> dict[str, str]:
-        """The values of a Secret."""
-        data = self.cluster.kubectl.data("get", "secret", name, "-n", self.namespace)["data"]
-        return {key: base64.b64decode(value).decode() for key, value in data.items()}
-
-    @property
-    def secrets(self) -> list[dict[str, str]]:
-        """The key and the password."""
-        return [self.secret(f"{RELEASE}-encryption"), self.secret(f"{RELEASE}-admin")]
-
-    @property
-    def address(self) -> str:
-        """The Service's, which this machine reaches."""
-        return self.cluster.kubectl.data("get", "service", RELEASE, "-n", self.namespace)["spec"]["clusterIP"]
-
-    def push(self, copy: Copy) -> dict[str, Any]:
-        """Push as the first account; gives the run when it has ended."""
-        password = self.secret(f"{RELEASE}-admin")["password"]
-        copy.git("push", "--quiet", f"http://operator:{password}@{self.address}/operator/tiny.git", "main")
-
-        def ended() -> Any:
-            runs = self.refmill("runs", "operator/tiny", "--json")
-            return (
-                runs
-                and runs[0]["commit"] == copy.git("rev-parse", "HEAD").stdout.strip()
-                and runs[0]["finished"]
-                and runs[0]
-            )
-
-        found: dict[str, Any] = self.cluster.wait_for(ended, "the run ends", 180)
-        return found
 
 
 @pytest.fixture
 def installed(
     workflows: OnCluster, namespace: str, platform_images: dict[str, str], tmp_path: Path
 ) -> Iterator[Installed]:
-    cluster = workflows
-    if cluster.files is None:
-        pytest.skip("a given cluster's addresses need not be reachable from here")
-    enforce = "pod-security.kubernetes.io/enforce=restricted"
-    cluster.kubectl("label", "namespace", namespace, enforce)
-    (tmp_path / "volume").mkdir()
-    node = cluster.kubectl.data("get", "nodes")["items"][0]["metadata"]["labels"]["kubernetes.io/hostname"]
-    volume = f"volume-of-{namespace}"
-    cluster.kubectl.apply({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
-        "spec": {
-            "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
-            "local": {"path": str(tmp_path / "volume")},
-            "claimRef": {"namespace": namespace, "name": f"data-{RELEASE}-0"},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [
-                {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]},
-            ]}},
-        },
-    })  # fmt: skip
-    repository, _, tag = platform_images["platform"].rpartition(":")
-    yield Installed(cluster, namespace, {
-        "image": {"repository": repository, "tag": tag}, "storage": {"size": "5Gi", "className": "-"},
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}, "argo": {"enabled": True},
-        "settings": {"argo_image": platform_images["runner"]},
-    })  # fmt: skip
-    cluster.kubectl.tried("delete", "statefulset,pod", "--all", "-n", namespace, "--timeout=120s", seconds=180)
-    cluster.kubectl("delete", "pv", volume, "--wait=false")
+    with release_in(workflows, namespace, platform_images, tmp_path / "volume") as made:
+        yield made
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -173,7 +53,7 @@ def test_a_platform_is_installed_changed_taken_back_and_installed_again(installe
     secrets, pod = installed.secrets, cluster.pod(installed.namespace, f"{RELEASE}-0")["metadata"]["uid"]
 
     # Other settings are another pod on the same volume, with the same key and password.
-    installed.install(settings=installed.values["settings"] | {"stage_memory": "1Gi"})
+    installed.install(stage_memory="1Gi")
     changed = cluster.pod(installed.namespace, f"{RELEASE}-0")["metadata"]["uid"]
     assert changed != pod
     assert installed.secrets == secrets
@@ -184,7 +64,7 @@ def test_a_platform_is_installed_changed_taken_back_and_installed_again(installe
 
     installed.helm("rollback", RELEASE, "1", "--wait", f"--timeout={MINUTES}m")
     assert "REFMILL_STAGE_MEMORY" not in cluster.kubectl.data(*settings)["data"]
-    assert [run["number"] for run in installed.refmill("runs", "operator/tiny", "--json")] == [2, 1]
+    assert [run["number"] for run in json.loads(installed.refmill("runs", "operator/tiny", "--json"))] == [2, 1]
 
     # What cannot be made again stays, and is found again. So does what runs have made, which is none of the chart's.
     installed.helm("uninstall", RELEASE, "--wait")
