@@ -15,6 +15,7 @@ DEMO_EXIT ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 CLUSTER_ARGS ?=
+BENCH_ARGS ?=
 COVERAGE ?=
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest
@@ -28,7 +29,7 @@ unexport KUBECONFIG
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV CONDA_PREFIX
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test browser servers cluster-up cluster-down test-cluster test-all bench check lint types contracts front-end docs docs-check format lock clean
+.PHONY: help install install-dev demo test browser servers cluster-up cluster-down test-cluster test-all bench bench-cluster check lint types contracts front-end docs docs-check format lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -68,7 +69,10 @@ servers: $(BIN)/uv ## build the S3 servers that tests start, into .build/servers
 	@$(BIN)/python tools/servers.py
 
 bench: $(DEV) ## measure against make and dvc; the figures stand in docs/benchmarks.md
-	@for script in bench/bench_*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(filter-out bench/bench_cluster.py,$(wildcard bench/bench_*.py)); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+bench-cluster: $(DEV) ## the same of runs on the test cluster, beside argo and kubectl
+	$(BIN)/python bench/bench_cluster.py $(BENCH_ARGS)
 
 ## Change it
 
