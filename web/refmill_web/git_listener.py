@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from refmill.flows.receive import Push, Reception
+from refmill.flows.receive import NOTHING, Push, Reception, Said
 from refmill.model.pushes import RefUpdate
 from refmill_repos import gate as git
 
@@ -16,6 +16,7 @@ class Ticket:
 
     push: Push
     events: tuple[int, ...]
+    said: Said = NOTHING
 
 
 class Listener:
@@ -28,11 +29,11 @@ class Listener:
         """In pre-receive."""
         seen = Push(push.repository_id, push.user, push.updates, push.options, push.quarantine)
         reply = self._reception.before(seen)
-        return git.Verdict(reply.accepted, reply.lines, Ticket(seen, reply.events))
+        return git.Verdict(reply.accepted, reply.lines, Ticket(seen, reply.events, reply.said))
 
     def after(self, ticket: Ticket, landed: tuple[RefUpdate, ...]) -> Iterable[str]:
         """In post-receive."""
-        return self._reception.after(ticket.push, ticket.events, landed)
+        return self._reception.after(ticket.push, ticket.events, landed, ticket.said)
 
     def failed(self, ticket: Ticket) -> None:
         """No ref moved: the planner finds that out from the refs themselves, so there is nothing to undo."""

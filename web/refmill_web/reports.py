@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from refmill import errors
+from refmill.flows import hindsight
 from refmill.model.pipelines import LockEntry
 from refmill.model.plans import DataPlan, Plan, Reason, StagePlan, Verdict
 from refmill.model.runs import CONSENT, RUN_ENDED, STAGE_ENDED, Run, StageRun, StageStatus
@@ -227,8 +228,9 @@ def stage_report(whole: RunReport, address: str) -> StageReport:
     course = whole.course.get(address)
     entry: LockEntry = (course.entry if course and course.entry else None) or plan.entry
     deps, outs_known = hashes(entry, "deps"), hashes(entry, "outs")
+    reasons = hindsight.reasons(services().runs, whole.run, whole.plan, whole.course, [plan])[address]
     return StageReport(
-        node, plan, None, course, plan.verdict, plan.reasons,
+        node, plan, None, course, plan.verdict, reasons,
         tuple(_file(item.path, item.root, deps) for item in plan.stage.deps),
         tuple(_file(item.path, item.root, outs_known, cached=item.cache) for item in plan.stage.outs),
     )  # fmt: skip

@@ -31,6 +31,7 @@ from refmill.plans import entries
 from refmill.plans.decide import UNCHANGED, Memory, decide
 from refmill.plans.inputs import Inputs, Sources
 from refmill.plans.outputs import remove_output, restore_output, store_output
+from refmill.plans.wording import in_short
 from refmill.texts import Text, text
 
 LIGHT = 1 << 20
@@ -208,7 +209,7 @@ class InPlace:
     def _run(self, work: _Work) -> LockEntry | None:
         """One stage's command and what it gave. None if it failed and has been reported."""
         stage = work.item.stage
-        self._report.stage(stage.address, "running", None, _reasons(work.item))
+        self._report.stage(stage.address, "running", None, in_short(work.item.reasons))
         read, written = [dep.root for dep in stage.deps], [out.root for out in stage.outs]
         with self._locks.using(read, written):
             folder = self._prepared(stage)
@@ -310,12 +311,3 @@ class InPlace:
             return self._directory(root).listing.name if path.is_dir() else self._place.hasher(path).md5
         except FileNotFoundError:
             return None
-
-
-def _reasons(item: StagePlan) -> Text | None:
-    """Why a stage runs: two of its reasons, and how many more there are."""
-    told = [reason.message for reason in item.reasons]
-    if len(told) < 2:
-        return told[0] if told else None
-    two = text("%(one)s; %(two)s", one=told[0], two=told[1])
-    return two if len(told) == 2 else text("%(reason)s (and %(count)s more)", reason=two, count=len(told) - 2)

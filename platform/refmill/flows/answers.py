@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from refmill.model.pipelines import Pipeline
-from refmill.model.plans import MissingObject, Plan, StagePlan
+from refmill.model.plans import MissingObject, Plan
 from refmill.model.pushes import RefUpdate
 from refmill.model.runs import Run
 from refmill.plans import environments
+from refmill.plans.wording import in_short
 from refmill.problems import Problem
 from refmill.texts import Text, Translate, counted, text
 
@@ -18,24 +19,21 @@ DEFAULT_REMOTE = re.compile(rb"^[ \t]*remote[ \t]*=[ \t]*\S", re.MULTILINE)
 """In `.dvc/config`; the section [core] alone has such a key."""
 _WHO = re.compile(r"//[^/@]*@")
 """Name and password in an address: not to be repeated."""
+NEW = text("it has not run before")
 STAGE_LINES = 8
 """Stages that an answer names before it only counts them."""
 
 
-def problem_lines(problems: Sequence[Problem], say: Translate, *, refused: bool = True) -> list[str]:
-    """Every problem with place, message, offending text and remedy, errors first; not `refused`: they are taken in."""
+def problem_lines(
+    problems: Sequence[Problem], say: Translate, *, refused: bool = True, whole: bool = True
+) -> list[str]:
+    """Every problem with place, message, offending text and remedy, errors first; not `refused`: they are taken in,
+    which leaves nothing that can run if what is broken is the `whole`."""
     count = sum(not problem.warning for problem in problems)
     fix = text("fix: ").to(say)  # not within another text, where it is not found to be translated
     lines: list[str] = []
     if count:
-        head = (
-            text("refmill: push refused, problems in its files: %(count)s", count=count)
-            if refused
-            else text(
-                "refmill: taken in as asked, but nothing of it can run; problems in its files: %(count)s", count=count
-            )
-        )
-        lines.append(head.to(say))
+        lines.append(_head(count, refused=refused, whole=whole).to(say))
     for problem in sorted(problems, key=lambda item: (item.warning, item.place)):
         lead = text("warning: ").to(say) if problem.warning else ""
         lines.append(f"  {problem.place}: {lead}{problem.message.to(say)}")
@@ -47,6 +45,18 @@ def problem_lines(problems: Sequence[Problem], say: Translate, *, refused: bool 
             text("To push all the same, running nothing that is broken: git push -o refmill.validate=warn").to(say)
         )
     return lines
+
+
+def _head(count: int, *, refused: bool, whole: bool) -> Text:
+    if refused:
+        return text("refmill: push refused, problems in its files: %(count)s", count=count)
+    if whole:
+        return text(
+            "refmill: taken in as asked, but nothing of it can run; problems in its files: %(count)s", count=count
+        )
+    return text(
+        "refmill: taken in as asked, but what is broken cannot run; problems in its files: %(count)s", count=count
+    )
 
 
 def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
@@ -69,7 +79,7 @@ def plan_lines(run: Run, plan: Plan, address: str, say: Translate) -> list[str]:
     ]
     lines.append("  " + " · ".join(sentence.to(say) for count, sentence in counts if count))
     moving = [stage for stage in plan.stages if stage.verdict in ("run", "blocked")]
-    lines += [f"  {stage.stage.address}: {_why(stage, say)}" for stage in moving[:STAGE_LINES]]
+    lines += [f"  {stage.stage.address}: {(in_short(stage.reasons) or NEW).to(say)}" for stage in moving[:STAGE_LINES]]
     if len(moving) > STAGE_LINES:
         lines.append("  " + text("… and %(count)s more", count=len(moving) - STAGE_LINES).to(say))
     return [*lines, *_stale_lines(plan, say), *(warning.to(say) for warning in plan.warnings)]
@@ -160,11 +170,31 @@ def idle_lines(update: RefUpdate, pipeline: Pipeline, address: str, say: Transla
 
 def invalid_lines(problems: Iterable[Problem], say: Translate, project: str = "") -> list[str]:
     """A landed project whose files cannot work: it started nothing."""
-    found = [problem.below(project) for problem in problems if not problem.warning]
+    found = _faults(problems, project)
     return [
         text("no run, problems in its files: %(count)s", count=len(found)).to(say),
         *problem_lines(found, say)[1:-1],
     ]
+
+
+def hopeless_lines(problems: Iterable[Problem], say: Translate, project: str = "") -> list[str]:
+    """The same for who has been told all of it, or asked for no more: the first reason."""
+    found = _faults(problems, project)
+    place, message = str(found[0].place), found[0].message
+    if len(found) == 1:
+        told = text("no run, and none until this is mended: %(place)s: %(problem)s", place=place, problem=message)
+    else:
+        told = counted(
+            "no run, and none until this and %(count)s more problem are mended: %(place)s: %(problem)s",
+            "no run, and none until this and %(count)s more problems are mended: %(place)s: %(problem)s",
+            len(found) - 1, place=place, problem=message,
+        )  # fmt: skip
+    return [told.to(say)]
+
+
+def _faults(problems: Iterable[Problem], project: str) -> list[Problem]:
+    """What refuses a push, as seen from the repository's root."""
+    return sorted((item.below(project) for item in problems if not item.warning), key=lambda item: item.place)
 
 
 def size_words(size: int) -> str:
@@ -175,13 +205,3 @@ def size_words(size: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
-
-
-def _why(stage: StagePlan, say: Translate) -> str:
-    """The first reason, and how many more there are."""
-    if not stage.reasons:
-        return text("it has not run before").to(say)
-    first, more = stage.reasons[0].message, len(stage.reasons) - 1
-    if not more:
-        return first.to(say)
-    return text("%(reason)s (and %(count)s more)", reason=first, count=more).to(say)

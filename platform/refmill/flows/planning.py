@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refmill import errors, specs
-from refmill.flows.answers import blocked_lines, idle_lines, invalid_lines, nothing_to_run, plan_lines
+from refmill.flows.answers import blocked_lines, hopeless_lines, idle_lines, invalid_lines, nothing_to_run, plan_lines
+from refmill.flows.hindsight import results_before
 from refmill.flows.lacking import waits_for
+from refmill.flows.receive import WARN
 from refmill.model.people import Repository, User
-from refmill.model.pipelines import LockEntry
 from refmill.model.plans import Plan
 from refmill.model.pushes import ZERO, Event
 from refmill.model.runs import RUN_ENDED, SET, SOURCE, SOURCES, Run, StageRun, StageStatus, run_id
@@ -209,8 +210,9 @@ class Planner:
         quiet = several and touched == set()  # told of when it was pushed
         checked = self._check(repository, commit.sha, project)
         if checked.pipeline is None or checked.errors:
-            told = quiet or "refmill.validate=warn" in event.options  # before the push was taken in
-            return None, [] if told else invalid_lines(checked.problems, say, project)
+            # With WARN what is new of it was told in full before the push was taken in.
+            tell = hopeless_lines if WARN in event.options else invalid_lines
+            return None, [] if quiet else tell(checked.problems, say, project)
         if not checked.pipeline.stages or not specs.wants(checked.documents, update.ref, touched or None):
             quiet = quiet or (several and not (project or checked.pipeline.stages or checked.pipeline.data))
             return None, [] if quiet else idle_lines(update, checked.pipeline, base, say, project)
@@ -323,9 +325,8 @@ class Planner:
                 self._imports.bring(wish.user, source.url, [item.md5 for item in missing], into=repository.id)
         today = digests.digests(checked.documents, pipeline, tree)
         counts = checked.documents.pipeline.rerun_on_environment_change
-        plan = make.make(
-            pipeline, memory, force=wish.force, earlier=self._earlier(wish), environments=today if counts else {}
-        )
+        earlier = results_before(self._runs, repository.id, wish.project)
+        plan = make.make(pipeline, memory, force=wish.force, earlier=earlier, environments=today if counts else {})
         plan = plan if counts else self._noted(repository, plan, today)
         warnings = [problem.message for problem in checked.problems if problem.warning]
         return replace(plan, warnings=(*([wish.note] if wish.note else []), *warnings))
@@ -346,12 +347,6 @@ class Planner:
         self._waiting.arrived(run.repository_id, self._storage.objects(run.repository_id).present(missing))
         config = _dvc_config(self._repositories.tree(run.repository_id, run.commit, project=run.project))
         self._elsewhere.fetch(run.repository_id, config or b"", missing)
-
-    def _earlier(self, wish: Wish) -> dict[str, LockEntry]:
-        """The results of the project's newest run that succeeded, by address: what reasons compare with."""
-        for run in self._runs.list([wish.repository.id], statuses=("succeeded",), limit=1, project=wish.project):
-            return {stage.address: stage.entry for stage in self._runs.stages(run.id) if stage.entry}
-        return {}
 
     def _attempt(self, repository: Repository, commit: Commit, project: str) -> int:
         """Which attempt a push of `commit` means: the one there is, but a new one where a push had ended the old."""

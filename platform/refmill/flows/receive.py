@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refmill import errors
-from refmill.flows.answers import problem_lines
+from refmill.flows.answers import hopeless_lines, problem_lines
 from refmill.model.people import Repository
 from refmill.model.pushes import ZERO, RefUpdate
 from refmill.plans import projects
@@ -23,6 +23,8 @@ from refmill.ports.waking import Bell
 from refmill.problems import Place, Problem
 from refmill.texts import Text, Translate, text
 
+WARN = "refmill.validate=warn"
+"""The option of a push whose broken files are taken in."""
 OPEN_PREFIXES = ("refs/heads/", "refs/tags/", "refs/exps/", "refs/notes/")
 RUN_EXPERIMENT = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/run-[0-9]+")
 RELEVANT = re.compile(
@@ -49,12 +51,44 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What the pusher knows before git moves the refs: the events of which no run can come, and single sentences."""
+
+    hopeless: frozenset[int] = frozenset()
+    sentences: frozenset[str] = frozenset()
+
+
+NOTHING = Said()
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """Whether the push is taken, what git prints to the pusher, and the events it became."""
+    """Whether the push is taken, what git prints to the pusher, what that `said`, and the events it became."""
 
     accepted: bool
     lines: tuple[str, ...]
     events: tuple[int, ...] = ()
+    said: Said = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is wrong at a branch's new tip in what the push changed, with WARN in all of it; the `new` problems were not
+    there at its old one. `whole` if the repository is one project."""
+
+    problems: tuple[Problem, ...] = ()
+    new: tuple[Problem, ...] = ()
+    whole: bool = True
+
+    @property
+    def refused(self) -> bool:
+        """Whether the push brings something that cannot work."""
+        return any(not problem.warning for problem in self.new)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing there can run."""
+        return self.whole and any(not problem.warning for problem in self.problems)
 
 
 class Reception:
@@ -78,30 +112,36 @@ class Reception:
         if refusals := [refusal for update in push.updates if (refusal := self._forbidden(push, repository, update))]:
             return Reply(False, tuple(refusal.to(say) for refusal in refusals))
         self._check_count(push)
-        lines: list[str] = []
-        problems = self._all_problems(push)
-        if problems:
-            warn_only = "refmill.validate=warn" in push.options
-            lines = problem_lines(problems, say, refused=not warn_only)
-            if not warn_only and any(not problem.warning for problem in problems):
-                return Reply(False, tuple(lines))
+        looks = self._looks(push)
+        refused = any(look.refused for look in looks.values())
+        if refused and WARN not in push.options:
+            return Reply(False, tuple(problem_lines([item for look in looks.values() for item in look.new], say)))
+        lines = _taken(tuple(looks.values()), say, asked=WARN in push.options)
         events = self._inbox.announce(push.repository_id, push.user, push.updates, push.options)
-        return Reply(True, tuple(lines), tuple(event.id for event in events))
+        stuck = {move for move, look in looks.items() if look.hopeless and WARN in push.options}
+        hopeless = frozenset(
+            event.id for event in events if event.update.branch and (event.update.old, event.update.new) in stuck
+        )
+        sentences = frozenset(problem.message.to(say) for look in looks.values() for problem in look.new)
+        return Reply(True, tuple(lines), tuple(event.id for event in events), Said(hopeless, sentences))
 
-    def after(self, push: Push, announced: Sequence[int], landed: Sequence[RefUpdate]) -> list[str]:
-        """In post-receive: the refs in `landed` have moved. Wait a moment for the plan and give its lines."""
+    def after(
+        self, push: Push, announced: Sequence[int], landed: Sequence[RefUpdate], said: Said = NOTHING
+    ) -> list[str]:
+        """In post-receive: the refs in `landed` have moved. Wait a moment for the plan and give its lines, but for what
+        was `said` before."""
         moved = {update.ref for update in landed}
         events = [number for number, update in zip(announced, push.updates, strict=True) if update.ref in moved]
         self._inbox.land(events)
         self._first_branch(push, landed)
         self._bell.ring("events")
-        waiting: list[int] = list(events)
+        waiting = [number for number in events if number not in said.hopeless]
         answers: list[str] = []
         until = time.monotonic() + ANSWER_SECONDS
         while waiting and (left := until - time.monotonic()) > 0:
             self._bell.wait(frozenset({f"event:{waiting[0]}"}), min(left, 0.05))
             while waiting and (event := self._inbox.get(waiting[0])).state in ("handled", "void"):
-                answers += event.answer
+                answers += [line for line in event.answer if line not in said.sentences]
                 waiting.pop(0)
         if waiting and any(update.branch and not update.deletes for update in push.updates):
             repository = self._catalogue.get(push.repository_id)
@@ -152,48 +192,50 @@ class Reception:
             text("Delete branches, tags or experiments that nobody needs, with `git push URL --delete REF…`."),
         )  # fmt: skip
 
-    def _all_problems(self, push: Push) -> list[Problem]:
-        """Those of each branch. Raises LimitExceeded where it takes too long to find them."""
+    def _looks(self, push: Push) -> dict[tuple[str, str], _Look]:
+        """At each branch, by where it was and where it goes. Raises LimitExceeded where that takes too long."""
         until = time.monotonic() + CHECK_SECONDS
         moves = {(update.old, update.new): update for update in push.updates if update.branch and not update.deletes}
-        return [problem for update in moves.values() for problem in self._problems(push, update, until)]
+        return {move: self._look(push, update, until) for move, update in moves.items()}
 
-    def _problems(self, push: Push, update: RefUpdate, until: float) -> Sequence[Problem]:
-        """What is wrong at a branch's new tip and was not so at its old one."""
-        old = None if update.old == ZERO else update.old
+    def _look(self, push: Push, update: RefUpdate, until: float) -> _Look:
+        old, asked = None if update.old == ZERO else update.old, WARN in push.options
         try:
             paths = self._refs.changed_paths(push.repository_id, old, update.new, quarantine=push.quarantine)
             changed = {path for path in paths if RELEVANT.search(path)}
-            if not changed:
-                return ()
+            if not changed and not asked:
+                return _Look()
         except errors.LimitExceeded:
             changed = None
         try:
             inner = self._repositories.projects(push.repository_id, update.new, quarantine=push.quarantine)
         except errors.LimitExceeded as error:
-            return [_too_many(error)]
+            many = (_too_many(error),)
+            return _Look(many, many, whole=False)  # the project at the root can run all the same
         everywhere = {"", *inner}
-        found: list[Problem] = []
+        found, new = list[Problem](), list[Problem]()
         for project in sorted(everywhere):
             mine = None if changed is None else projects.share(changed, project, everywhere)
-            if mine is None or mine:
+            if mine is None or mine or asked:
                 if time.monotonic() > until:
                     raise errors.LimitExceeded(
                         text("checking this push takes longer than %(seconds)s seconds", seconds=int(CHECK_SECONDS)),
                         text("Push fewer branches at a time, or put the projects into several repositories."),
                     )
-                found += self._new_problems(push, project, old, update.new, mine)
-        return found
+                problems = self._check(push, project, update.new).problems
+                found += (problem.below(project) for problem in problems)
+                new += (problem.below(project) for problem in self._new(push, project, old, problems, mine))
+        return _Look(tuple(found), tuple(new), whole=everywhere == {""})
 
-    def _new_problems(
-        self, push: Push, project: str, old: str | None, new: str, changed: set[str] | None
-    ) -> Iterator[Problem]:
-        """What is wrong in one project, of whose files `changed` are others than before (None: nobody knows which)."""
-        found: Sequence[Problem] = self._check(push, project, new).problems
-        if old is not None and (changed is None or any(problem.place.file not in changed for problem in found)):
-            before = {_identity(problem) for problem in self._problems_before(push, project, old)}
-            found = [problem for problem in found if _identity(problem) not in before]
-        return (problem.below(project) for problem in found)
+    def _new(
+        self, push: Push, project: str, old: str | None, found: Sequence[Problem], changed: set[str] | None
+    ) -> Sequence[Problem]:
+        """Those of the problems `found` in a project that are new, of whose files `changed` are others than before
+        (None: nobody knows which)."""
+        if old is None or (changed is not None and all(problem.place.file in changed for problem in found)):
+            return found
+        before = {_identity(problem) for problem in self._problems_before(push, project, old)}
+        return [problem for problem in found if _identity(problem) not in before]
 
     def _problems_before(self, push: Push, project: str, commit: str) -> Sequence[Problem]:
         try:
@@ -206,6 +248,18 @@ class Reception:
     def _check(self, push: Push, project: str, commit: str) -> Checked:
         path = self._repositories.path(push.repository_id)
         return self._resolver.check(Source(path, commit, project, quarantine=push.quarantine))
+
+
+def _taken(looks: Sequence[_Look], say: Translate, *, asked: bool) -> list[str]:
+    """What is told of a push that is taken in with what is wrong in it, where that was `asked` for or is no more than
+    a warning."""
+    new = [problem for look in looks for problem in look.new]
+    broken = [look for look in looks if look.refused]
+    lines = problem_lines(new, say, refused=False, whole=all(look.whole for look in broken)) if new else []
+    for look in looks:
+        if asked and look.hopeless and not look.refused:
+            lines += hopeless_lines(look.problems, say)
+    return lines
 
 
 def _identity(problem: Problem) -> tuple[str, str, str]:

@@ -27,6 +27,9 @@ from refmill.texts import counted, text
 
 UNCHANGED = text("nothing it depends on changed")
 """Why most stages are cached; who shows many of them may count those."""
+STANDS = Reason("unchanged", UNCHANGED)
+REMEMBERED = Reason("run-cache", text("an earlier run with the same inputs gave this result"))
+UNRECORDED = Reason("new", text("dvc.lock has no result of it"))
 
 
 def _nothing(_entry: LockEntry) -> Sequence[Made]:
@@ -63,13 +66,13 @@ def decide(
     """
     reasons = [Reason("forced", text("it was asked for"))] if force else differences(stage, inputs, locked)
     if locked is None and earlier is not None and not force:
-        unrecorded = Reason("new", text("dvc.lock has no result of it"))
-        reasons = differences(stage, inputs, earlier) or [unrecorded]
+        reasons = differences(stage, inputs, earlier) or [UNRECORDED]
     known = lockfile.entry(stage, inputs.deps, inputs.params, {})
     if stage.frozen:
         return _frozen(stage, inputs, locked, memory, StagePlan(stage, "cached", tuple(reasons), known, upstream))
     if inputs.absent:
-        return StagePlan(stage, "blocked", (*map(_absent, inputs.absent), *reasons), known, upstream)
+        others = (reason for reason in reasons if reason.subject not in inputs.absent)
+        return StagePlan(stage, "blocked", (*map(_absent, inputs.absent), *others), known, upstream)
     if inputs.unknown:
         return StagePlan(stage, "later", (_waits(upstream), *reasons), known, upstream, _missing(inputs, memory))
     if not force:
@@ -91,10 +94,10 @@ def _cached(
         lost = _lost_outputs(stage, locked, memory, in_git=True)
         altered = [] if lost else _altered_outputs(stage, locked, memory)
         if not lost and not altered:
-            return locked, [_unchanged()]
+            return locked, [STANDS]
         reasons = [_lost(path) for path in lost] + [_altered(path) for path in altered]
     if found := _remembered(stage, known, memory):
-        return found, [_known_result(), *(item for item in reasons if item.kind != "new")]
+        return found, [REMEMBERED, *(item for item in reasons if item.kind != "new")]
     return None, reasons
 
 
@@ -108,7 +111,7 @@ def _in_environment(
         return cached, reasons
     for result in reversed(made):
         if result.environment == environment and not _lost_outputs(stage, result.entry, memory, in_git=False):
-            return cached | {"outs": result.entry["outs"]}, [_known_result()]
+            return cached | {"outs": result.entry["outs"]}, [REMEMBERED]
     return None, [changed]
 
 
@@ -185,7 +188,7 @@ def _frozen(stage: Stage, inputs: Inputs, locked: LockEntry | None, memory: Memo
     same = all(recorded[out.path].md5.removeprefix(hashing.OLD) == outs[out.root].md5.removeprefix(hashing.OLD)
                for out in stage.outs if out.path in recorded)  # fmt: skip
     if locked is not None and not plan.reasons and same:
-        return replace(plan, reasons=(_unchanged(),), entry=locked)
+        return replace(plan, reasons=(STANDS,), entry=locked)
     entry = {**(locked or {}), "cmd": plan.entry["cmd"]} if inputs.unknown or inputs.absent else dict(plan.entry)
     entry |= lockfile.entry(stage, {}, {}, outs) | {"cmd": entry["cmd"]}
     note = Reason("unchanged", text("it is frozen: its outputs are taken as they are"))
@@ -216,14 +219,6 @@ def _lies_here(item: MissingObject, memory: Memory) -> bool:
     """Whether the working copy has an input of which the cache has not everything."""
     found = GitFiles(memory.tree).hash(item.path) if memory.here else None
     return found is not None and found.md5 == item.md5
-
-
-def _unchanged() -> Reason:
-    return Reason("unchanged", UNCHANGED)
-
-
-def _known_result() -> Reason:
-    return Reason("run-cache", text("an earlier run with the same inputs gave this result"))
 
 
 def _absent(path: str) -> Reason:
