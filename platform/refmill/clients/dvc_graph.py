@@ -48,6 +48,10 @@ class Outputs:
         """Who writes the output `root`."""
         return self._owners[root]
 
+    def roots(self) -> Iterable[str]:
+        """Every output's path."""
+        return self._owners
+
     def overlapping(self, root: str) -> list[str]:
         """The outputs that `root` is, lies in, or contains, in DVC's order."""
         if above := self.above(root):

@@ -14,11 +14,13 @@ from refmill.clients.dvc_trees import Project
 from refmill.clients.findings import Findings
 from refmill.formats import dvcignore, params
 from refmill.model.pipelines import Output, ParamsDependency, Stage
-from refmill.specs import existing
-from refmill.texts import text
+from refmill.specs import closest, existing
+from refmill.texts import Text, text
 
 MAX_NAMES = 2000
-"""Keys of a parameter file among which a similar one is looked for."""
+"""Keys of a parameter file, outputs, and files of a directory among which a similar one is looked for."""
+LIKENESS = 0.75
+"""Of paths; below it, “raw.csv” would be taken for “clean.csv”."""
 
 
 class _Checker:
@@ -52,9 +54,42 @@ class _Checker:
                 "missing-dependency",
                 self._sites.place(stage, place),
                 text("“%(path)s” is neither in git, nor tracked by DVC, nor written by a stage", path=path),
-                text("Commit it, or track it with `dvc add %(path)s`.", path=root),
+                self._missing(stage, root),
                 warning=True,
             )
+
+    def _missing(self, stage: Stage, root: str) -> Text:
+        """What to do about a file that nothing provides: it may be misspelt, or forgotten."""
+        if meant := self._meant(stage, root):
+            return text(
+                "Did you mean “%(name)s”? If not, bring it: `git add %(path)s`, or `dvc add %(path)s` for data.",
+                name=meant, path=root,
+            )  # fmt: skip
+        return text(
+            "Look whether the name is right. If it is, bring the file: `git add %(path)s`, or `dvc add %(path)s` for"
+            " data.",
+            path=root,
+        )
+
+    def _meant(self, stage: Stage, root: str) -> str | None:
+        """What looks like `root` among the outputs of others, and what git has; not what the stage names already."""
+        named = {item.root for item in stage.deps} | {out.root for out in stage.outs}
+        outputs = [path for path in islice(self._outputs.roots(), MAX_NAMES) if path not in named]
+        in_git = [path for path in (self._in_git(root),) if path and path not in named]
+        name = root.rpartition("/")[2]
+        elsewhere = (path for path in outputs if path.rpartition("/")[2] == name)
+        return closest(root, [*in_git, *outputs], likeness=LIKENESS) or next(elsewhere, None)
+
+    def _in_git(self, root: str) -> str | None:
+        """The path in git whose names are those of `root`, or similar to them."""
+        found = ""
+        for name in root.split("/"):
+            there = self._findings.tree.children(found)
+            real = name if name in there else closest(name, list(islice(there, MAX_NAMES)), likeness=LIKENESS)
+            if real is None:
+                return None
+            found = f"{found}/{real}" if found else real
+        return found
 
     def _params(self, stage: Stage, item: ParamsDependency) -> None:
         if self._outputs.overlapping(item.root):
@@ -91,7 +126,7 @@ class _Checker:
                     "missing-param",
                     self._sites.place(stage, ("param", item.root, key)),
                     text("There is no parameter “%(key)s” in %(file)s", key=key[:80], file=item.root),
-                    existing(key[:80], islice(_names(values), MAX_NAMES), text("The file is empty.")),
+                    existing(key[:80], islice(params.names(values), MAX_NAMES), text("The file is empty.")),
                 )
 
     def _load(self, root: str) -> Any:
@@ -135,10 +170,3 @@ def check(
     checker = _Checker(outputs, project, sites, findings, hidden)
     for stage in stages:
         checker.stage(stage)
-
-
-def _names(values: Any, prefix: str = "") -> Iterable[str]:
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield f"{prefix}{key}"
-            yield from _names(value, f"{prefix}{key}.")

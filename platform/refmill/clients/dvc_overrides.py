@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from dvc.exceptions import DvcException
@@ -19,9 +21,11 @@ from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 from refmill import errors
 from refmill.clients import files
 from refmill.clients.overlays import Overlay
+from refmill.formats import params
 from refmill.ports.resolver import Checked
 from refmill.ports.trees import Tree
 from refmill.problems import Place, Problem
+from refmill.specs import existing
 from refmill.texts import Text, text
 
 PARAMS = "params.yaml"
@@ -33,6 +37,10 @@ KINDS = (".yaml", ".yml", ".json", ".toml", ".py")
 """Endings of parameter files."""
 NOT_PARAMETERS = ("dvc.yaml", "refmill.yaml")
 MAX_BYTES = 8 << 20
+MAX_NAMES = 2000
+"""Parameters among which a similar one is looked for."""
+_PLAIN = re.compile(r"[\w-]+(\.[\w-]+)*")
+"""The words for a parameter that name one, and nothing else of Hydra's grammar."""
 
 
 def set_params(root: Path, words: Iterable[str]) -> list[str]:
@@ -64,6 +72,8 @@ def overridden(tree: Tree, words: Iterable[str]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="refmill-") as folder:
         for name, overrides in wanted(words).items():
             copy = Path(folder, posixpath.basename(name))
+            if tree.entry(posixpath.normpath(name)) is None:
+                raise _absent(name)
             copy.write_bytes(tree.read(posixpath.normpath(name), MAX_BYTES))
             _apply(copy, name, overrides)
             found[posixpath.normpath(name)] = copy.read_bytes()
@@ -96,19 +106,43 @@ def _inside(root: Path, name: str) -> Path:
     if not target.is_relative_to(root.resolve()):
         raise errors.WrongUse(text("%(path)s lies outside of the repository", path=name))
     if not target.is_file():
-        raise errors.NotFound(
-            text("There is no parameter file “%(path)s”", path=name), text("Commit the file, or name another one.")
-        )
+        raise _absent(name)
     return target
+
+
+def _absent(name: str) -> errors.NotFound:
+    return errors.NotFound(
+        text("There is no parameter file “%(path)s”", path=name[:200]), text("Commit the file, or name another one.")
+    )
 
 
 def _apply(copy: Path, name: str, overrides: list[str]) -> None:
     try:
         apply_overrides(copy, overrides)
     except (DvcException, ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+        _refuse_unknown(copy, name, overrides, error)
         shown = _shown(error.__cause__ or error)
         several = shown.startswith(UNMERGED) and len(get_hydra_sweeps({name: overrides})) > 1
         raise _bad(name, text("one run has one value of each") if several else shown) from error
+
+
+def _refuse_unknown(copy: Path, name: str, overrides: list[str], error: Exception) -> None:
+    """Raise WrongUse if one of the parameters is not in the file."""
+    try:
+        known = list(islice(params.names(params.load(copy.read_bytes(), name)), MAX_NAMES))
+    except errors.Invalid:
+        return
+    for word in overrides:
+        key = word.partition("=")[0].removeprefix("~")
+        if not known or key in known or not _PLAIN.fullmatch(key):
+            continue
+        remedy = existing(key, known, REMEDY)
+        if not word.startswith("~"):
+            new = f"+{word}" if name == PARAMS else f"{name}:+{word}"
+            remedy = text("%(meant)s To add a parameter that is new, write -S %(word)s", meant=remedy, word=new)
+        raise errors.WrongUse(
+            text("There is no parameter “%(key)s” in %(file)s", key=key[:80], file=name[:200]), remedy
+        ) from error
 
 
 def _shown(error: BaseException) -> str:

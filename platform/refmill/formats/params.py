@@ -44,6 +44,14 @@ def select(values: Any, keys: Iterable[str]) -> dict[str, Any]:
     return chosen
 
 
+def names(values: Any, prefix: str = "") -> Iterator[str]:
+    """Every key that can be named, with its dots: what holds others before what it holds."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            yield from names(value, f"{prefix}{key}.")
+
+
 def recordable(values: Mapping[str, Any], file: str) -> dict[str, Any]:
     """`values` out of `file` as dvc.lock has them: tuples of Python are lists.
 

@@ -4,7 +4,7 @@ from refmill.quantities import duration, quantity
 from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
 from refmill.specs.overrides import all_settings, override, settings_for
 from refmill.specs.reading import Fault, parse
-from refmill.specs.suggestions import existing, nearest
+from refmill.specs.suggestions import alike, closest, existing, nearest
 from refmill.specs.triggers import wants
 
 __all__ = [
@@ -14,7 +14,9 @@ __all__ = [
     "PipelineSpec",
     "StageOverride",
     "Triggers",
+    "alike",
     "all_settings",
+    "closest",
     "duration",
     "existing",
     "nearest",

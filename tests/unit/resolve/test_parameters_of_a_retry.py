@@ -33,7 +33,7 @@ def test_the_files_are_those_that_dvc_writes(tmp_path: Path) -> None:
     ("word", "says"),
     [
         ("a.b=1,2", "one run has one value of each"), ("a.b=choice(1,2)", "one run has one value of each"),
-        ("zz=1", "To append to your config use"), ("a.b", "missing EQUAL"), ("a=[", "no viable alternative"),
+        ("zz=1", "no parameter “zz”"), ("a.b", "missing EQUAL"), ("a=[", "no viable alternative"),
         ("a.b=${nope}", "not found"), ("../p.yaml:a=1", "../p.yaml"), ("/etc/p.yaml:a=1", "/etc/p.yaml"),
         ("dvc.yaml:stages=1", "no parameter file"), ("n.txt:a=1", "no parameter file"), ("absent.toml:a=1", "absent.toml"),
     ],

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from refmill import errors
 from refmill.model.pipelines import Pipeline
+from refmill.specs import alike
 from refmill.texts import text
-
-SHOWN = 20
-"""Names that a message lists; more than that nobody reads."""
 
 
 def named(pipeline: Pipeline, root: Path, folder: Path, targets: Iterable[str]) -> set[str]:
@@ -23,12 +21,18 @@ def named(pipeline: Pipeline, root: Path, folder: Path, targets: Iterable[str]) 
     for target in targets:
         mine = _meant(pipeline, "" if here == "." else here, target)
         if not mine:
-            known = ", ".join(sorted(pipeline.stages)[:SHOWN])
             raise errors.NotFound(
-                text("there is no stage “%(name)s”", name=target), text("There are: %(known)s", known=known)
+                text("there is no stage “%(name)s”", name=target),
+                alike(target, _names(pipeline), text("This project has no stages.")),
             )
         found |= mine
     return found
+
+
+def _names(pipeline: Pipeline) -> set[str]:
+    """What can be named: stages, and groups of which there are several."""
+    groups = {stage.address.replace(stage.name, stage.group) for stage in pipeline.stages.values()}
+    return set(pipeline.stages) | groups
 
 
 def _meant(pipeline: Pipeline, here: str, target: str) -> set[str]:
