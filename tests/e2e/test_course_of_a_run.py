@@ -76,7 +76,7 @@ def test_a_retry_takes_over_what_is_done(
     quiet[3] = "nobody"
     unknown = subprocess.run(quiet, capture_output=True, text=True, check=False)
     assert unknown.returncode == 2
-    assert "There are: good, bad" in unknown.stderr
+    assert "There are: bad, good" in unknown.stderr
 
 
 def test_a_log_is_followed_to_its_end(platform: Platform, project: Callable[[dict[str, str]], Copy], name: str) -> None:

@@ -298,5 +298,76 @@ def test_all_that_makes_a_stage_run_is_told_and_what_stops_the_others(here: Copy
     told = here.run(REFMILL, "run", "-j", "1", check=False).stdout
     reasons = next(line for line in told.splitlines() if line.startswith("◔ b "))
     assert reasons.count(";") == 1
-    assert reasons.endswith("(and 1 more)")
-    assert "– c  b did not succeed" in told
+    assert reasons.endswith("(and 1 more reason)")
+    assert "– c      b did not succeed" in told
+
+
+def test_the_words_of_all_lines_begin_in_one_column(here: Copy) -> None:
+    here.write({"dvc.yaml": CHAIN["dvc.yaml"].replace("cp a.txt b.txt", "cp a.txt b.txt; echo printed")})
+    told = here.run(REFMILL, "run", "-j", "1").stdout.splitlines()[:-1]
+    assert {line[7:9] for line in told} == {"  "}, told
+    assert not any(line[9:].startswith(" ") for line in told), told
+    assert "  b      printed" in told
+
+
+def test_what_runs_is_said_in_the_chosen_language(here: Copy) -> None:
+    chinese = ["env", "REFMILL_LANG=zh", REFMILL]
+    assert here.run(*chinese, "run").stdout.splitlines()[-1].startswith("成功，用时 ")
+    planned = here.run(*chinese, "plan").stdout + here.run(*chinese, "run", "--dry").stdout
+    assert "已缓存" in planned
+    assert "cached" not in planned
+
+
+def test_a_misspelt_stage_is_told_with_those_that_look_like_it(here: Copy) -> None:
+    many = "stages:\n  train:\n    matrix: {model: [rf, logit], size: [small, large]}\n    cmd: echo ${item.model}\n"
+    here.write({"dvc.yaml": many})
+    for word, meant in (("trian", "Did you mean “train”?"), ("train@rf-smal", "train@rf-small, train@rf-large")):
+        done = here.run(REFMILL, "run", word, check=False)
+        assert (done.returncode, meant in done.stderr) == (2, True), done.stderr
+
+
+def test_a_misspelt_parameter_is_told_with_the_one_that_was_meant(here: Copy) -> None:
+    here.write({"params.yaml": "k: 1\ntrain: {lr: 0.1}\n", "more.yaml": "rate: 1\n"})
+    before = (here.path / "params.yaml").read_bytes()
+    for flags in ((), ("--dry",)):
+        done = here.run(REFMILL, "run", "-S", "train.lrr=0.2", *flags, check=False)
+        assert done.returncode == 2
+        assert "Did you mean “train.lr”?" in done.stderr
+        assert "-S +train.lrr=0.2" in done.stderr
+        done = here.run(REFMILL, "run", "-S", "more.yaml:raet=2", *flags, check=False)
+        assert "Did you mean “rate”?" in done.stderr
+        assert "-S more.yaml:+raet=2" in done.stderr
+        done = here.run(REFMILL, "run", "-S", "~train.lrr", *flags, check=False)
+        assert "Did you mean “train.lr”?" in done.stderr
+        done = here.run(REFMILL, "run", "-S", "absent.yaml:k=2", *flags, check=False)
+        assert "There is no parameter file “absent.yaml”" in done.stderr
+    assert (here.path / "params.yaml").read_bytes() == before
+
+
+def test_a_dry_run_with_other_parameters_says_what_they_would_run_and_changes_nothing(here: Copy) -> None:
+    run(here)
+    here.commit("run")
+    done = here.run(REFMILL, "run", "--dry", "--json", "-S", "k=2")
+    found = {
+        item["name"]: (item["verdict"], item["reasons"][0]["message"]) for item in json.loads(done.stdout)["stages"]
+    }
+    assert found["b"] == ("run", "params.yaml: k 1 → 2")
+    assert {name: verdict for name, (verdict, _) in found.items() if name != "b"} == {
+        "a": "cached", "c": "later", "other": "cached",
+    }  # fmt: skip
+    assert here.git("status", "--short").stdout == ""
+    assert run(here, "-S", "k=2")["b"] == "succeeded"
+    dry = json.loads(here.run(REFMILL, "run", "--dry", "--json", "-S", "k=1").stdout)["stages"]
+    assert {item["verdict"] for item in dry} == {"cached"}, "the run-cache knows both"
+    broken = here.run(REFMILL, "run", "--dry", "-S", "~k", check=False)
+    assert (broken.returncode, "There is no parameter “k”" in broken.stderr) == (3, True)
+
+
+def test_a_dependency_that_is_not_there_is_one_reason(here: Copy) -> None:
+    run(here)
+    here.write(
+        {"dvc.yaml": CHAIN["dvc.yaml"].replace("deps: [in.txt], outs: [a.txt]", "deps: [inn.txt], outs: [a.txt]")}
+    )
+    told = here.run(REFMILL, "plan").stdout
+    assert "inn.txt does not exist" in told
+    assert "inn.txt is a new dependency" not in told

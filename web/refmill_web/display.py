@@ -14,23 +14,8 @@ from flask_babel import format_datetime, gettext, ngettext
 from markupsafe import Markup
 
 from refmill.model.runs import RunStatus, StageStatus
-from refmill.texts import Text, text
 from refmill_web import assets
-
-STATES: Mapping[StageStatus | RunStatus, Text] = {
-    "pending": text("pending"),
-    "blocked": text("blocked"),
-    "queued": text("queued"),
-    "running": text("running"),
-    "cached": text("cached"),
-    "succeeded": text("succeeded"),
-    "failed": text("failed"),
-    "skipped": text("skipped"),
-    "stopped": text("stopped"),
-    "paused": text("paused"),
-    "superseded": text("superseded"),
-    "nothing": text("nothing to run"),
-}
+from refmill_web.words import STATES
 
 STATE_ICONS: Mapping[str, str] = {
     "pending": "clock",

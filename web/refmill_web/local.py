@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refmill import errors
 from refmill.clients import dvc_config
 from refmill.clients.git_ignored import git_ignored
 from refmill.clients.objects import DirectoryObjects, DirectoryRunCache
+from refmill.clients.overlays import Overlay
 from refmill.clients.remembering import Durations, HashMemory, Resolution, ResolutionMemory
 from refmill.clients.remembering.resolution import RecordingTree
 from refmill.clients.worktree import WorkTree
@@ -65,9 +66,8 @@ class Project:
         """DVC's own cache and run-cache of the working copy."""
         # As durable as DVC's own writes: the sources are here, a power cut costs a run and no data.
         objects = DirectoryObjects(self.cache.cache, durable=False)
-        here = isinstance(self.tree, WorkTree)
         runcache = DirectoryRunCache(self.cache.cache, durable=False)
-        return Memory(objects, runcache, self.tree, here=here, around=_around(self.root))
+        return Memory(objects, runcache, self.tree, here=not self.commit, around=_around(self.root))
 
     @property
     def ignores(self) -> DvcIgnore:
@@ -174,6 +174,15 @@ def open_project(path: Path, rev: str | None = None, *, anew: bool = False) -> P
         return Project(root, tree, kept.pipeline, kept.problems, config, hashes, folder)
     found, problems = _resolve(tree, ignored, memory)
     return Project(root, tree, found, problems, config, hashes, folder)
+
+
+def open_with_params(project: Project, words: Iterable[str]) -> Project:
+    """A working copy's project as it would be with parameters changed; no file is. Raises as dvc_overrides does."""
+    from refmill.clients import dvc_overrides, dvc_parsing  # noqa: PLC0415 - DVC's parser and Hydra start slowly
+
+    tree = Overlay(project.tree, dvc_overrides.overridden(project.tree, words))
+    checked = dvc_parsing.check(tree, max_stages=Settings().max_stages, ignored=git_ignored(project.root))
+    return replace(project, tree=tree, found=checked.pipeline, problems=checked.problems)
 
 
 def open_for_cluster(path: Path, rev: str | None, allowed: Allowed) -> tuple[Project, Documents]:

@@ -22,6 +22,7 @@ from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.runoptions import set_param_option
 from refmill_web.cli.runs import run_json
 from refmill_web.cli.speech import print_json, say, tell
+from refmill_web.words import STATES
 
 WAIT_SECONDS = 15.0
 """How long a command waits for the engine before it says that the wish is only noted."""
@@ -37,12 +38,12 @@ def stop(*, run: str, data: Path | None, as_json: bool) -> None:
     records = places.records(settings)
     found = find_run(records, run)
     if found.status in RUN_ENDED:
-        raise errors.Conflict(text("%(run)s has ended already: %(status)s", run=run, status=found.status))
+        raise errors.Conflict(text("%(run)s has ended already: %(status)s", run=run, status=STATES[found.status]))
     found = _ask(settings, records, found, "stop", lambda new: new.status in RUN_ENDED)
     if as_json:
         print_json(run_json(records, found))
     elif found.status in RUN_ENDED:
-        tell(text("%(run)s: %(status)s", run=run, status=found.status))
+        tell(text("%(run)s: %(status)s", run=run, status=STATES[found.status]))
     else:
         tell(text("%(run)s will be stopped as soon as the platform runs", run=run))
 
@@ -62,7 +63,7 @@ def pause(*, run: str, data: Path | None, as_json: bool) -> None:
     records = places.records(settings)
     found = find_run(records, run)
     if found.status in RUN_ENDED:
-        raise errors.Conflict(text("%(run)s has ended already: %(status)s", run=run, status=found.status))
+        raise errors.Conflict(text("%(run)s has ended already: %(status)s", run=run, status=STATES[found.status]))
     if found.status == "paused":
         raise errors.Conflict(text("%(run)s is paused already", run=run), text("`refmill resume` lets it go on."))
     found = _ask(settings, records, found, "pause", lambda new: new.status not in ("queued", "running"))
@@ -74,7 +75,7 @@ def pause(*, run: str, data: Path | None, as_json: bool) -> None:
     elif found.status == "paused" and running:
         tell(text("%(run)s: paused; still running: %(stages)s", run=run, stages=", ".join(running)))
     else:
-        tell(text("%(run)s: %(status)s", run=run, status=found.status))
+        tell(text("%(run)s: %(status)s", run=run, status=STATES[found.status]))
 
 
 @click.command(
@@ -93,7 +94,7 @@ def resume(*, run: str, data: Path | None, as_json: bool) -> None:
     found = find_run(records, run)
     if found.status in RUN_ENDED:
         raise errors.Conflict(
-            text("%(run)s has ended already: %(status)s", run=run, status=found.status),
+            text("%(run)s has ended already: %(status)s", run=run, status=STATES[found.status]),
             text("`refmill retry` runs again what did not succeed."),
         )
     if not _waits(records, found):
@@ -104,7 +105,7 @@ def resume(*, run: str, data: Path | None, as_json: bool) -> None:
     elif _waits(records, found):
         tell(text("%(run)s will go on as soon as the platform runs", run=run))
     else:
-        tell(text("%(run)s: %(status)s", run=run, status=found.status))
+        tell(text("%(run)s: %(status)s", run=run, status=STATES[found.status]))
 
 
 def _waits(records: Records, run: Run) -> bool:

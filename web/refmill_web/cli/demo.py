@@ -27,6 +27,7 @@ from refmill_web.cli.speech import language, say, tell
 from refmill_web.demo import story
 from refmill_web.processes import holding
 from refmill_web.processes.parent import Platform
+from refmill_web.words import STATES
 
 USER = "demo"
 PORT = 8700
@@ -150,7 +151,7 @@ def _line(stage: StageRun) -> Text:
 def _result(chosen: Settings, run: Run) -> None:
     """The metrics table of the run's experiment, read from git."""
     took = duration(between(run.started, run.finished))
-    tell(text("run #%(number)s: %(status)s %(took)s", number=run.number, status=run.status, took=took))
+    tell(text("run #%(number)s: %(status)s %(took)s", number=run.number, status=STATES[run.status], took=took))
     if run.experiment is None:
         return
     ref = f"refs/exps/{run.commit[:2]}/{run.commit[2:]}/{run.experiment}"

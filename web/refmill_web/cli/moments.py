@@ -13,6 +13,11 @@ def rfc3339(microseconds: int | None) -> str | None:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def minute(microseconds: int) -> str:
+    """UTC microseconds as `2026-01-31 12:00`, in the zone of this machine."""
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def duration(seconds: float | None) -> str:
     """`0.4 s`, `12 s`, `1 m 12 s`, `2 h 03 m`."""
     if seconds is None:

@@ -23,6 +23,11 @@ data_option = click.option(
 )  # fmt: skip
 
 
+def exit_status_option(words: Text) -> Callable[[Command], Command]:
+    """`--exit-status`, as the commands of GitHub and GitLab have it; its help is `words`."""
+    return click.option("--exit-status", is_flag=True, help=say(words))
+
+
 class Words(TypedDict):
     """What a command's decorator takes: what it does, and how it is called."""
 

@@ -14,13 +14,15 @@ from refmill.engine.inplace_data import DataSources
 from refmill.flows.answers import nothing_to_run
 from refmill.model.plans import Plan, StagePlan
 from refmill.plans import make
+from refmill.plans.wording import in_short
 from refmill.problems import Problem
 from refmill.texts import counted, text
 from refmill_web import local
 from refmill_web.cli.options import example, json_option
 from refmill_web.cli.speech import print_json, say, show_problems, table, tell
+from refmill_web.words import VERDICTS
 
-VERDICTS = {"run": ("▶", "blue"), "cached": ("✓", "cyan"), "later": ("…", None), "blocked": ("✗", "red")}
+MARKS = {"run": ("▶", "blue"), "cached": ("✓", "cyan"), "later": ("…", None), "blocked": ("✗", "red")}
 path_argument = click.argument("path", type=click.Path(path_type=Path, exists=True), default=Path())
 
 
@@ -87,9 +89,10 @@ def show_plan(made: Plan) -> None:
         return
     rows = []
     for item in made.stages:
-        mark, colour = VERDICTS[item.verdict]
-        reasons = "; ".join(say(reason.message) for reason in item.reasons[:3])
-        rows.append([click.style(mark, fg=colour), item.stage.address, item.verdict, reasons])
+        mark, colour = MARKS[item.verdict]
+        why = in_short(item.reasons, 3)
+        verdict = say(VERDICTS[item.verdict])
+        rows.append([click.style(mark, fg=colour), item.stage.address, verdict, say(why) if why else ""])
     table(["", say(text("stage")), say(text("verdict")), say(text("why"))], rows)
     if made.nothing:
         tell(nothing_to_run(made))

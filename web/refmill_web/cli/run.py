@@ -23,12 +23,13 @@ from refmill.plans.decide import Memory
 from refmill.ports.objects import RunCache
 from refmill.texts import counted, text
 from refmill_web import local
-from refmill_web.cli import pull, runreport, targets
+from refmill_web.cli import pull, runboard, runreport, targets
 from refmill_web.cli.moments import duration
 from refmill_web.cli.options import example, json_option
 from refmill_web.cli.project import show_plan, stage_json
 from refmill_web.cli.runoptions import Wishes, run_options
 from refmill_web.cli.speech import print_json, show_problems, tell
+from refmill_web.words import STATES
 
 
 @click.command(
@@ -62,10 +63,9 @@ def run(*, as_json: bool, **options: Any) -> None:
 
 
 def _with_params(project: local.Project, wishes: Wishes) -> local.Project:
+    """The project with its parameters changed: on disk, but with `--dry` only for this look."""
     if wishes.dry:
-        raise errors.WrongUse(
-            text("--set-param changes files, and --dry changes nothing"), text("Take one of the two away.")
-        )
+        return local.open_with_params(project, wishes.set_param)
     from refmill.clients.dvc_overrides import set_params  # noqa: PLC0415 - Hydra starts slowly
 
     with DvcLocks(project.root).held():
@@ -131,7 +131,7 @@ def _show_dry(plan: Plan, *, as_json: bool) -> None:
 def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLocks, *, as_json: bool) -> None:
     plan, jobs = work.plan, wishes.jobs or os.cpu_count() or 1
     durations = project.durations
-    board = runreport.Board(plan, durations.load() if durations else {}, jobs)
+    board = runboard.Board(plan, durations.load() if durations else {}, jobs)
     display = runreport.display(board, as_json=as_json)
     report = runreport.Report(board, display, quiet=as_json, verbose=wishes.verbose)
     started = time.monotonic()
@@ -163,6 +163,6 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
             )
         )
     else:
-        tell(text("%(status)s in %(took)s", status=outcome, took=duration(time.monotonic() - started)))
+        tell(text("%(status)s in %(took)s", status=STATES[outcome], took=duration(time.monotonic() - started)))
     if outcome != "succeeded":
         sys.exit(1)

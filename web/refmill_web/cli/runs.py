@@ -1,10 +1,12 @@
-"""`refmill runs`, `show` and `logs`: what ran, why, and what it printed; they read the data directory."""
+"""`refmill runs` and `logs`: what ran, and what it printed; they read the data directory."""
 
 from __future__ import annotations
 
 import shlex
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ import click
 from refmill import errors
 from refmill.clients.database import Records
 from refmill.flows.planning import EVERYWHERE
-from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, StageRun
-from refmill.texts import text
+from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run, RunStatus, StageRun, StageStatus
+from refmill.specs import alike
+from refmill.texts import Text, text
 from refmill_web import places
-from refmill_web.cli.moments import between, duration, rfc3339
+from refmill_web.cli.moments import between, duration, minute, rfc3339
 from refmill_web.cli.names import find_repository, find_run
-from refmill_web.cli.options import data_option, example, json_option, load
-from refmill_web.cli.speech import print_json, say, table
+from refmill_web.cli.options import data_option, example, exit_status_option, json_option, load
+from refmill_web.cli.speech import cut, print_json, say, table, tell
+from refmill_web.words import STATES
 
 COLOURS = {
     "succeeded": "green",
@@ -30,7 +34,37 @@ COLOURS = {
     "paused": "magenta",
     "superseded": "yellow",
 }
+ENDED_BADLY: frozenset[RunStatus] = frozenset({"failed", "stopped", "superseded"})
+BADLY: frozenset[StageStatus] = frozenset({"failed", "skipped", "stopped", "blocked"})
 FOLLOW_SECONDS = 0.25
+
+
+def branch(run: Run) -> str:
+    """The branch as people call it; a tag's whole ref."""
+    return run.ref.removeprefix("refs/heads/")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One of the table of runs; one that is not `always` there is left out where it would be empty."""
+
+    heading: Text
+    of: Callable[[Run], str]
+    always: bool = True
+
+
+COLUMNS = (
+    Column(text("run"), lambda run: run.name),
+    Column(text("project"), lambda run: run.project, always=False),
+    Column(text("status"), lambda run: say(STATES[run.status])),
+    Column(text("branch"), branch),
+    Column(text("commit"), lambda run: run.commit[:7]),
+    Column(text("attempt"), lambda run: str(run.attempt) if run.attempt > 1 else "", always=False),
+    Column(text("parameters"), lambda run: shlex.join(run.words), always=False),
+    Column(text("when"), lambda run: minute(run.created)),
+    Column(text("took"), lambda run: duration(between(run.started, run.finished))),
+    Column(text("subject"), lambda run: cut(run.subject, 50)),
+)
 
 
 def run_json(records: Records, run: Run) -> dict[str, Any]:
@@ -66,76 +100,27 @@ def runs(*, repository: str | None, limit: int, data: Path | None, as_json: bool
     if as_json:
         print_json([run_json(records, run) for run in found])
         return
-    rows = [
-        [f"{run.repository}#{run.number}", run.project or ".", run.status, run.ref.removeprefix("refs/heads/"),
-         run.commit[:7], duration(between(run.started, run.finished)), run.subject[:50]]
-        for run in found
-    ]  # fmt: skip
-    headings = [text("run"), text("project"), text("status"), text("branch"), text("commit"), text("took"),
-                text("subject")]  # fmt: skip
-    if not any(run.project for run in found):  # most repositories are one project, and need not be told
-        headings, rows = [headings[0], *headings[2:]], [[row[0], *row[2:]] for row in rows]
-    if rows:
-        table([say(heading) for heading in headings], rows)
-    else:
-        click.echo(say(text("No runs yet. A push starts one: git push refmill main")), err=True)
-
-
-@click.command(
-    **example(text("Show a run: its stages, why each ran, and how it ended."), "refmill show alice/churn#42")
-)
-@click.argument("run", metavar="RUN")
-@data_option
-@json_option
-def show(*, run: str, data: Path | None, as_json: bool) -> None:
-    """One run."""
-    settings = load(data)
-    records = places.records(settings)
-    found = find_run(records, run)
-    plan = records.runs.plan(found.id)
-    reasons = {item.stage.address: [say(reason.message) for reason in item.reasons] for item in plan.stages}
-    if as_json:
-        shown = run_json(records, found)
-        for stage in shown["stages"]:
-            stage["reasons"] = reasons.get(stage["name"], [])
-        print_json(shown)
+    if not found:
+        tell(text("No runs yet. A push starts one."), err=True)
         return
-    name = click.style(f"{found.repository}#{found.number}", bold=True)
-    click.echo(f"{name}  {click.style(found.status, fg=COLOURS.get(found.status))}  {found.subject}")
-    click.echo(
-        f"{found.ref}  {found.commit[:7]}  {found.created_by}  {duration(between(found.started, found.finished))}"
-    )
-    if found.project:
-        click.echo(say(text("project %(path)s", path=found.project)))
-    if found.words:
-        click.echo(say(text("with %(parameters)s", parameters=shlex.join(found.words))))
-    if found.explanation:
-        click.echo(say(found.explanation))
-    if address := places.address(settings):
-        click.echo(say(text("page: %(url)s", url=f"{address}/{found.repository}/runs/{found.number}")))
-    if found.experiment:
-        there = f"cd {shlex.quote(found.project)} && " if found.project else ""
-        lines = f"{there}dvc exp pull refmill {found.experiment} && dvc exp apply {found.experiment}"
-        click.echo(f"{say(text('experiment %(name)s', name=found.experiment))}: {lines}")
-    click.echo()
-    rows = [
-        [stage.address, stage.status, duration(stage.seconds),
-         say(stage.explanation) if stage.explanation and stage.status not in ("succeeded", "cached")
-         else "; ".join(reasons.get(stage.address, [])[:2])]
-        for stage in records.runs.stages(found.id)
-    ]  # fmt: skip
-    table([say(heading) for heading in (text("stage"), text("status"), text("took"), text("why"))], rows)
+    columns = [column for column in COLUMNS if column.always or any(column.of(run) for run in found)]
+    table([say(column.heading) for column in columns], [[column.of(run) for column in columns] for run in found])
 
 
 @click.command(
-    **example(text("Print what a run's stages printed; -f follows."), "refmill logs alice/churn#42 train@rf -f")
+    **example(
+        text("Print what a run's stages printed; -f follows."),
+        "refmill logs alice/churn#42 train@rf -f",
+        "refmill logs alice/churn#42 -f --exit-status",
+    )
 )
 @click.argument("run", metavar="RUN")
 @click.argument("stage", required=False)
 @click.option("-f", "--follow", is_flag=True, help=say(text("Go on until the run has ended.")))
+@exit_status_option(text("Exit code 1 if the run, or the named stage, failed or was stopped."))
 @data_option
 @json_option
-def logs(*, run: str, stage: str | None, follow: bool, data: Path | None, as_json: bool) -> None:
+def logs(*, run: str, stage: str | None, follow: bool, exit_status: bool, data: Path | None, as_json: bool) -> None:
     """One stage's log, or all of them with the stage's name before each line."""
     settings = load(data)
     records, reader = places.records(settings), places.logs(settings)
@@ -144,15 +129,18 @@ def logs(*, run: str, stage: str | None, follow: bool, data: Path | None, as_jso
     at: dict[tuple[str, int], int] = {}
     while True:
         found = records.runs.get(found.id)
-        for item in records.runs.stages(found.id):
+        stages = records.runs.stages(found.id)
+        for item in stages:
             if stage in (None, item.address) and item.status not in ("pending", "blocked", "queued", "cached"):
                 key = (item.address, item.attempt)
                 at[key] = _print(reader, found, item, at.get(key, 1), named=stage is None, as_json=as_json)
-        over = found.status in RUN_ENDED or (stage and all(
-            item.status in STAGE_ENDED for item in records.runs.stages(found.id) if item.address == stage))  # fmt: skip
+        mine = [item.status for item in stages if item.address == stage]
+        over = found.status in RUN_ENDED or (stage and all(status in STAGE_ENDED for status in mine))
         if not follow or over:
             if not any(start > 1 for start in at.values()) and not as_json:
-                _tell_silence(records.runs.stages(found.id), stage)
+                _tell_silence(stages, stage)
+            if exit_status and (BADLY.intersection(mine) if stage else found.status in ENDED_BADLY):
+                sys.exit(1)
             return
         time.sleep(FOLLOW_SECONDS)
 
@@ -161,8 +149,9 @@ def _refuse_unknown(stage: str | None, stages: Sequence[StageRun]) -> None:
     """Raise WrongUse if the run has no such stage."""
     names = [item.address for item in stages]
     if stage is not None and stage not in names:
-        known = text("There are: %(known)s", known=", ".join(names[:20]))
-        raise errors.WrongUse(text("this run has no stage “%(name)s”", name=stage), known)
+        raise errors.WrongUse(
+            text("this run has no stage “%(name)s”", name=stage), alike(stage, names, text("This run has no stages."))
+        )
 
 
 def _tell_silence(stages: Sequence[StageRun], stage: str | None) -> None:
@@ -171,7 +160,7 @@ def _tell_silence(stages: Sequence[StageRun], stage: str | None) -> None:
         if stage in (None, item.address):
             why = say(item.explanation) if item.explanation else say(text("it printed nothing"))
             words = say(text("from the cache")) if item.status == "cached" else why
-            click.echo(f"{click.style(item.address, fg='cyan')}  {item.status}: {words}", err=True)
+            click.echo(f"{click.style(item.address, fg='cyan')}  {say(STATES[item.status])}: {words}", err=True)
 
 
 def _print(reader: Any, run: Run, stage: StageRun, start: int, *, named: bool, as_json: bool) -> int:

@@ -13,7 +13,7 @@ from rich.text import Text as RichText
 
 from refmill.texts import text
 from refmill_web.cli.moments import duration
-from refmill_web.cli.runreport import MARKS, Board
+from refmill_web.cli.runboard import MARKS, Board
 from refmill_web.cli.speech import say
 
 ROWS = 8

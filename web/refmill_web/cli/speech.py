@@ -52,14 +52,25 @@ def print_json(value: Any) -> None:
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns; East Asian characters count double."""
     lines = [list(headings), *[list(row) for row in rows]]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(headings))]
+    widths = [max(shown_width(line[column]) for line in lines) for column in range(len(headings))]
     for number, line in enumerate(lines):
-        cells = [cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)]
+        cells = [padded(cell, width) for cell, width in zip(line, widths, strict=True)]
         rendered = "  ".join(cells).rstrip()
         click.echo(click.style(rendered, bold=True) if number == 0 else rendered)
 
 
-def _width(cell: str) -> int:
+def cut(words: str, most: int) -> str:
+    """`words`, or as many of their characters as fit with an ellipsis."""
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def padded(cell: str, width: int) -> str:
+    """A cell filled up with blanks, as a table has it."""
+    return cell + " " * (width - shown_width(cell))
+
+
+def shown_width(cell: str) -> int:
+    """How many columns of a terminal a cell takes."""
     cell = click.unstyle(cell)
     return sum(2 if "\u1100" <= character <= "\uffdc" else 1 for character in cell)
 

@@ -26,11 +26,12 @@ from refmill import errors
 from refmill.model.runs import STAGE_ENDED, Run
 from refmill.texts import text
 from refmill_web import auth, csrf, underway
-from refmill_web.display import STATES, duration, now
+from refmill_web.display import duration, now
 from refmill_web.i18n import say
 from refmill_web.logview import view
 from refmill_web.reports import RunReport, report
 from refmill_web.services import services, services_of
+from refmill_web.words import STATES
 
 blueprint = Blueprint("live", __name__)
 sock = Sock()

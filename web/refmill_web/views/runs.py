@@ -17,13 +17,14 @@ from refmill.model.runs import RUN_ENDED, RUN_STATUSES, Run, RunStatus, StageRun
 from refmill.ports.resolver import Source
 from refmill.texts import Text, text
 from refmill_web import auth
-from refmill_web.display import STATE_ICONS, STATES
+from refmill_web.display import STATE_ICONS
 from refmill_web.logview import TAIL, LogView, view
 from refmill_web.reports import RunReport, StageReport, default_stage, report, stage_report
 from refmill_web.services import services
 from refmill_web.shell import Frame, frame, render
 from refmill_web.tables import Tables, tables
 from refmill_web.views.live import state
+from refmill_web.words import STATES
 
 blueprint = Blueprint("runs", __name__)
 PAGE = 50
