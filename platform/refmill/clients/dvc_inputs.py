@@ -19,6 +19,8 @@ from refmill.texts import Text, text
 
 MAX_NAMES = 2000
 """Keys of a parameter file, outputs, and files of a directory among which a similar one is looked for."""
+GUESSES = 20
+"""Missing files for which a similar one is looked for: it takes a while, and nobody misspells hundreds."""
 LIKENESS = 0.75
 """Of paths; below it, “raw.csv” would be taken for “clean.csv”."""
 
@@ -33,6 +35,7 @@ class _Checker:
         self._findings = findings
         self._values: dict[str, Any] = {}
         self._contents = Contents(findings.tree, outputs, hidden)
+        self._guesses = 0
 
     def stage(self, stage: Stage) -> None:
         for out in stage.outs:
@@ -60,7 +63,8 @@ class _Checker:
 
     def _missing(self, stage: Stage, root: str) -> Text:
         """What to do about a file that nothing provides: it may be misspelt, or forgotten."""
-        if meant := self._meant(stage, root):
+        self._guesses += 1
+        if self._guesses <= GUESSES and (meant := self._meant(stage, root)):
             return text(
                 "Did you mean “%(name)s”? If not, bring it: `git add %(path)s`, or `dvc add %(path)s` for data.",
                 name=meant, path=root,

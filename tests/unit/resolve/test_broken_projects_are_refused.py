@@ -172,3 +172,12 @@ def test_thousands_of_faults_are_counted_but_not_all_told() -> None:
     assert len(problems) == 201
     assert problems[-1].kind == "too-many-problems"
     assert "800" in str(problems[-1].message)
+
+
+def test_beside_some_missing_files_a_similar_one_is_named_but_not_beside_each_of_many():
+    names = [f"measured-{number}.cvs" for number in range(30)]
+    files = {name.replace("cvs", "csv"): "" for name in names}
+    found = check(yaml(f"stages:\n  a: {{cmd: x, deps: {names}}}\n", **files)).problems
+    remedies = [str(problem.remedy) for problem in found]
+    assert remedies[0].startswith("Did you mean “measured-0.csv”?")
+    assert [remedy.startswith("Did you mean") for remedy in remedies] == [True] * 20 + [False] * 10
