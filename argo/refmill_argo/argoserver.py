@@ -18,8 +18,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import urllib3
 
 from refmill import errors
+from refmill.clients.addresses import loopback
 from refmill.texts import Text, text
-from refmill_argo.addresses import loopback
 from refmill_argo.cluster import Thing
 
 CONNECT, READ, WHOLE = 5.0, 15.0, 30.0

@@ -16,8 +16,8 @@ import urllib3
 from kubernetes import client, config
 
 from refmill import errors
+from refmill.clients.addresses import loopback
 from refmill.texts import Text, text
-from refmill_argo.addresses import loopback
 from refmill_argo.cluster import PODS, Change, Kind, Listing, Thing
 
 CONNECT, READ = 10.0, 30.0

@@ -6,7 +6,7 @@ against the same rules when it is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from refmill import errors
 from refmill.model.pipelines import Pipeline
@@ -29,14 +29,15 @@ SAMPLE = Run(
 
 
 def problems(
-    tree: Tree, checked: Checked, settings: Mapping[str, StageSettings], options: Options
+    tree: Tree, checked: Checked, settings: Callable[[Pipeline], Mapping[str, StageSettings]], options: Options
 ) -> tuple[Problem, ...]:
-    """What is wrong with the templates of a project that is right otherwise."""
+    """What is wrong with the templates of a project that is right otherwise; its stages' `settings` are asked for only
+    where it has templates."""
     if checked.pipeline is None or tree.entry(owntemplates.FOLDER) is None:
         return ()
     try:
         write = writer(tree, options)
-        compile_run(_order(checked, checked.pipeline, settings), options, write)
+        compile_run(_order(checked, checked.pipeline, settings(checked.pipeline)), options, write)
     except errors.Invalid as error:
         return error.problems
     except (errors.WrongUse, errors.LimitExceeded):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from refmill import errors
+from refmill.clients.addresses import loopback
 from refmill.formats import directories
 from refmill.ports.objects import Store
 from refmill_web.gate import Gate
@@ -57,19 +57,10 @@ class HostedImports:
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not (
-            parts.hostname == self._host or _is_loopback(parts.hostname or "")
+            parts.hostname == self._host or loopback(parts.hostname or "")
         ):
             return None
         steps = [unquote(step) for step in parts.path.split("/") if step]
         if len(steps) != 2:
             return None
         return steps[0], steps[1].removesuffix(".git")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -14,15 +14,7 @@ from typing import Any
 from refmill import errors
 from refmill.clients import codec, files, s3
 from refmill.clients.bell import SocketBell
-from refmill.clients.database import (
-    Fence,
-    Leases,
-    Records,
-    installation_key,
-    open_records,
-    server_url,
-    sqlite_url,
-)
+from refmill.clients.database import Leases, Records, installation_key, open_records, server_url, sqlite_url
 from refmill.clients.directory_store import DirectoryStore
 from refmill.clients.objects import INCOMING, DirectoryRunCache
 from refmill.clients.packed import PackedEnvironments
@@ -32,6 +24,7 @@ from refmill.engine.logs import AttemptLogs
 from refmill.flows.planning import Storage
 from refmill.flows.upkeep import Reckoning
 from refmill.model.asides import Aside
+from refmill.model.fences import Fence
 from refmill.model.runs import Run
 from refmill.ports.blobs import Blobs
 from refmill.ports.logs import Logs

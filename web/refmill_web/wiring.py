@@ -20,7 +20,7 @@ import uv
 from refmill import errors, specs
 from refmill.clients import uploads
 from refmill.clients.catalogues import translate
-from refmill.clients.database import Fence, Records
+from refmill.clients.database import Records
 from refmill.clients.elsewhere import NamedRemotes, Reach
 from refmill.clients.resolver.client import SocketResolver
 from refmill.clients.resolver.memory import RememberingResolver
@@ -35,6 +35,7 @@ from refmill.flows.receive import Reception
 from refmill.flows.recording import Recorder
 from refmill.flows.sweeping import Sweeper
 from refmill.flows.upkeep import Calendar, Keeping, Upkeep
+from refmill.model.fences import Fence
 from refmill.model.people import Repository
 from refmill.model.plans import Plan
 from refmill.model.runs import STAGE_ENDED, Run

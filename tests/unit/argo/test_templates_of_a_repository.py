@@ -314,8 +314,9 @@ def test_no_answer_is_believed(answer: bytes, order, options: Options, monkeypat
 def checked(files: dict[str, bytes], options: Options) -> list[str]:
     found = dvc_parsing.check(MemoryTree(files), max_stages=50)
     assert found.pipeline is not None
-    stages = all_settings(found.documents, found.pipeline)
-    return [each.kind for each in rehearsing.problems(MemoryTree(files), found, stages, options)]
+
+    told = rehearsing.problems(MemoryTree(files), found, lambda known: all_settings(found.documents, known), options)
+    return [each.kind for each in told]
 
 
 def test_at_a_push_every_kind_of_pod_is_tried(options: Options) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from database_servers import KINDS, DatabaseServer, database_server
 from refmill import errors
-from refmill.clients.database import Candidate, Fence, Leases, Records, open_records
+from refmill.clients.database import Candidate, Leases, Records, open_records
 from refmill.clients.database.connection import Database
+from refmill.model.fences import Fence
 
 SECONDS = 15.0
 

@@ -121,9 +121,11 @@ class Lines:
         changed = [item for item in stages if self._told.get(item.address) != _mark(item)]
         self._told |= {item.address: _mark(item) for item in changed}
         known = {item.address: item for item in stages}
-        reasons = hindsight.reasons(self._records.runs, self._run, self._plan, known) if changed else {}
+        told = {item.address for item in changed if item.status in STAGE_ENDED or item.status in ("running", "blocked")}
+        plans = [item for item in self._plan.stages if item.stage.address in told]
+        reasons = hindsight.reasons(self._records.runs, self._run, self._plan, known, plans)
         for item in changed:
-            if item.status in STAGE_ENDED or item.status in ("running", "blocked"):
+            if item.address in told:
                 why = in_short(reasons.get(item.address, ()))
                 line = stage_line(item.address, item.status, _words(item, why), self._width)
                 click.echo(line, err=self._err)

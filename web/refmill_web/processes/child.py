@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from refmill.clients.database import Fence
+from refmill.model.fences import Fence
 from refmill.settings import Settings
 from refmill_web.processes import fencing
 

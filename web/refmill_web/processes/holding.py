@@ -18,8 +18,9 @@ from contextlib import contextmanager, suppress
 
 from refmill import errors
 from refmill.clients import flocks
-from refmill.clients.database import Candidate, Fence, Leases, Seen
+from refmill.clients.database import Candidate, Leases, Seen
 from refmill.engine import machine
+from refmill.model.fences import Fence
 from refmill.settings import Settings
 from refmill.texts import Text, text
 from refmill_repos import guards

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from refmill import specs
 from refmill.clients.resolver.server import serve
 from refmill.clients.worktree import WorkTree
+from refmill.model.pipelines import Pipeline
+from refmill.model.stages import StageSettings
 from refmill.plans import digests
 from refmill.ports.resolver import Checked
 from refmill.ports.trees import Tree
@@ -34,9 +38,10 @@ def main() -> None:
 
 def _templates(tree: Tree, checked: Checked, settings: Settings, cluster: Options) -> tuple[Problem, ...]:
     """What is wrong with a project's own templates of Workflows; told wherever its runs go."""
-    if checked.pipeline is None:
-        return ()
-    stages = specs.all_settings(checked.documents, checked.pipeline, digests.defaults(settings, tree))
+
+    def stages(pipeline: Pipeline) -> Mapping[str, StageSettings]:
+        return specs.all_settings(checked.documents, pipeline, digests.defaults(settings, tree))
+
     return rehearsing.problems(tree, checked, stages, cluster)
 
 

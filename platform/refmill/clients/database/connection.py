@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import sqlalchemy
 from sqlalchemy import event, exc
 
 from refmill import errors
+from refmill.model.fences import Fence
 from refmill.texts import text
 
 BUSY_SECONDS = 30  # a writer waits that long for another process; a write takes milliseconds
@@ -36,16 +36,6 @@ _MIGRATION = "refmill-migration"
 _MODE = text("Look at the owner and the mode of the data directory, and whether its disk is full.")
 
 Clock = Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """What a server's transactions are checked against (see `lease`): its `epoch`, and how many `seconds` a lease
-    lasts. A transaction in which nothing is said for so long is ended by the database: who has it may be stopped. 0 is
-    a lease without end, under which they are given minutes."""
-
-    epoch: int
-    seconds: float
 
 
 def now() -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import exc
 from refmill import errors
 from refmill.clients.database.accounts import Accounts
 from refmill.clients.database.catalogue import RepositoryCatalogue
-from refmill.clients.database.connection import Clock, Database, Fence, now
+from refmill.clients.database.connection import Clock, Database, now
 from refmill.clients.database.course import RunCourse
 from refmill.clients.database.events import EventLog
 from refmill.clients.database.history import RunArchive
@@ -24,6 +24,7 @@ from refmill.clients.database.runs import RunIndex
 from refmill.clients.database.secrets import RepositorySecrets
 from refmill.clients.database.sessions import WebSessions
 from refmill.clients.database.waiting import WaitingRoom
+from refmill.model.fences import Fence
 from refmill.ports import records as ports
 from refmill.texts import text
 
