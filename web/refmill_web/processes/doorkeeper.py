@@ -126,5 +126,8 @@ def _page(words: list[str]) -> str:
     paragraphs = "".join(
         f'<p lang="{language}">{html.escape(line)}</p>' for language, line in zip(LANGUAGES, words, strict=True)
     )
-    head = '<!doctype html><html><head><meta charset="utf-8"><title>Refmill</title></head>'
-    return f"{head}<body>{paragraphs}</body></html>\n"
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><title>Refmill</title>'
+    )
+    return f"<!doctype html><html><head>{head}</head><body>{paragraphs}</body></html>\n"
