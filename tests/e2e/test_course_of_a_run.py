@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from platforms import REFMILL, Copy, Platform, wait
+from terminals import typed
 
 SLOW = "stages:\n  slow: {cmd: 'echo begun && sleep 60', deps: [in.txt], outs: [a.txt]}\n"
 FLAKY = "stages:\n  good: {cmd: cp in.txt a.txt, deps: [in.txt], outs: [a.txt]}\n  bad: {cmd: 'test -e %s && cp a.txt b.txt', deps: [a.txt], outs: [b.txt]}\n"
@@ -77,6 +78,27 @@ def test_a_retry_takes_over_what_is_done(
     unknown = subprocess.run(quiet, capture_output=True, text=True, check=False)
     assert unknown.returncode == 2
     assert "There are: bad, good" in unknown.stderr
+
+
+STEERING = "\x1b]52;c;aGVsbG8=\x07\x1b]0;title\x07\x1b[2J"
+
+
+def test_what_others_wrote_does_not_steer_the_terminal_of_whoever_looks(
+    platform: Platform, project: Callable[[dict[str, str]], Copy], name: str, tmp_path: Path
+) -> None:
+    copy = project(
+        {"dvc.yaml": "stages:\n  says: {cmd: cat said.txt, deps: [said.txt]}\n", "said.txt": STEERING + name}
+    )
+    copy.git("commit", "--quiet", "--allow-empty", "-m", f"{STEERING}subject")
+    copy.git("push", "--quiet", platform.url(f"alice/{name}", "alice"), "main")
+    platform.ended(f"alice/{name}")
+    for asked in (["logs", f"alice/{name}#1"], ["show", f"alice/{name}#1"], ["runs", f"alice/{name}"]):
+        environ = [f"{variable}={value}" for variable, value in platform.environment.items()]
+        code, shown = typed(["env", *environ, str(REFMILL), *asked, "--data", str(platform.data)], tmp_path)
+        assert code == 0, shown
+        assert (name if asked[0] == "logs" else "subject").encode() in shown
+        assert b"\x1b]" not in shown, asked
+        assert b"\x1b[2J" not in shown, asked
 
 
 def test_a_log_is_followed_to_its_end(platform: Platform, project: Callable[[dict[str, str]], Copy], name: str) -> None:

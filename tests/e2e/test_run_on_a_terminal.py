@@ -36,6 +36,25 @@ def test_stages_that_print_all_at_once_come_to_their_end(tmp_path: Path) -> None
     assert b"\x1b[?25h" in shown, "the cursor is there again"
 
 
+STEERS = """\
+import time
+for _ in range(20):
+    print("\\x1b]52;c;aGVsbG8=\\x07\\x1b]0;title\\x07\\x1b[2J[/no] [bold]words\\x1b[32m green", flush=True)
+    time.sleep(0.1)
+"""
+
+
+def test_what_a_command_prints_colours_the_terminal_and_does_not_steer_it(tmp_path: Path) -> None:
+    stages = f"stages:\n  steers: {{cmd: {sys.executable} steers.py}}\n"
+    copy = new_copy(tmp_path / "steers", {"dvc.yaml": stages, "steers.py": STEERS})
+    code, shown = typed([str(REFMILL), "run"], copy.path)
+    assert code == 0, shown
+    assert b"[/no] [bold]words" in shown
+    assert b"\x1b[32m green" in shown
+    assert b"\x1b]" not in shown
+    assert b"\x1b[2J" not in shown
+
+
 def test_ctrl_c_ends_stages_that_print_and_the_next_run_goes_on(tmp_path: Path) -> None:
     copy = chatty(tmp_path, 3000)
     code, shown = typed([str(REFMILL), "run", "-j", "3"], copy, keys={b"epoch 100": INTERRUPT}, seconds=40)

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from refmill.ports.logs import LogLine, LogPage
+from refmill_web.escapes import SEQUENCE
 
 SHOWN_CHARACTERS = 4000
 TAIL = 500
-_ESCAPE = re.compile(
-    r"\x1b\[([0-9;:]*)([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]|[\x00-\x08\x0b-\x1f\x7f]"
-)
 _WARNING = re.compile(r"\b(?:\w*Error|\w*Exception|\w*Warning|Traceback|CRITICAL|FATAL|ERROR)\b(?=\s?[:(]|$)")
 
 
@@ -67,7 +65,7 @@ def pieces(text: str) -> Iterator[Piece]:
     """SGR sequences become class names, every other control sequence vanishes. (ECMA-48, §8.3.117)"""
     look: set[str] = set()
     position = 0
-    for match in _ESCAPE.finditer(text):
+    for match in SEQUENCE.finditer(text):
         if match.start() > position:
             yield {"c": " ".join(sorted(look)), "t": text[position : match.start()]}
         position = match.end()

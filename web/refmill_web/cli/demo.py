@@ -23,7 +23,7 @@ from refmill_repos.store import BareRepositories
 from refmill_web import places, wiring
 from refmill_web.cli.moments import between, duration
 from refmill_web.cli.options import example
-from refmill_web.cli.speech import language, say, tell
+from refmill_web.cli.speech import echo, language, say, tell
 from refmill_web.demo import story
 from refmill_web.processes import holding
 from refmill_web.processes.parent import Platform
@@ -58,7 +58,7 @@ def demo(*, data: Path, port: int | None, ends: bool) -> None:
         answer = story.push_pipeline(stage)
         for line in answer.splitlines():
             if line.startswith("remote:"):
-                click.echo(f"         {line.rstrip()}")
+                echo(f"         {line.rstrip()}")
         run = _follow(records, started)
         _result(chosen, run)
         _further(platform.address, run, password, chosen.data, ends=ends)
@@ -159,20 +159,20 @@ def _result(chosen: Settings, run: Run) -> None:
     tree = BareRepositories(chosen.path("repos")).tree(run.repository_id, found.sha)
     rows: dict[str, dict[str, float]] = json.loads(tree.read("metrics.json"))["models"]
     columns = sorted({key for row in rows.values() for key in row})
-    click.echo(f"\n  {'':<14}" + "".join(f"{column:>12}" for column in columns))
+    echo(f"\n  {'':<14}" + "".join(f"{column:>12}" for column in columns))
     for model, row in sorted(rows.items(), key=lambda item: -item[1]["roc_auc"]):
-        click.echo(f"  {model:<14}" + "".join(f"{row.get(column, ''):>12}" for column in columns))
+        echo(f"  {model:<14}" + "".join(f"{row.get(column, ''):>12}" for column in columns))
 
 
 def _further(address: str, run: Run, password: str, data: Path, *, ends: bool) -> None:
     """Where to look, and what to type next."""
     place, program = data / "demo" / story.PIPELINE, Path(sys.executable).with_name("refmill")
-    click.echo()
+    echo()
     tell(text("The run's page:  %(url)s", url=f"{address}/{run.repository}/runs/{run.number}"))
     tell(text("Sign in as %(user)s with the password %(password)s", user=USER, password=password))
     if ends:
         tell(text("The platform ends now. Start it again, on the same data, with"))
-        click.echo(f"  {program} up --data {data} --port {address.rpartition(':')[2]}")
+        echo(f"  {program} up --data {data} --port {address.rpartition(':')[2]}")
         tell(text("and then look further:"))
     else:
         tell(text("Look further, in another terminal:"))
@@ -186,10 +186,10 @@ def _further(address: str, run: Run, password: str, data: Path, *, ends: bool) -
     if run.experiment:
         lines.append(f"dvc exp pull origin {run.experiment} && dvc exp apply {run.experiment} && dvc pull")
     for line in (*lines, f"cd {place.absolute()} && refmill plan"):
-        click.echo(f"  {line}")
-    click.echo()
+        echo(f"  {line}")
+    echo()
 
 
 def _tell(started: float, sentence: Text, *, indent: int = 0) -> None:
     width = shutil.get_terminal_size().columns
-    click.echo(f"{time.monotonic() - started:6.1f} s {' ' * indent}{say(sentence)}"[: max(width, 79)])
+    echo(f"{time.monotonic() - started:6.1f} s {' ' * indent}{say(sentence)}"[: max(width, 79)])

@@ -22,7 +22,7 @@ from refmill.settings import Settings
 from refmill.texts import Text, text
 from refmill_web import engines, places
 from refmill_web.cli.options import data_option, example, json_option
-from refmill_web.cli.speech import print_json, say
+from refmill_web.cli.speech import echo, print_json, say
 from refmill_web.processes.holding import is_running
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "bad": ("✗", "red")}
@@ -59,7 +59,7 @@ def doctor(*, objects: bool, data: Path | None, as_json: bool) -> None:
     else:
         for item in findings:
             mark, colour = MARKS[item.state]
-            click.echo(f"{click.style(mark, fg=colour)} {item.name:<9} {say(item.message)}")
+            echo(f"{click.style(mark, fg=colour)} {item.name:<9} {say(item.message)}")
     if any(item.state == "bad" for item in findings):
         sys.exit(1)
 

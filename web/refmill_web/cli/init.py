@@ -12,7 +12,7 @@ import click
 from refmill import errors
 from refmill.texts import text
 from refmill_web.cli.options import example
-from refmill_web.cli.speech import say, tell
+from refmill_web.cli.speech import echo, say, tell
 
 PIPELINE: Mapping[str, str] = {
     "dvc.yaml": """\
@@ -117,10 +117,10 @@ def init(*, kind: str, path: Path, url: str | None) -> None:
         _run(path, "git", "remote", "add", "origin", f"{base}.git")
         _run(path, dvc, "remote", "add", "--quiet", "--default", "refmill", f"{base}.dvc")
     tell(text("a new %(kind)s lies in %(path)s; next:", kind=kind, path=str(path.absolute())))
-    click.echo("  git add --all && git commit --message start")
+    echo("  git add --all && git commit --message start")
     if not url:
-        click.echo("  git remote add origin http://HOST:8700/NAME/REPOSITORY.git")
-    click.echo("  git push --set-upstream origin main")
+        echo("  git remote add origin http://HOST:8700/NAME/REPOSITORY.git")
+    echo("  git push --set-upstream origin main")
 
 
 def _run(path: Path, *command: str) -> None:

@@ -21,7 +21,7 @@ import click
 from refmill import errors
 from refmill.texts import text
 from refmill_web.cli.options import example
-from refmill_web.cli.speech import say, tell
+from refmill_web.cli.speech import echo, say, tell
 
 ANSWER_SECONDS = 30
 
@@ -46,7 +46,7 @@ def login(*, url: str, user: str | None, password_stdin: bool) -> None:
         tell(text("the DVC remote of this working copy is %(url)s", url=remote))
     elif Path(".dvc").is_dir():
         tell(text("no git remote here leads to that server yet; to set up DVC's remote, add it and sign in again:"))
-        click.echo(f"  git remote add refmill {address}/OWNER/NAME.git")
+        echo(f"  git remote add refmill {address}/OWNER/NAME.git")
 
 
 def _signed_in(address: str, user: str | None, *, password_stdin: bool) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from refmill.problems import Problem
 from refmill.texts import counted, text
 from refmill_web import local
 from refmill_web.cli.options import example, json_option
-from refmill_web.cli.speech import print_json, say, show_problems, table, tell
+from refmill_web.cli.speech import echo, print_json, say, show_problems, table, tell
 from refmill_web.words import VERDICTS
 
 MARKS = {"run": ("▶", "blue"), "cached": ("✓", "cyan"), "later": ("…", None), "blocked": ("✗", "red")}
@@ -48,7 +48,7 @@ def validate(*, path: Path, as_json: bool) -> None:
                 stages = counted("%(count)s stage", "%(count)s stages", len(project.found.stages))
                 data = counted("%(count)s tracked file", "%(count)s tracked files", len(project.found.data))
                 fine = say(text("fine: %(stages)s, %(data)s", stages=stages, data=data))
-                click.echo(f"{folder}: {fine}" if folder else fine)
+                echo(f"{folder}: {fine}" if folder else fine)
     if any(project.errors for _, project in projects):
         sys.exit(errors.Invalid.exit_code)
 

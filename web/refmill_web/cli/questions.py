@@ -9,7 +9,7 @@ import click
 from refmill import errors
 from refmill.model.people import LEAST_PASSWORD
 from refmill.texts import Text, text
-from refmill_web.cli.speech import say, tell
+from refmill_web.cli.speech import echo, say, tell
 
 DECLINED = 1
 """The exit code of a command whose question was answered with no: what was asked for is not done."""
@@ -22,7 +22,7 @@ def agreed(question: Text, declined: Text, *, yes: bool) -> None:
     try:
         answer = click.confirm(say(question))
     except click.Abort as error:
-        click.echo(err=True)
+        echo(err=True)
         if not sys.stdin.isatty():
             raise errors.WrongUse(text("nobody answers here"), text("Add --yes if you are sure.")) from error
         answer = False

@@ -21,7 +21,7 @@ from refmill_argo.writing import writer
 from refmill_web import local
 from refmill_web.cli.options import data_option, example
 from refmill_web.cli.project import path_argument, planned
-from refmill_web.cli.speech import print_json, say, show_problems, translate
+from refmill_web.cli.speech import echo, print_json, say, show_problems, translate
 
 NOWHERE = "0" * 40
 """In place of the commit of a working copy."""
@@ -46,7 +46,7 @@ def render(*, path: Path, rev: str | None, as_plan: bool, installation: bool, da
     chosen = settings.load({"data": data})
     cluster = options(chosen, contract.runner_digest())
     if installation:
-        click.echo(manifests.installation(cluster), nl=False)
+        echo(manifests.installation(cluster), nl=False)
         return
     project, documents = local.open_for_cluster(path, rev, cluster.allowed)
     made = planned(project)
@@ -56,7 +56,7 @@ def render(*, path: Path, rev: str | None, as_plan: bool, installation: bool, da
     if as_plan:
         print_json(bundle.plan)
         return
-    click.echo(comments(made, bundle.pods, translate()) + "---\n".join(bundle.workflows.values()), nl=False)
+    echo(comments(made, bundle.pods, translate()) + "---\n".join(bundle.workflows.values()), nl=False)
 
 
 def order(project: local.Project, documents: Documents, plan: Plan, chosen: Settings) -> RunOrder:

@@ -24,7 +24,7 @@ from refmill_web import archive, places, removal
 from refmill_web.cli.names import find_repository, find_user, parts_of
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.questions import agreed
-from refmill_web.cli.speech import print_json, say, table, tell
+from refmill_web.cli.speech import echo, print_json, say, table, tell
 from refmill_web.processes import holding
 
 UNFINISHED: tuple[RunStatus, ...] = ("queued", "running", "paused")
@@ -148,12 +148,12 @@ def _tell_changes(old: Repository, new: Repository, address: str) -> None:
     if not changes:
         tell(text("%(name)s was so already", name=new.full_name))
     for label, was, now in changes:
-        click.echo(f"{say(label)}: {_plain(was)} → {_plain(now)}")
+        echo(f"{say(label)}: {_plain(was)} → {_plain(now)}")
     if old.name == new.name:
         return
     if addresses := _addresses(address, new):
-        click.echo(f"git: {addresses['git']}")
-        click.echo(f"DVC: {addresses['dvc']}")
+        echo(f"git: {addresses['git']}")
+        echo(f"DVC: {addresses['dvc']}")
     tell(text("The old address leads there until another repository takes its name; pushes need the new one."))
 
 
@@ -191,8 +191,8 @@ def repo_add(*, repository: str, public: bool, description: str, data: Path | No
         return
     tell(text("%(name)s is made", name=added.full_name))
     if addresses:
-        click.echo(f"git: {addresses['git']}")
-        click.echo(f"DVC: {addresses['dvc']}")
+        echo(f"git: {addresses['git']}")
+        echo(f"DVC: {addresses['dvc']}")
 
 
 @repo.command("grant", **example(text("Give a user a role in a repository; “none” takes it back."), "refmill repo grant ada/churn bob write"))  # fmt: skip  # noqa: E501

@@ -13,7 +13,7 @@ from refmill.plans.decide import UNCHANGED
 from refmill.texts import Text, text
 from refmill_web.cli.moments import duration
 from refmill_web.cli.runboard import MARKS, Board
-from refmill_web.cli.speech import padded, say
+from refmill_web.cli.speech import echo, padded, say
 
 WIDEST = 32
 """Columns up to which names are filled up with blanks: a longer one is rare, and moves its own line alone."""
@@ -39,7 +39,7 @@ class Plain:
         self._err = err
 
     def print(self, line: str) -> None:
-        click.echo(line, err=self._err)
+        echo(line, err=self._err)
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ from refmill_web import places
 from refmill_web.cli.moments import between, duration, minute, rfc3339
 from refmill_web.cli.names import find_repository, find_run
 from refmill_web.cli.options import data_option, example, exit_status_option, json_option, load
-from refmill_web.cli.speech import cut, print_json, say, table, tell
+from refmill_web.cli.speech import cut, echo, print_json, say, table, tell
 from refmill_web.words import STATES
 
 COLOURS = {
@@ -160,7 +160,7 @@ def _tell_silence(stages: Sequence[StageRun], stage: str | None) -> None:
         if stage in (None, item.address):
             why = say(item.explanation) if item.explanation else say(text("it printed nothing"))
             words = say(text("from the cache")) if item.status == "cached" else why
-            click.echo(f"{click.style(item.address, fg='cyan')}  {say(STATES[item.status])}: {words}", err=True)
+            echo(f"{click.style(item.address, fg='cyan')}  {say(STATES[item.status])}: {words}", err=True)
 
 
 def _print(reader: Any, run: Run, stage: StageRun, start: int, *, named: bool, as_json: bool) -> int:
@@ -172,7 +172,7 @@ def _print(reader: Any, run: Run, stage: StageRun, start: int, *, named: bool, a
                 print_json({"stage": stage.address, "number": line.number, "time": rfc3339(line.time),
                             "stream": line.stream, "text": line.text})  # fmt: skip
             else:
-                click.echo(f"{click.style(stage.address, fg='cyan')}  {line.text}" if named else line.text)
+                echo(f"{click.style(stage.address, fg='cyan')}  {line.text}" if named else line.text)
         start = page.next
         if not page.lines:
             return int(start)

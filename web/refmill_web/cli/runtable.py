@@ -15,6 +15,7 @@ from refmill.texts import text
 from refmill_web.cli.moments import duration
 from refmill_web.cli.runboard import MARKS, Board
 from refmill_web.cli.speech import say
+from refmill_web.escapes import harmless
 
 ROWS = 8
 """Running stages that are shown; the others are counted."""
@@ -35,7 +36,7 @@ class Live:
         )  # fmt: skip
 
     def print(self, line: str) -> None:
-        self._console.print(RichText.from_ansi(line), soft_wrap=True)
+        self._console.print(RichText.from_ansi(harmless(line)), soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -63,7 +64,8 @@ class Live:
         mark, colour = MARKS["running"]
         for address, since in began[:ROWS]:
             name = RichText.assemble((mark, colour or ""), " ", (address, "bold"))
-            rows.add_row(name, duration(time.monotonic() - since), printed.get(address, ""))
+            said = RichText.from_ansi(harmless(printed.get(address, "")))
+            rows.add_row(name, duration(time.monotonic() - since), said)
         if len(began) > ROWS:
             rows.add_row(say(text("… and %(count)s more", count=len(began) - ROWS)))
         return rows

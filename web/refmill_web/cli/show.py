@@ -23,7 +23,7 @@ from refmill_web.cli.moments import between, duration, minute
 from refmill_web.cli.names import find_run
 from refmill_web.cli.options import data_option, example, exit_status_option, json_option, load
 from refmill_web.cli.runs import COLOURS, ENDED_BADLY, branch, run_json
-from refmill_web.cli.speech import print_json, say, table, tell
+from refmill_web.cli.speech import echo, print_json, say, table, tell
 from refmill_web.words import STATES
 
 
@@ -49,12 +49,12 @@ def show(*, run: str, exit_status: bool, data: Path | None, as_json: bool) -> No
         print_json(shown)
     else:
         _head(settings, records, found)
-        click.echo()
+        echo()
         headings = (text("stage"), text("status"), text("took"), text("why"))
         table([say(item) for item in headings], [_row(item, reasons.get(item.address, ())) for item in stages])
         if failed := [item.address for item in stages if item.status == "failed" and item.started]:
             command = f"refmill logs {shlex.quote(found.name)} {shlex.quote(failed[0])}"
-            click.echo()
+            echo()
             tell(text("what it printed: %(command)s", command=command))
     if exit_status and found.status in ENDED_BADLY:
         sys.exit(1)
@@ -63,9 +63,9 @@ def show(*, run: str, exit_status: bool, data: Path | None, as_json: bool) -> No
 def _head(settings: Settings, records: Records, run: Run) -> None:
     """All that is told of the run as a whole."""
     status = click.style(say(STATES[run.status]), fg=COLOURS.get(run.status))
-    click.echo(f"{click.style(run.name, bold=True)}  {status}  {run.subject}")
+    echo(f"{click.style(run.name, bold=True)}  {status}  {run.subject}")
     took = duration(between(run.started, run.finished))
-    click.echo("  ".join(filter(None, [branch(run), run.commit[:7], run.created_by, minute(run.created), took])))
+    echo("  ".join(filter(None, [branch(run), run.commit[:7], run.created_by, minute(run.created), took])))
     if run.project:
         tell(text("project %(path)s", path=run.project))
     if run.attempt > 1:
@@ -81,7 +81,7 @@ def _head(settings: Settings, records: Records, run: Run) -> None:
         there = f"cd {shlex.quote(run.project)} && " if run.project else ""
         remote = shlex.quote(_remote(f"{address}/{run.repository}.git")) if address else "REMOTE"
         lines = f"{there}dvc exp pull {remote} {run.experiment} && dvc exp apply {run.experiment}"
-        click.echo(f"{say(text('experiment %(name)s', name=run.experiment))}: {lines}")
+        echo(f"{say(text('experiment %(name)s', name=run.experiment))}: {lines}")
 
 
 def _attempt(records: Records, run: Run) -> Text:

@@ -15,6 +15,7 @@ import click
 from refmill import errors
 from refmill.problems import Problem
 from refmill.texts import Text, Translate
+from refmill_web.escapes import harmless
 
 
 def language(environ: Mapping[str, str] = os.environ) -> str:
@@ -39,14 +40,22 @@ def say(sentence: Text) -> str:
     return sentence.to(translate())
 
 
+def echo(words: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print words. What a repository or a program said in them may colour, and steers no terminal otherwise."""
+    click.echo(harmless(words), err=err, nl=nl)
+
+
 def tell(sentence: Text, *, err: bool = False) -> None:
     """Print a sentence."""
-    click.echo(say(sentence), err=err)
+    echo(say(sentence), err=err)
 
 
 def print_json(value: Any) -> None:
     """Print data as JSON, indented on a terminal."""
-    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False, default=str))
+    if sys.stdout.isatty():
+        echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    else:
+        click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -56,7 +65,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for number, line in enumerate(lines):
         cells = [padded(cell, width) for cell, width in zip(line, widths, strict=True)]
         rendered = "  ".join(cells).rstrip()
-        click.echo(click.style(rendered, bold=True) if number == 0 else rendered)
+        echo(click.style(rendered, bold=True) if number == 0 else rendered)
 
 
 def cut(words: str, most: int) -> str:
@@ -79,12 +88,10 @@ def show_problems(problems: Iterable[Problem]) -> None:
     """Print problems as `file:line:column: message`, the offending line, the remedy."""
     for problem in sorted(problems, key=lambda item: (item.warning, item.place)):
         colour = "yellow" if problem.warning else "red"
-        click.echo(
-            f"{click.style(str(problem.place), bold=True)}: {click.style(say(problem.message), fg=colour)}", err=True
-        )
+        echo(f"{click.style(str(problem.place), bold=True)}: {click.style(say(problem.message), fg=colour)}", err=True)
         if problem.excerpt:
-            click.echo(f"    {problem.excerpt.strip()}", err=True)
-        click.echo(f"    → {say(problem.remedy)}", err=True)
+            echo(f"    {problem.excerpt.strip()}", err=True)
+        echo(f"    → {say(problem.remedy)}", err=True)
 
 
 def fail(error: errors.RefmillError) -> NoReturn:
@@ -92,7 +99,7 @@ def fail(error: errors.RefmillError) -> NoReturn:
     if isinstance(error, errors.Invalid):
         show_problems(error.problems)
     else:
-        click.echo(click.style("refmill: ", fg="red") + say(error.message), err=True)
+        echo(click.style("refmill: ", fg="red") + say(error.message), err=True)
         if error.remedy:
-            click.echo(f"    → {say(error.remedy)}", err=True)
+            echo(f"    → {say(error.remedy)}", err=True)
     sys.exit(error.exit_code)

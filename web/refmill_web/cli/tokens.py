@@ -12,7 +12,7 @@ from refmill_web import places
 from refmill_web.cli.moments import rfc3339
 from refmill_web.cli.names import find_user
 from refmill_web.cli.options import data_option, example, json_option, load
-from refmill_web.cli.speech import print_json, say, table, tell
+from refmill_web.cli.speech import echo, print_json, say, table, tell
 
 SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
 owner_argument = click.argument("name", metavar="USER")
@@ -45,7 +45,7 @@ def token_add(*, name: str, scopes: tuple[Scope, ...], label: str, data: Path | 
     if as_json:
         print_json({"id": made.id, "user": owner.name, "scopes": sorted(made.scopes), "token": secret})
     else:
-        click.echo(secret)
+        echo(secret)
 
 
 @token.command("list", **example(text("List a user's tokens, newest first, without their secrets."), "refmill token list alice"))  # fmt: skip  # noqa: E501

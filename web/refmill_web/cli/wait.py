@@ -22,7 +22,7 @@ from refmill_web.cli.names import find_run
 from refmill_web.cli.options import data_option, example, json_option, load
 from refmill_web.cli.runreport import stage_line
 from refmill_web.cli.runs import ENDED_BADLY, FOLLOW_SECONDS, run_json
-from refmill_web.cli.speech import print_json, say, shown_width, tell
+from refmill_web.cli.speech import echo, print_json, say, shown_width, tell
 from refmill_web.processes.holding import is_running
 from refmill_web.words import STATES
 
@@ -128,7 +128,7 @@ class Lines:
             if item.address in told:
                 why = in_short(reasons.get(item.address, ()))
                 line = stage_line(item.address, item.status, _words(item, why), self._width)
-                click.echo(line, err=self._err)
+                echo(line, err=self._err)
 
 
 def _mark(stage: StageRun) -> tuple[str, int]:
