@@ -7,8 +7,11 @@ import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import telling
 
 ROOT = Path(__file__).resolve().parent.parent
 # The reasons for which a test may be skipped where `.ci/run` has installed everything else.
@@ -53,6 +56,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Take the home away again."""
     if _home is not None:
         shutil.rmtree(_home, ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand on what this process has to tell."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["told"] = telling.LINES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what another process had to tell."""
+    telling.LINES.extend(getattr(node, "workeroutput", {}).get("told", ()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The seed, and what campaigns came to."""
+    for line in (telling.seed(), *telling.LINES):
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True)

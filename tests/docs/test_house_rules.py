@@ -26,19 +26,19 @@ def test_that_is_known_to_fail():
 MODULE_SKIPS = "import pytest\npytest.importorskip('no_such_module')\n"
 
 
-def outcome(folder: Path, source: str, **environ: str) -> tuple[int, str]:
-    """Exit code and closing line of a pytest with the project's configuration over one file."""
+def outcome(folder: Path, source: str, *options: str, whole: bool = False, **environ: str) -> tuple[int, str]:
+    """Exit code and closing line, or all that it says, of a pytest with the project's configuration over one file."""
     (folder / "test_sample.py").write_text(source, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "conftest"]
     done = subprocess.run(
-        [*command, "--rootdir", str(folder), "-p", "no:cacheprovider", str(folder)],
+        [*command, "--rootdir", str(folder), "-p", "no:cacheprovider", *options, str(folder)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests"), "REFMILL_NO_SKIP": ""} | environ,
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout.splitlines()[-1]
+    return done.returncode, done.stdout.splitlines()[-1] if not whole else done.stdout
 
 
 def test_skips_are_skips_on_a_bare_machine(tmp_path: Path) -> None:
@@ -58,6 +58,15 @@ def test_under_no_skip_a_module_cannot_skip_itself(tmp_path: Path) -> None:
     code, closing = outcome(tmp_path, MODULE_SKIPS, REFMILL_NO_SKIP="1")
     assert code == 2
     assert "1 error" in closing
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_seed_and_figures_are_told_though_nothing_failed(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    source = "import telling\ndef test_that_counts():\n    telling.LINES.append('seven were lost')\n"
+    code, said = outcome(tmp_path, source, *workers, whole=True, REFMILL_SEED="70000")
+    assert code == 0
+    assert "from seed 70000 (REFMILL_SEED)" in said
+    assert said.count("seven were lost") == 1
 
 
 def test_warnings_are_errors() -> None:

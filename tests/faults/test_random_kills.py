@@ -4,7 +4,6 @@ import itertools
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import telling
 from faults.breaking import assert_whole
 from platforms import OVER, Copy, Platform, alive, is_below, new_copy, parent_of, wait
 
@@ -161,7 +161,7 @@ def campaign(place: Path, seed: int, kills: int) -> Toll:
         toll.struck[strike(platform, last)] += 1
         for pusher in pushers:
             count(toll, platform, pusher)
-        sys.stdout.write(f"seed {seed}: {toll}; {time.monotonic() - began:.0f} s\n")
+        telling.LINES.append(f"seed {seed}: {toll}; {time.monotonic() - began:.0f} s")
         wrong = [*toll.lost, *toll.twice, *toll.orphans]
         assert not wrong, f"{wrong}; {platform.log()[-3000:]}"
         for pusher in pushers:

@@ -6,21 +6,16 @@ from pathlib import Path
 import pytest
 from commits import Repository
 from tally import TALLY
-from watching import FIRST, Watch
+from watching import Watch
 
+import telling
 from platforms import Platform
 from running import name, platform  # noqa: F401 - fixtures
 
 
-def pytest_report_header() -> str:
-    """The seed from which hostile things are made, also where nothing fails."""
-    return f"hostile things from seed {FIRST} (REFMILL_SEED)"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the hostile things were answered with (of processes that share the tests, each counts for itself)."""
-    for line in TALLY.lines():
-        terminalreporter.write_line(line)
+def pytest_sessionfinish() -> None:
+    """Tell what the hostile things were answered with."""
+    telling.LINES.extend(TALLY.lines())
 
 
 @pytest.fixture(scope="session")
