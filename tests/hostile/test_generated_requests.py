@@ -5,6 +5,7 @@ A failure names its seed; `python tests/hostile/asking.py SEED` prints the reque
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import time
@@ -76,9 +77,18 @@ def _ask(platform: Platform, sent: asking.Sent) -> bytes:
         try:
             client.sendall(sent.data)
             if sent.cut:
-                client.shutdown(socket.SHUT_WR)
+                _hang_up(client)
             while piece := client.recv(1 << 16):
                 answer = (answer + piece)[: 1 << 20]
         except (ConnectionResetError, BrokenPipeError):
             pass  # refused before it was sent: an answer too
     return answer
+
+
+def _hang_up(client: socket.socket) -> None:
+    """Say that nothing more comes, to whoever is there still: what came so far may have been refused already."""
+    try:
+        client.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
