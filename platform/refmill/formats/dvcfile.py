@@ -42,6 +42,7 @@ _DEP_KEYS = {
     "meta",
 }
 _REPO_KEYS = {"url", "rev", "rev_lock", "config", "remote"}
+_DB_KEYS = {"connection", "file_format", "query", "table"}
 _CLOUD_KEYS = {"cloud", "files", "etag", "checksum", "version_id", "fs_config", "remote"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MEND = text("Write the file anew with a current DVC (`dvc add`, `dvc import`).")
@@ -58,13 +59,16 @@ def parse(data: bytes, file: str) -> DataFile:
     wdir = value.get("wdir") or "."
     base = _root(posixpath.dirname(file), wdir, ("wdir",), problems)
     outs = tuple(_outputs(value.get("outs"), base, problems))
+    frozen = bool(value.get("frozen") or value.get("locked"))
     source = _source(value.get("deps"), problems)
+    if value.get("deps") and not frozen:
+        problems.add("unsupported", ("deps",), _NOT_FROZEN, _freeze(file), key=True)
     desc = value.get("desc", "")
     if not isinstance(desc, str):
         problems.add("dvc-file", ("desc",), text("The description is text"))
     if problems.found:
         raise Invalid(problems.found)
-    return DataFile(file, outs, source, bool(value.get("frozen") or value.get("locked")), desc)
+    return DataFile(file, outs, source, frozen, desc)
 
 
 def updated(data: bytes, outs: Mapping[str, DataOutput]) -> bytes:
@@ -120,6 +124,13 @@ def _check_keys(value: dict[Any, Any], known: set[str], path: Path, problems: _P
 
 
 _NO_CLOUD = text("Track the data itself: `dvc add` a local copy, or `dvc import` it from a repository.")
+
+
+_NOT_FROZEN = text("This import is not frozen: DVC would do it again before a run, which is not supported")
+
+
+def _freeze(file: str) -> Text:
+    return text("Freeze it with `dvc freeze %(file)s`; `dvc update %(file)s` brings it up to date then.", file=file)
 
 
 def _unsupported(key: str) -> Text:
@@ -195,6 +206,11 @@ def _source(items: Any, problems: _Problems) -> RepositoryImport | None:
         return None
     place: Path = ("deps", 0)
     _check_keys(item, _DEP_KEYS, place, problems)
+    db = item.get("db")
+    if db is not None and not isinstance(db, dict):
+        problems.add("dvc-file", (*place, "db"), text("“%(key)s” has a value of the wrong kind", key="db"))
+        return None
+    _check_keys(db or {}, _DB_KEYS, (*place, "db"), problems)
     repo = item.get("repo")
     if repo is None:
         return None  # `dvc import-url`, `dvc import-db`: its outputs are data like any other, nobody here updates them

@@ -76,7 +76,10 @@ OUT = f"- md5: {MD5}\n  hash: md5\n  path: "
         (f"outs:\n{OUT}x\n  size: big\n", [("dvc-file", "a/x.dvc:5:9")]),
         (f"outs:\n{OUT}x\n  cloud: {{}}\n", [("dvc-cloud", "a/x.dvc:5:3")]),
         (f"outs:\n{OUT}x\n  odd: 1\nmore: 2\n", [("unknown-key", "a/x.dvc:6:1"), ("unknown-key", "a/x.dvc:5:3")]),
-        (f"deps:\n- path: d\n  repo: {{rev: 1}}\nouts:\n{OUT}x\n", [("dvc-file", "a/x.dvc:3:9")]),
+        (f"frozen: true\ndeps:\n- path: d\n  repo: {{rev: 1}}\nouts:\n{OUT}x\n", [("dvc-file", "a/x.dvc:4:9")]),
+        (f"frozen: true\ndeps:\n- db: here\nouts:\n{OUT}x\n", [("dvc-file", "a/x.dvc:3:7")]),
+        (f"frozen: true\ndeps:\n- db: {{odd: 1}}\nouts:\n{OUT}x\n", [("unknown-key", "a/x.dvc:3:8")]),
+        (f"deps:\n- path: d\nouts:\n{OUT}x\n", [("unsupported", "a/x.dvc:1:1")]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(text: str, found: list[tuple[str, str]]) -> None:
