@@ -73,7 +73,8 @@ def validation(platform: Platform, folder: Path) -> None:
         "a change in README": medians["not validated"], "a change in params.yaml": medians["validated"],
         "added by validation": medians["validated"] - medians["not validated"],
     }  # fmt: skip
-    print(f"| {ROUNDS} small pushes each (load {os.getloadavg()[0]:.1f}) | median ms |\n| --- | --- |")
+    load = f"load {os.getloadavg()[0]:.1f}"
+    print(f"| {ROUNDS} small pushes each, {peers.git_version()} ({load}) | median ms |\n| --- | --- |")
     print("".join(f"| {name} | {value:.0f} |\n" for name, value in rows.items()))
 
 
@@ -97,7 +98,7 @@ def experiments(platform: Platform, folder: Path) -> None:
     took[f"{EXPERIMENTS} experiments, loose refs"] = small(copy)
     subprocess.run(["git", "-C", str(bare), "pack-refs", "--all"], check=True)
     took[f"{EXPERIMENTS} experiments, packed refs"] = small(copy)
-    peers.show("a small push", took, "no experiments")
+    peers.show(f"a small push, {peers.git_version()}", took, "no experiments")
     print()
 
 
@@ -160,7 +161,10 @@ def backend(folder: Path) -> Iterator[tuple[str, str] | None]:
         subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr.strip().rpartition("/")[2]
     )
     try:
-        yield f"git http-backend behind nginx {version}", f"http://127.0.0.1:{port}"
+        yield (
+            f"git http-backend {peers.git_version().removeprefix('git ')} behind nginx {version}",
+            f"http://127.0.0.1:{port}",
+        )
     finally:
         for process in (server, cgi):
             process.terminate()

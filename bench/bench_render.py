@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 
 import peers
 import yaml
@@ -19,6 +20,8 @@ from refmill_argo.compiling import compile_run
 from refmill_argo.options import Options
 
 ROUNDS = 15
+DUMPER = f"yaml.CSafeDumper of PyYAML {version('pyyaml')}, of the finished objects"
+HERA = f"hera {version('hera')}, of the finished models"
 OPTIONS = Options(server="https://refmill.example.org", runner="f" * 64)
 
 
@@ -26,7 +29,7 @@ def main() -> None:
     """Measure and print."""
     for stages in (300, 5000):
         order = ordered(stages)
-        peers.show(f"{stages} stages as Argo Workflows", measure(order), "yaml.CSafeDumper, of the finished objects")
+        peers.show(f"{stages} stages as Argo Workflows", measure(order), DUMPER)
 
 
 def measure(order: RunOrder) -> dict[str, list[float]]:
@@ -36,8 +39,8 @@ def measure(order: RunOrder) -> dict[str, list[float]]:
     models = [Workflow.model_validate(item) for item in plain]
     todo: dict[str, Callable[[], object]] = {
         "Refmill: pods, layout, YAML": lambda: compile_run(order, OPTIONS),
-        "yaml.CSafeDumper, of the finished objects": lambda: yaml.dump_all(plain, Dumper=yaml.CSafeDumper),
-        "hera, of the finished models": lambda: yaml.dump_all(
+        DUMPER: lambda: yaml.dump_all(plain, Dumper=yaml.CSafeDumper),
+        HERA: lambda: yaml.dump_all(
             [model.model_dump(mode="json", by_alias=True, exclude_none=True) for model in models],
             Dumper=yaml.CSafeDumper,
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import peers
@@ -19,6 +20,7 @@ from refmill.ports.resolver import Resolver, Source
 from refmill_repos.trees import tree_factory
 
 STAGES, ROUNDS = 300, 9
+DVC = f"dvc {version('dvc')} in a warm process"
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
     with peers.quiet() as folder:
         platform = Platform(folder / "data").start()
         try:
-            peers.show(f"{STAGES} stages resolved", measure(platform, folder), "dvc in a warm process")
+            peers.show(f"{STAGES} stages resolved", measure(platform, folder), DVC)
         finally:
             platform.stop()
 
@@ -41,7 +43,7 @@ def measure(platform: Platform, folder: Path) -> dict[str, list[float]]:
         copy.write({"README": f"{number}\n"}).commit(f"turn {number}")
         source = Source(copy.path / ".git", copy.git("rev-parse", "HEAD").stdout.strip())
         todo: dict[str, Callable[[], int]] = {
-            "dvc in a warm process": lambda: by_dvc(copy),
+            DVC: lambda: by_dvc(copy),
             "Refmill's resolver": lambda: by_refmill(plain, source),  # noqa: B023 - called in this very turn
             "the same, its questions answered as before": lambda: by_refmill(remembering, source),  # noqa: B023 - likewise
         }

@@ -60,6 +60,12 @@ def _second(moment: str) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + float(rest)
 
 
+def git_version() -> str:
+    """Git's own name and version."""
+    told = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout
+    return told.strip().replace("version ", "")
+
+
 def make_version() -> str:
     """Make's own name and version."""
     told = subprocess.run(["make", "--version"], capture_output=True, text=True, check=True).stdout

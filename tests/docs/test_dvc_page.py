@@ -1,7 +1,9 @@
-"""docs/dvc.md names a project of the conformance suite for every feature, and tells the truth about what is refused."""
+"""docs/dvc.md names for every feature a project of the conformance suite, or a test that there is, and tells the truth
+about what is refused."""
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import tomllib
@@ -13,9 +15,21 @@ PROJECTS = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tes
 
 
 def rows() -> dict[str, tuple[str, list[str]]]:
-    """What the page says of each feature, and the projects that it names."""
+    """What the page says of each feature, and the projects and tests that it names."""
     cells = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
     return {feature: (says, re.findall(r"`([^`]+)`", named)) for feature, says, named in cells if feature != "Feature"}
+
+
+def is_test(named: str) -> bool:
+    """Whether something named is a test, `FILE::FUNCTION` below tests/, and not a project."""
+    return "::" in named
+
+
+def is_there(test: str) -> bool:
+    """Whether the file has a test of that name."""
+    file, _, function = test.partition("::")
+    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
 
 
 def refused_kinds(project: str) -> list[str]:
@@ -24,21 +38,30 @@ def refused_kinds(project: str) -> list[str]:
     return found[1].split() if found else []
 
 
-def test_every_feature_names_projects_that_there_are() -> None:
+def test_every_feature_names_projects_or_tests_that_there_are() -> None:
     assert len(rows()) > 30
     for feature, (_, named) in rows().items():
         assert named, feature
-        assert set(named) <= set(PROJECTS), feature
+        assert {name for name in named if not is_test(name)} <= set(PROJECTS), feature
+        assert all(is_there(name) for name in named if is_test(name)), feature
 
 
 def test_every_project_stands_for_a_feature() -> None:
-    assert {name for _, named in rows().values() for name in named} == set(PROJECTS)
+    named = {name for _, names in rows().values() for name in names}
+    assert {name for name in named if not is_test(name)} == set(PROJECTS)
+
+
+def test_every_test_that_is_named_in_the_prose_is_there() -> None:
+    prose = "".join(line for line in PAGE.splitlines() if not line.startswith("|"))
+    named = re.findall(r"`tests/([\w/]+\.py)`", prose)
+    assert named
+    assert all((ROOT / "tests" / file).exists() for file in named)
 
 
 def test_what_is_refused_is_refused_for_this_reason() -> None:
     for feature, (says, named) in rows().items():
         kinds = re.findall(r"refused: `([a-z-]+)`", says)
-        for project in named:
+        for project in (name for name in named if not is_test(name)):
             assert refused_kinds(project) == kinds, feature
 
 

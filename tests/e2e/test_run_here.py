@@ -91,6 +91,20 @@ def test_parameters_are_set_as_dvc_sets_them(here: Copy) -> None:
     assert lock(here) == lock(oracle)
 
 
+def test_a_result_becomes_an_experiment_when_dvc_is_told_to_save_it(here: Copy) -> None:
+    run(here)
+    here.commit("the result before")
+    run(here, "-S", "k=7")
+    assert not here.dvc("exp", "list", "--name-only").stdout.split(), "a run here makes none by itself"
+    here.dvc("exp", "save", "--name", "seven")
+    here.git("checkout", "--quiet", ".")
+    here.dvc("exp", "apply", "seven")
+    assert here.dvc("exp", "list", "--name-only").stdout.split() == ["seven"]
+    assert "k: 7 " in (here.path / "params.yaml").read_text()
+    assert here.dvc("status").stdout == "Data and pipelines are up to date.\n"
+    assert set(run(here).values()) == {"cached"}
+
+
 @pytest.mark.parametrize(
     ("words", "told"), [("nope=1", "nope"), ("no.yaml:a=1", "no.yaml"), ("../x.yaml:a=1", "outside"), ("k=[1", "k")]
 )

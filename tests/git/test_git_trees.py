@@ -137,6 +137,18 @@ def test_hashes_are_those_of_a_checkout(
             assert tree.md5(path) == (hashlib.md5(data).hexdigest(), len(data)), path
 
 
+def test_filters_of_attributes_are_not_carried_out(git: Client, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    git.commit(work, {".gitattributes": "*.key filter=upper\n"})
+    for way, letters in (("clean", "A-Z a-z"), ("smudge", "a-z A-Z")):
+        git("config", f"filter.upper.{way}", f"tr {letters}", cwd=work)
+    sha = git.commit(work, {"a.key": "SECRET\n"})
+    (work / "a.key").unlink()
+    git("checkout", "--", "a.key", cwd=work)
+    assert (work / "a.key").read_text() == "SECRET\n"
+    assert GitTree(work, sha).md5("a.key") == (hashlib.md5(b"secret\n").hexdigest(), 7)
+
+
 def test_attributes_above_the_project_count(git: Client, tmp_path: Path) -> None:
     sha = git.commit(tmp_path / "work", {".gitattributes": "*.txt eol=crlf\n", "p/a.txt": "a\n"})
     assert GitTree(tmp_path / "work", sha, project="p").md5("a.txt") == (hashlib.md5(b"a\r\n").hexdigest(), 3)
