@@ -11,6 +11,7 @@ file system stands beside the push.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 from pathlib import Path
@@ -83,7 +84,8 @@ def show(took: dict[str, list[float]], rounds: int) -> None:
     """The pipeline, and the table of what was measured after the first pushes."""
     lines = (story.HERE / "pipeline" / "requirements.txt").read_text(encoding="utf-8").split()
     print(f"The demo's pipeline, six stages with the environment of {' and '.join(lines)}, made before; {STAGE} runs\n")
-    print(f"| {rounds} pushes, after {WARM} to warm up | median ms | 90 % ms |\n| --- | --- | --- |")
+    load = f"load {os.getloadavg()[0]:.1f}"
+    print(f"| {rounds} pushes, after {WARM} to warm up ({load}) | median ms | 90 % ms |\n| --- | --- | --- |")
     for name, seconds in reversed(took.items()):
         kept = sorted(seconds[WARM:])
         late = kept[max(int(len(kept) * 0.9) - 1, 0)]
