@@ -5,6 +5,7 @@ A second table takes the time of `refmill run` apart: its start, reading the pro
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,7 @@ def parts(took: dict[str, list[float]], again: list[float]) -> None:
         "start and end, with nothing to do": start, "reading the project the first time": first - resolved,
         f"beside {SECONDS} s in each of a worker's {turns:.0f} turns": (resolved - start) / turns - SECONDS,
     }  # fmt: skip
-    print("| of refmill run | ms |\n| --- | --- |")
+    print(f"| of refmill run (load {os.getloadavg()[0]:.1f}) | ms |\n| --- | --- |")
     print("\n".join(f"| {name} | {value * 1000:.0f} |" for name, value in rows.items()))
 
 
