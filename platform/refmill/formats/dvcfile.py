@@ -58,7 +58,7 @@ def parse(data: bytes, file: str) -> DataFile:
     _check_keys(value, _KEYS, (), problems)
     wdir = value.get("wdir") or "."
     base = _root(posixpath.dirname(file), wdir, ("wdir",), problems)
-    outs = tuple(_outputs(value.get("outs"), base, problems))
+    outs = tuple(_outputs(value.get("outs"), base, problems, _download(file) if value.get("deps") else _MEND))
     frozen = bool(value.get("frozen") or value.get("locked"))
     source = _source(value.get("deps"), problems)
     if value.get("deps") and not frozen:
@@ -133,11 +133,16 @@ def _freeze(file: str) -> Text:
     return text("Freeze it with `dvc freeze %(file)s`; `dvc update %(file)s` brings it up to date then.", file=file)
 
 
+def _download(file: str) -> Text:
+    return text("Download it with `dvc update %(file)s`, which notes its hash.", file=file)
+
+
 def _unsupported(key: str) -> Text:
     return text("“%(key)s” (data versioned by another storage) is not supported yet", key=key)
 
 
-def _outputs(items: Any, base: str, problems: _Problems) -> Iterator[DataOutput]:
+def _outputs(items: Any, base: str, problems: _Problems, bring: Text) -> Iterator[DataOutput]:
+    """The outputs that are sound; `bring` says what to do about one of which no hash is known."""
     if not isinstance(items, list) or not items:
         problems.add("dvc-file", ("outs",), text("A .dvc file names at least one output"))
         return
@@ -147,17 +152,17 @@ def _outputs(items: Any, base: str, problems: _Problems) -> Iterator[DataOutput]
             problems.add("dvc-file", place, text("An output is a mapping with the key “path”"))
             continue
         _check_keys(item, _OUT_KEYS, place, problems)
-        found = _output(item, base, place, problems)
+        found = _output(item, base, place, problems, bring)
         if found is not None:
             yield found
 
 
-def _output(item: dict[str, Any], base: str, place: Path, problems: _Problems) -> DataOutput | None:
+def _output(item: dict[str, Any], base: str, place: Path, problems: _Problems, bring: Text) -> DataOutput | None:
     before = len(problems.found)
     root = _root(base, item["path"], (*place, "path"), problems)
     md5 = item.get("md5")
     if md5 is None:
-        problems.add("dvc-hash", place, text("%(path)s has no MD5: nothing is tracked yet", path=item["path"]))
+        problems.add("dvc-hash", place, text("%(path)s has no MD5: nothing is tracked yet", path=item["path"]), bring)
     elif not isinstance(md5, str) or not hashing.is_object_name(md5):
         problems.add("dvc-hash", (*place, "md5"), text("This is no MD5"))
     elif item.get("hash", "md5") != "md5":

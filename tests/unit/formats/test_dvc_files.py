@@ -86,3 +86,17 @@ def test_what_is_wrong_is_named_with_its_place(text: str, found: list[tuple[str,
     with pytest.raises(Invalid) as caught:
         dvcfile.parse(text.encode(), "a/x.dvc")
     assert [(problem.kind, str(problem.place)) for problem in caught.value.problems] == found
+
+
+def test_an_import_without_its_data_is_told_how_to_get_them(
+    tmp_path: Path, dvc: Callable[..., str], new_project: Callable[..., None]
+) -> None:
+    new_project(tmp_path / "here", {"real.txt": "1\n"})
+    dvc(tmp_path / "here", "import-url", "-q", "--no-download", "real.txt", "data.txt")
+    with pytest.raises(Invalid) as caught:
+        read(tmp_path / "here", "data.txt.dvc")
+    (problem,) = caught.value.problems
+    assert problem.kind == "dvc-hash"
+    assert "`dvc update data.txt.dvc`" in str(problem.remedy)
+    dvc(tmp_path / "here", "update", "-q", "data.txt.dvc")
+    assert read(tmp_path / "here", "data.txt.dvc").outs[0].size == 2
