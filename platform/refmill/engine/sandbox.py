@@ -20,6 +20,8 @@ from refmill.texts import Text, text
 
 Mode: TypeAlias = Literal["auto", "off", "require"]
 PROBE_SECONDS = 10.0
+SAID = 200
+"""Characters that are told of what bubblewrap says when it fails."""
 NO_USERNS = "--disable-userns"  # bubblewrap ≥ 0.8; in a user namespace of its own a stage could mount memory
 SIZED = "--size"  # bubblewrap ≥ 0.7
 CHOICES = ((NO_USERNS, SIZED), (SIZED,), ())
@@ -80,23 +82,45 @@ class Sandbox:
         """Whether commands are boxed here."""
         return self._options is not None
 
-    @functools.cached_property
+    @property
     def _options(self) -> tuple[str, ...] | None:
         """The options of CHOICES that work here; None where no box does."""
-        program = shutil.which(self._program)
-        if self._mode == "off" or program is None:
-            return None
-        return next((options for options in CHOICES if self._runs(program, options)), None)
+        return self._tried[0]
 
-    def _runs(self, program: str, options: tuple[str, ...]) -> bool:
+    @functools.cached_property
+    def _tried(self) -> tuple[tuple[str, ...] | None, Text | str]:
+        """The options that work; where none do, what bubblewrap said to the plainest ones, "" if it was not asked."""
+        program = shutil.which(self._program)
+        why: Text | str = ""
+        if self._mode == "off" or program is None:
+            return None, why
+        for options in CHOICES:
+            why = self._failure(program, options)
+            if not why:
+                return options, ""
+        return None, why
+
+    def _failure(self, program: str, options: tuple[str, ...]) -> Text | str:
+        """Why a box with these options does not work here; "" if it does."""
         box = Box((), (), Path("/"))
         inside = ["--", "/bin/sh", "-c", "test -x /bin/sh"]
         try:
             command = [program, *self._walls(box, options), *self._system(box, options), *self._sealed(), *inside]
             done = subprocess.run(command, check=False, timeout=PROBE_SECONDS, capture_output=True)
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.returncode == 0
+        except subprocess.TimeoutExpired:
+            return text("no answer within %(seconds)s seconds", seconds=f"{PROBE_SECONDS:g}")
+        except OSError as error:
+            return error.strerror or str(error)
+        if done.returncode == 0:
+            return ""
+        said = done.stderr.decode(errors="replace").strip()
+        return said.splitlines()[-1][:SAID] if said else text("exit code %(code)s", code=done.returncode)
+
+    def remedy(self) -> Text:
+        """What is to be done where commands are not boxed and should be."""
+        if why := self._tried[1]:
+            return text("bwrap is there and fails: %(why)s", why=why)
+        return text("install bubblewrap")
 
     def trouble(self) -> Text | None:
         """What people must know where commands are not boxed; None where they are."""
@@ -117,8 +141,9 @@ class Sandbox:
             return self.trouble()
         return text(
             "no sandbox works on this machine, so only repositories of trusted people run here, and %(owner)s is not"
-            " one; install bubblewrap, or trust them: `refmill user change %(owner)s --trusted`",
+            " one; trust them: `refmill user change %(owner)s --trusted`, or have a sandbox work: %(remedy)s",
             owner=owner,
+            remedy=self.remedy(),
         )
 
     def wrap(self, command: Sequence[str], box: Box) -> list[str]:

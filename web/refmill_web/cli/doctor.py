@@ -76,14 +76,7 @@ def _look(chosen: Settings) -> Iterator[Finding]:
     budget = machine.budget()
     yield Finding("machine", "ok", text("%(cpus)s cores and %(memory)s GiB of memory for stages, %(gpus)s GPUs",
                   cpus=f"{budget.cpus:g}", memory=f"{budget.memory / 2**30:.1f}", gpus=budget.gpus))  # fmt: skip
-    box = sandbox.Sandbox(cast(sandbox.Mode, chosen.sandbox))
-    if box.works:
-        yield Finding("sandbox", "ok", text("stages run in a bubblewrap sandbox"))
-    else:
-        why = text("no sandbox works, so only trusted users' runs start: install bubblewrap")
-        if chosen.sandbox == "off":
-            why = text("the sandbox is switched off, so only trusted users' runs start")
-        yield Finding("sandbox", "warning", why)
+    yield _look_at_sandbox(chosen)
     groups = _groups(chosen)
     yield Finding("cgroups", "ok" if groups.version else "warning", groups.said())
     place = next(folder for folder in (chosen.data, *chosen.data.parents) if folder.exists())
@@ -94,6 +87,20 @@ def _look(chosen: Settings) -> Iterator[Finding]:
     else:
         few = text("only %(free)s GiB free in %(place)s: when it is full, pushes are refused and runs fail", **values)
         yield Finding("disk", "warning", few)
+
+
+def _look_at_sandbox(chosen: Settings) -> Finding:
+    box = sandbox.Sandbox(cast(sandbox.Mode, chosen.sandbox))
+    trouble = box.trouble()
+    if trouble is None:
+        return Finding("sandbox", "ok", text("stages run in a bubblewrap sandbox"))
+    if chosen.sandbox == "off":
+        return Finding("sandbox", "warning", text("the sandbox is switched off, so only trusted users' runs start"))
+    if chosen.sandbox == "require":
+        why = text("%(trouble)s, so nobody's runs start: %(remedy)s", trouble=trouble, remedy=box.remedy())
+        return Finding("sandbox", "bad", why)
+    why = text("no sandbox works, so only trusted users' runs start: %(remedy)s", remedy=box.remedy())
+    return Finding("sandbox", "warning", why)
 
 
 def _groups(chosen: Settings) -> Groups:
