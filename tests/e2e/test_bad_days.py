@@ -91,6 +91,66 @@ def test_a_server_with_a_damaged_database_refuses_to_start_and_says_what_to_do(
     assert own.runs("alice/hurt")[0]["status"] == "succeeded"
 
 
+def test_a_running_server_whose_database_breaks_refuses_pushes_in_words_and_does_not_start_again(
+    own: Platform, tmp_path: Path
+) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    pushed(own, copy, "alice/breaks")
+    own.ended("alice/breaks")
+    path, backup = own.data / "refmill.db", tmp_path / "backup.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0  # all of it is in the file
+        (page,) = database.execute("PRAGMA page_size").fetchone()
+        shutil.copy(path, backup)
+        with path.open("rb+") as file:
+            file.seek(page)  # the first one says what kind of file it is, and is left
+            file.write(os.urandom(path.stat().st_size - page))
+    sha = copy.write({"in.txt": "2\n"}).commit()
+    refused = copy.git("push", own.url("alice/breaks", "alice"), "main", check=False)
+    assert refused.returncode != 0
+    assert "remote: The database is damaged" in refused.stderr
+    assert "remote: Go back to a backup of it" in refused.stderr
+    wait(lambda: "turn was broken off, and goes on soon: The database is damaged" in own.log(), "the engine says so")
+    assert requests.get(f"{own.address}/readyz", timeout=10).json()["missing"] == ["database"]
+    assert requests.get(f"{own.address}/healthz", timeout=10).status_code == 200
+    assert "is started again" not in own.log()
+    own.stop()
+    assert "refmill: The database is damaged" in refusal(own)
+    for beside in own.data.glob("refmill.db-*"):
+        beside.unlink()
+    shutil.copy(backup, path)
+    own.start()
+    pushed(own, copy, "alice/breaks")
+    run = own.ended("alice/breaks", 2)
+    assert (run["commit"], run["status"]) == (sha, "succeeded")
+
+
+@pytest.mark.full
+def test_who_waits_half_a_minute_for_the_database_is_refused_in_words_and_the_engine_tries_again(
+    own: Platform, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    held = f"stages:\n  a: {{cmd: 'until test -e {go}; do sleep 0.1; done; cat in.txt > a.txt', deps: [in.txt], outs: [a.txt]}}\n"
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": held, "in.txt": "1\n"})
+    pushed(own, copy, "alice/busy")
+    wait(lambda: [run["status"] for run in own.runs("alice/busy")] == ["running"], "it runs")
+    with contextlib.closing(sqlite3.connect(own.data / "refmill.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        go.touch()
+        copy.write({"in.txt": "2\n"}).commit()
+        refused = copy.git("push", own.url("alice/busy", "alice"), "main", check=False)
+        wait(lambda: "told again: The database does not answer: database is locked" in own.log(), "the engine says so")
+        assert own.runs("alice/busy")[0]["status"] == "running"
+        holder.execute("ROLLBACK")
+    assert refused.returncode != 0
+    assert "remote: The database does not answer: database is locked" in refused.stderr
+    assert "remote: It may be busy" in refused.stderr
+    assert own.ended("alice/busy")["status"] == "succeeded"
+    pushed(own, copy, "alice/busy")
+    assert own.ended("alice/busy", 2)["status"] == "succeeded"
+    assert "is started again" not in own.log()
+
+
 def test_a_lost_write_ahead_log_loses_no_push(own: Platform, tmp_path: Path) -> None:
     copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
     pushed(own, copy, "alice/wal")

@@ -1,6 +1,8 @@
 """The disk of the server is full, or read-only: whom it concerns is told, nothing is half-written, and it goes on."""
 
 import hashlib
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,14 +117,14 @@ def test_a_run_that_ends_on_a_full_disk_is_told_so_when_there_is_room(
     assert_intact(cramped.data)
 
 
-@pytest.mark.parametrize("folder", ["repos", "objects", "work"])
+@pytest.mark.parametrize("folder", ["repos", "objects", "work", "env"])
 def test_a_disk_that_is_read_only_for_a_while_stops_nothing_for_good(
     cramped: Platform, tmp_path: Path, folder: str
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n", "requirements.txt": "# one\n"})
     assert pushed(cramped, copy, "alice/shut").returncode == 0
     cramped.ended("alice/shut")
-    copy.write({"in.txt": "2\n"}).commit()
+    copy.write({"in.txt": "2\n", "requirements.txt": "# another\n"}).commit()  # which is another environment
     with read_only(cramped.data / folder):
         taken = pushed(cramped, copy, "alice/shut").returncode == 0
         assert taken == (folder != "repos")  # what git cannot keep is refused; a run fails, or waits to be recorded
@@ -139,6 +141,93 @@ def test_a_disk_that_is_read_only_for_a_while_stops_nothing_for_good(
         assert pushed(cramped, copy, "alice/shut").returncode == 0
         assert cramped.ended("alice/shut", 2)["status"] == "succeeded"
     assert_intact(cramped.data)
+
+
+def test_a_push_that_landed_before_the_disk_was_full_is_planned_when_there_is_room(
+    cramped: Platform, disk: SmallDisk, tmp_path: Path
+) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    assert pushed(cramped, copy, "alice/open").returncode == 0
+    cramped.ended("alice/open")
+    copy.write({"in.txt": "2\n"}).commit()
+    engine = part(cramped, "engine")
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        assert "planning: " in pushed(cramped, copy, "alice/open").stderr
+        disk.fill()
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    wait(lambda: "has to wait" in cramped.log() or "broken off" in cramped.log(), "the log tells")
+    assert cramped.query("SELECT state FROM events ORDER BY id DESC LIMIT 1") == [("landed",)]
+    assert len(cramped.runs("alice/open")) == 1
+    disk.make_room()
+    assert cramped.ended("alice/open", 2)["status"] == "succeeded"
+    assert "is started again" not in cramped.log()
+    assert_intact(cramped.data)
+
+
+@pytest.mark.parametrize("fault", ["full", "read-only"])
+def test_a_server_whose_disk_takes_nothing_refuses_to_start_in_words_and_starts_later(
+    cramped: Platform, disk: SmallDisk, tmp_path: Path, fault: str
+) -> None:
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    assert pushed(cramped, copy, "alice/begun").returncode == 0
+    cramped.ended("alice/begun")
+    cramped.stop()
+    if fault == "full":
+        disk.fill()
+        said = refusal(cramped)
+        disk.make_room()
+        assert f"the disk of the server is full: {cramped.data} cannot be written" in said
+        assert "Make room on the disk of the server" in said
+    else:
+        with read_only(cramped.data):
+            said = refusal(cramped)
+        assert f"the data directory {cramped.data} cannot be written to" in said
+    assert "Traceback" not in said
+    cramped.start()
+    copy.write({"in.txt": "2\n"}).commit()
+    assert pushed(cramped, copy, "alice/begun").returncode == 0
+    assert cramped.ended("alice/begun", 2)["status"] == "succeeded"
+    assert_intact(cramped.data)
+
+
+def test_a_first_start_on_a_full_disk_is_refused_in_words_and_is_the_first_one_later(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
+    first = Platform(disk.path)  # its log lies beside it
+    disk.fill()
+    said = refusal(first)
+    assert "the disk of the server is full" in said
+    assert "Traceback" not in said
+    disk.make_room()
+    first.start()
+    try:
+        first.user("alice", "--admin")
+        copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+        assert pushed(first, copy, "alice/first").returncode == 0
+        assert first.ended("alice/first")["status"] == "succeeded"
+    finally:
+        first.stop()
+
+
+def refusal(platform: Platform) -> str:
+    """What `refmill up` says instead of starting."""
+    log = platform.data.parent / "up.log"
+    before = log.stat().st_size if log.exists() else 0
+    with pytest.raises(AssertionError):
+        platform.start()
+    platform.process.wait(30)
+    platform.stop()
+    return log.read_bytes()[before:].decode()
+
+
+def part(platform: Platform, name: str) -> int:
+    """The process of that part of the platform."""
+    parent = platform.process.pid
+    words = f"refmill_web.processes.{name}".encode()
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return next(int(pid) for pid in children if words in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
 
 
 def test_doctor_warns_of_little_room(cramped: Platform) -> None:

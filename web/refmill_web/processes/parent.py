@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +33,8 @@ ORDER = ("resolver", "engine", "web")
 START_SECONDS = 60.0
 """How long a child may take until it works; imports on a cold disk take ten."""
 STOP_SECONDS = 15.0
+FULL = 1 << 18
+"""Bytes; with less left on the disk, what goes wrong at a start does so for want of room."""
 QUICK = 5.0
 """A child that lived shorter than this waits a second before it is started again, so that a fault does not spin."""
 
@@ -89,9 +93,18 @@ class Platform(AbstractContextManager["Platform"]):
                 self._children[name] = self._start(name)
             for child in self._children.values():
                 self._await(child)
+        except (OSError, errors.Unavailable) as error:
+            self.close()
+            raise self._explained(error) from error
         except BaseException:
             self.close()
             raise
+
+    def _explained(self, error: OSError | errors.Unavailable) -> Exception:
+        """That error, or the disk where that is its cause: SQLite, for one, says little of a full one."""
+        if shutil.disk_usage(self._settings.data).free < FULL:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(self._settings.data))
+        return (errors.of_disk(error) if isinstance(error, OSError) else None) or error
 
     def _listen(self) -> socket.socket:
         self._socket = _listen(self._settings)
