@@ -1,7 +1,9 @@
 """Stages that try to break out of their box, or to starve the server, on a platform with the sandbox."""
 
 import json
+import os
 import re
+import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,11 +20,32 @@ pytestmark = pytest.mark.skipif(not Sandbox().works, reason="bubblewrap does not
 BREAKOUT = Path(__file__).parent.parent / "fakes" / "breakout.py"
 PRECIOUS = "precious" * 4096
 LOG_LIMIT = 64 << 20
+GIGABYTE = 1_000_000_000
+NICENESS = 10
+"""What is added to a stage's; 19 is the kernel's largest."""
+ALONE = ["lo"]
+"""The interfaces of a box without the network: its own loopback."""
+REACH = """\
+import socket, sys
+try:
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10).close()
+    print("reached")
+except OSError as error:
+    print("refused", error)
+for line in open("/proc/net/dev").read().splitlines()[2:]:
+    print("interface", line.split(":")[0].strip())
+"""
 SPEC = """\
 apiVersion: refmill/v1
 kind: Pipeline
 metadata: {name: project}
 spec: {onError: continue}
+"""
+PATIENT = """\
+apiVersion: refmill/v1
+kind: Pipeline
+metadata: {name: project}
+spec: {stages: {lines: {timeout: 8m}}}
 """
 STARVING = {
     "bomb": ("python3 -I bomb.py", "more than 150 processes and threads"),
@@ -93,14 +116,14 @@ def with_argument(word: str) -> list[str]:
 
 @contextmanager
 def answering(platform: Platform) -> Iterator[list[int]]:
-    """The statuses that the platform answers meanwhile; it has a bounded time for each."""
+    """The statuses that the platform answers meanwhile, 0 for none within five seconds."""
     statuses: list[int] = []
     over = threading.Event()
 
     def ask() -> None:
         while not over.wait(0.3):
             try:
-                with urllib.request.urlopen(f"{platform.address}/readyz", timeout=20) as answer:
+                with urllib.request.urlopen(f"{platform.address}/readyz", timeout=5) as answer:
                     statuses.append(answer.status)
             except OSError:
                 statuses.append(0)
@@ -168,6 +191,52 @@ stages:
     boxed.ended(f"alice/{name}")
 
 
+def test_the_network_of_a_repository_is_what_its_setting_says(
+    boxed: Platform, name: str, project: Callable[[dict[str, str]], Copy]
+) -> None:
+    copy, full = project({"reach.py": REACH}), f"mallory/{name}"
+    boxed.refmill("repo", "add", full)
+    own = [line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        command = f"python3 -I reach.py {listener.getsockname()[1]} > reach.out; cat reach.out"
+        for number, network in enumerate((False, True, False), 1):
+            boxed.refmill("repo", "change", full, "--network" if network else "--no-network")
+            copy.write({"dvc.yaml": quoted({"reach": f"{command}; : {number}"})}).commit()
+            copy.git("push", "--quiet", boxed.url(full, "mallory"), "main")
+            assert boxed.ended(full, number)["status"] == "succeeded"
+            told = boxed.refmill("logs", f"{full}#{number}", "reach")
+            assert re.findall(r"^(reached|refused)\b", told, re.MULTILINE) == ["reached" if network else "refused"], (
+                told
+            )
+            assert re.findall(r"^interface (\S+)", told, re.MULTILINE) == (own if network else ALONE)
+            if network:
+                listener.accept()[0].close()
+            else:
+                listener.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    listener.accept()
+                listener.settimeout(20)
+
+
+def test_busy_loops_on_all_cores_yield_to_the_server(
+    boxed: Platform, name: str, project: Callable[[dict[str, str]], Copy]
+) -> None:
+    loops = 4 * (os.cpu_count() or 1)
+    busy = "while test ! -e stop; do :; done"  # no program is started in it
+    lines = f"for i in $(seq {loops}); do (nice; {busy}) & done; sleep 8; nice; touch stop busy.out; wait"
+    full = f"mallory/{name}"
+    with answering(boxed) as statuses:
+        project({"dvc.yaml": quoted({"busy": lines})}).git("push", "--quiet", boxed.url(full, "mallory"), "main")
+        run = boxed.ended(full)
+    assert run["status"] == "succeeded", stages(boxed, run["id"])
+    assert set(statuses) == {200}
+    assert boxed.process is not None
+    expected = min(19, os.getpriority(os.PRIO_PROCESS, boxed.process.pid) + NICENESS)
+    told = boxed.refmill("logs", f"{full}#1", "busy")
+    assert re.findall(r"^(-?\d+)$", told, re.MULTILINE) == [str(expected)] * (loops + 1), told
+
+
 def test_a_stage_that_starves_others_is_ended_and_the_server_answers(
     boxed: Platform, name: str, project: Callable[[dict[str, str]], Copy]
 ) -> None:
@@ -197,19 +266,22 @@ def test_nothing_outlives_its_stop(boxed: Platform, name: str, project: Callable
     assert with_argument("300.5") == []
 
 
+@pytest.mark.parametrize(
+    "many", [300_000_000, pytest.param(GIGABYTE, marks=[pytest.mark.full, pytest.mark.timeout(600)])]
+)
 def test_endless_output_harms_nobody_and_stays_readable(
-    boxed: Platform, name: str, project: Callable[[dict[str, str]], Copy]
+    boxed: Platform, name: str, project: Callable[[dict[str, str]], Copy], many: int
 ) -> None:
     commands = {
         "line": "head -c 200000000 /dev/zero | tr '\\0' x; echo; echo the end; touch line.out",
-        "lines": "yes 'a line of forty characters, more or less' | head -c 300000000; echo; echo the end; touch lines.out",
+        "lines": f"yes 'a line of forty characters, more or less' | head -c {many}; echo; echo the end; touch lines.out",
         "odd": "head -c 3000000 /dev/urandom; printf '\\033]0;title\\007\\033[2J\\r\\n\\0\\010'; echo the end; touch odd.out",
     }
-    copy = project({"dvc.yaml": quoted(commands)})
+    copy = project({"dvc.yaml": quoted(commands), "refmill.yaml": PATIENT})
     full = f"mallory/{name}"
     with answering(boxed) as statuses:
         copy.git("push", "--quiet", boxed.url(full, "mallory"), "main")
-        run = boxed.ended(full, seconds=180)
+        run = boxed.ended(full, seconds=500)
     assert run["status"] == "succeeded", stages(boxed, run["id"])
     assert set(statuses) == {200}
     logs = sorted(boxed.data.glob("objects/r/*/refmill/runs/*/logs/*.log"), key=lambda path: path.stat().st_mtime)[-3:]

@@ -38,7 +38,8 @@ def make_modest(pid: int, nice: int) -> None:
     """
     try:
         if nice:
-            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
+            # Of its whole group, as it leads one: what it has started meanwhile would take over the old one.
+            os.setpriority(os.PRIO_PGRP, pid, os.getpriority(os.PRIO_PROCESS, 0) + nice)
         if LINUX:
             descriptor = os.open("/proc/%d/oom_score_adj" % pid, os.O_WRONLY)
             os.write(descriptor, OOM_SCORE)

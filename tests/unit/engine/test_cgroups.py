@@ -121,6 +121,27 @@ def test_a_group_that_is_not_there_is_named():
     assert "are watched, five times a second" in str(found.said())
 
 
+def test_all_stages_together_have_half_of_the_usual_share_of_the_cores(tmp_path):
+    """A folder with the files of a group: what the kernel does with the weight is its own."""
+    top = tmp_path / "own"
+    (top / "stages").mkdir(parents=True)
+    (top / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    mounts = {"unified": (str(top), "/")}
+    found = cgroups._second(mounts, {"unified": "/"}, "", "stages", move=False)
+    assert found.places["unified"][0] == str(top / "stages")
+    assert (top / "stages" / "cpu.weight").read_text() == "50"  # of 100 that every group begins with
+    assert "+cpu" in (top / "cgroup.subtree_control").read_text()
+
+
+def test_the_kernel_has_that_share(groups):
+    if groups.version != 2:
+        pytest.skip("no control groups of version 2")
+    parent = Path(groups.places["unified"][0])
+    if "cpu" not in (parent.parent / "cgroup.subtree_control").read_text().split():
+        pytest.skip("no control groups of version 2 that share the cores")
+    assert (parent / "cpu.weight").read_text() == "50\n"
+
+
 @pytest.fixture
 def second(tmp_path):
     """A group of version 2, with whatever controllers it has."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from attempting import SCRIPT
+from refmill.step import processes
 
 
 def test_commands_run_in_turn(either):
@@ -221,6 +223,19 @@ def test_a_command_and_what_it_starts_yield_to_others(attempt):
     assert attempt.run(line, nice=7)["code"] == 0
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert attempt.log()[-2:] == [str(own + 7), "500"]
+
+
+def test_what_a_command_has_started_before_anybody_looked_yields_too():
+    line = "sleep 60 & echo $!; exec 1>&-; wait"
+    command = subprocess.Popen(["/bin/sh", "-c", line], stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        child = int(command.stdout.readline())
+        processes.make_modest(command.pid, 3)
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in (command.pid, child)] == [own + 3, own + 3]
+    finally:
+        os.killpg(command.pid, signal.SIGKILL)
+        command.communicate()
 
 
 def test_a_fork_server_leaves_no_dead_supervisors_behind(attempt):
