@@ -10,6 +10,8 @@ from refmill import errors
 from refmill.texts import text
 
 PIECE = 1 << 16
+SMALL = 1 << 20
+"""Bytes: git announces the length of what is at most as long (`http.postBuffer`), and sends all else in chunks."""
 
 
 class BrokenOff(Exception):
@@ -35,6 +37,8 @@ class Body:
         if encoding not in ("identity", "", "gzip", "x-gzip"):
             raise errors.WrongUse(text("the content encoding “%(name)s” is not known", name=encoding[:40]))
         self._gzip = encoding.endswith("gzip")
+        self.small = self._left is not None and self._left <= SMALL and not self._gzip
+        """Whether all of it may be held in memory."""
         if (self._left or 0) > limit:
             raise too_large(limit)
 

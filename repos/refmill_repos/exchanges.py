@@ -1,8 +1,9 @@
 """One request to a git service: the body goes into the child from a thread while the child's output goes out.
 
 Learnt by measuring: feeding first and reading afterwards deadlocks as soon as both pipes are full; a receive-pack that
-is killed, or loses its output, leaves its quarantine behind. So receive-pack is never killed by us: when the client
-goes away its input is closed and its output drained until it has cleaned up and ended.
+is killed, or loses its output, leaves its quarantine behind. So when the client goes away its input is closed and its
+output drained until it has cleaned up and ended. It is told to end (SIGTERM, upon which it cleans up) only where it
+unpacks for too long, and killed only where that does not help; `writers` takes away what is left then.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from refmill import errors
-from refmill_repos import children, guards, writers
+from refmill_repos import children, guards, unpacking, writers
 from refmill_repos.bodies import PIECE, Body, BrokenOff
 from refmill_repos.commands import Head
 from refmill_repos.hooks.channel import HookChannel
@@ -28,19 +33,28 @@ _FATAL = 128
 _log = logging.getLogger("refmill.git")
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What a push has that a fetch has not: its head, the hooks' other end, and the `turn` in which it is unpacked."""
+
+    head: Head
+    channel: HookChannel
+    turn: Callable[[], AbstractContextManager[None]]
+
+
 class Exchange:
     """A running git service of the repository at `place`, which lies in `root`; iterate for its output, `close` in any
-    case. What has a `head` is a push. Raises NotFound, Unavailable."""
+    case. Raises NotFound, Unavailable."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], body: Body | None, *,
-        root: Path, place: Path, channel: HookChannel | None = None, head: Head | None = None,
+        root: Path, place: Path, push: Incoming | None = None,
     ) -> None:  # fmt: skip
-        self._body, self._channel, self._head, self._place = body, channel, head, place
+        self._body, self._push, self._root, self._place = body, push, root, place
         self._closed = self._drained = False
         self.broken: Exception | None = None
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the exchange
-        hooks = channel.fds if channel else ()
+        hooks = push.channel.fds if push else ()
         try:
             with guards.held(root) as fd, self._guarded() as own:
                 self._child = subprocess.Popen(
@@ -50,13 +64,14 @@ class Exchange:
                 )  # fmt: skip
         except (OSError, errors.RefmillError) as error:
             self._words.close()
-            if channel:
-                channel.abandon()
+            if push:
+                push.channel.abandon()
             if isinstance(error, OSError):
                 raise children.no_git() from error
             raise
-        if channel:
-            channel.start()
+        if push:
+            unpacking.bound(self._child.pid)
+            push.channel.start()
         self._feeder = threading.Thread(target=self._feed, name="git-body", daemon=True)
         self._feeder.start()
         self.first = self._read()
@@ -73,15 +88,14 @@ class Exchange:
         if self._closed:
             return
         self._closed = True
-        if self._head is None and not self._drained:
-            self._kill()
+        if self._push is None and not self._drained:
+            self._signal(signal.SIGKILL)
         while self._read():
             pass
         self._child.wait()
         self._feeder.join()
-        if self._channel:
-            self._channel.join()
-        if self._head:
+        if self._push:
+            self._push.channel.join()
             patience = writers.PATIENCE if self.killed else 0.0
             writers.ended(self._place, well=self._child.returncode == 0, patience=patience)
         if self._child.stdout:
@@ -113,7 +127,7 @@ class Exchange:
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[tuple[int, ...]]:
         """What a push has to hold beside what every git child holds."""
-        if self._head is None:
+        if self._push is None:
             yield ()
         else:
             with writers.begun(self._place) as fd:
@@ -124,11 +138,9 @@ class Exchange:
         self._drained = not piece
         return piece
 
-    def _kill(self) -> None:
-        try:
-            os.killpg(self._child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, number)
 
     def _feed(self) -> None:
         """The feeding thread: the body into git; what git does not want any more is read and dropped."""
@@ -136,12 +148,38 @@ class Exchange:
             return
         try:
             with self._child.stdin as stdin:
-                for piece in self._head.passed(self._body) if self._head else self._body:
-                    view = memoryview(piece)
-                    while view:
-                        view = view[stdin.write(view) or 0 :]
+                if self._push:
+                    self._unpack(self._push, self._body, stdin)
+                else:
+                    for piece in self._body:
+                        view = memoryview(piece)
+                        while view:
+                            view = view[stdin.write(view) or 0 :]
         except BrokenPipeError:
             pass  # git has ended, and its output says why
-        except (BrokenOff, errors.LimitExceeded) as error:
+        except (BrokenOff, errors.RefmillError) as error:
             self.broken = error
+        except OSError as error:
+            self.broken = errors.of_disk(error) or error
         self._body.drain()
+
+    def _unpack(self, push: Incoming, body: Body, stdin: IO[bytes]) -> None:
+        """A push into git, its end not before all of it is there, and until git asks about it. Raises BrokenOff,
+        BrokenPipeError, OSError, LimitExceeded, Unavailable."""
+        pipe, held = unpacking.Pipe(stdin.fileno()), deque[bytes]()
+        with contextlib.ExitStack() as turn:
+            try:
+                for piece in push.head.passed(body):
+                    held.append(piece)
+                    if not body.small and len(held) > 1:
+                        pipe.write(held.popleft())
+                turn.enter_context(push.turn())
+                for piece in held:
+                    pipe.write(piece)
+                stdin.close()
+                pipe.wait(push.channel.heard)
+            except unpacking.TookTooLong:
+                self._signal(signal.SIGTERM)
+                if not push.channel.heard(unpacking.GRACE):
+                    self._signal(signal.SIGKILL)
+                raise

@@ -6,6 +6,7 @@ are the address, the door, the headers and the streams. Only the smart protocol 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from urllib.parse import parse_qs, quote
 
 from refmill import errors
 from refmill.texts import Text, Translate, text
-from refmill_repos import children
+from refmill_repos import children, unpacking
 from refmill_repos.bodies import Body
-from refmill_repos.commands import Head, TooManyRefs
-from refmill_repos.exchanges import Exchange
+from refmill_repos.commands import Head
+from refmill_repos.exchanges import Exchange, Incoming
 from refmill_repos.gate import Admission, Gate, PushListener, Service
 from refmill_repos.hooks.channel import HookChannel
 from refmill_repos.hooks.installing import install
@@ -81,6 +82,7 @@ class GitHTTP:
         root.mkdir(parents=True, exist_ok=True)
         self._hooks = install(root.absolute() / ".hooks")
         self._root = root
+        self._turns = unpacking.Turns()
 
     @staticmethod
     def handles(path: str) -> bool:
@@ -117,13 +119,13 @@ class GitHTTP:
         kind = "advertisement" if request.advertise else "result"
         if not exchange.first and exchange.failed():
             status, words = (500, text("git failed to answer this request"))
-            if isinstance(exchange.broken, TooManyRefs) and head and head.sideband:
+            if isinstance(exchange.broken, errors.RefmillError):
                 exchange.close()
+                if head is None or not head.sideband:
+                    raise exchange.broken
                 start_response("200 OK", [("Content-Type", f"application/x-{request.service}-{kind}"), *_NO_CACHE])
                 return [self._refusal(exchange.broken)]
-            if isinstance(exchange.broken, errors.LimitExceeded):
-                status, words = 413, exchange.broken.message
-            elif exchange.broken:
+            if exchange.broken:
                 status, words = 400, text("the request broke off")
             elif not request.advertise and exchange.gave_up():
                 status, words = 400, text("git ended this request without an answer: it is not what a git client sends")
@@ -138,6 +140,8 @@ class GitHTTP:
         # Commands and options come on top of the pack; git itself counts the pack and says so in words.
         body = None if request.advertise else Body(environ, limit + (64 << 20))
         command = ["git", *children.OPTIONS, "-c", f"receive.maxInputSize={self._push_limit}"]
+        if head:
+            command += [*unpacking.OPTIONS, *(() if body is None or body.small else unpacking.OF_LARGE)]
         command += ["-c", f"core.hooksPath={self._hooks}", name, "--stateless-rpc"]
         command += ["--advertise-refs"] if request.advertise else []
         command += ["--", str(admission.path.absolute())]
@@ -147,18 +151,22 @@ class GitHTTP:
             extra["GIT_PROTOCOL"] = request.protocol
         if head:
             extra["GIT_ALLOC_LIMIT"] = _ALLOWED
-        channel = HookChannel(self._listener, admission, self._translate) if head else None
-        extra |= channel.environment if channel else {}
+        push = None
+        if head:
+            channel = HookChannel(self._listener, admission, self._translate)
+            push = Incoming(head, channel, functools.partial(self._turns.of, user))
+            extra |= channel.environment
         return Exchange(
-            command, children.environment(extra), body, root=self._root, place=admission.path.absolute(),
-            channel=channel, head=head,
-        )  # fmt: skip
+            command, children.environment(extra), body, root=self._root, place=admission.path.absolute(), push=push
+        )
 
     def _ending(self, exchange: Exchange, head: Head | None) -> bytes:
         """What ends the answer of a git that was killed before it could: a client that was told something already, and
         not the end, waits for ever."""
         if head is None or not head.sideband or not exchange.killed:
             return b""
+        if isinstance(exchange.broken, errors.RefmillError):
+            return self._refusal(exchange.broken)
         return self._refusal(
             errors.Unavailable(text("git was killed while it took this push"), text("Push again, to be sure of it."))
         )

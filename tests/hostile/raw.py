@@ -1,21 +1,16 @@
-"""Requests by hand: connections to a platform, and packs and pushes that no git would make."""
+"""Requests by hand: connections to a platform, and pushes that no git would make."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import socket
 import subprocess
-import zlib
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from commits import Files, Repository
 
 from platforms import Platform
-
-ZERO = "0" * 40
-BLOB, COMMIT, TREE, REF_DELTA = 3, 1, 2, 7
 
 
 def connection(platform: Platform) -> socket.socket:
@@ -34,11 +29,12 @@ def answer(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(1 << 16), b""))
 
 
-def pushed(platform: Platform, name: str, pieces: Iterable[bytes], size: int) -> bytes:
+def pushed(platform: Platform, name: str, pieces: Iterable[bytes], size: int, timeout: float = 60) -> bytes:
     """Send a push of so many bytes as they are; what comes back."""
     head = f"POST /alice/{name}.git/git-receive-pack HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{basic(platform)}"
     head += f"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {size}\r\n\r\n"
     with connection(platform) as client:
+        client.settimeout(timeout)
         client.sendall(head.encode())
         for piece in pieces:
             client.sendall(piece)
@@ -56,34 +52,3 @@ def push(platform: Platform, name: str, repository: Repository, files: Files, *o
     ]
     done = subprocess.run(command, cwd=repository.path, capture_output=True, text=True, check=False, timeout=100)
     return done.stderr
-
-
-def line(words: bytes) -> bytes:
-    """A packet line (gitprotocol-common(5))."""
-    return b"%04x%s" % (len(words) + 4, words)
-
-
-def packed(kind: int, data: bytes, size: int | None = None, base: bytes = b"") -> bytes:
-    """An object of a pack (gitformat-pack(5))."""
-    size = len(data) if size is None else size
-    head = [kind << 4 | size & 15]
-    size >>= 4
-    while size:
-        head[-1] |= 128
-        head.append(size & 127)
-        size >>= 7
-    return bytes(head) + base + zlib.compress(data, 9)
-
-
-def varint(number: int) -> bytes:
-    """A length in a delta."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def named(kind: bytes, data: bytes) -> bytes:
-    """The name of an object."""
-    return hashlib.sha1(b"%s %d\0%s" % (kind, len(data), data), usedforsecurity=False).digest()

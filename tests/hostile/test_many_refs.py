@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from commits import FILE, Repository
-from raw import ZERO, line, pushed
+from raw import pushed
 from watching import Watch
 
+from packs import ZERO, line
 from platforms import Platform, wait
 
 MILLION = 1_000_000

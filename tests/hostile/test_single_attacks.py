@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from commits import FILE, LINK, SUBMODULE, Files, Repository
-from raw import BLOB, COMMIT, REF_DELTA, TREE, ZERO, connection, line, named, packed, push, pushed, varint
+from raw import connection, push, pushed
 from watching import Watch
 
+from packs import BLOB, COMMIT, REF_DELTA, TREE, ZERO, bomb, line, named, pack, packed, varint
 from platforms import Platform
+from refmill_repos import writers
 
 
 def test_a_delta_that_means_gigabytes_is_refused(watched: Watch, platform: Platform, name: str) -> None:
@@ -23,15 +25,75 @@ def test_a_delta_that_means_gigabytes_is_refused(watched: Watch, platform: Platf
     objects = [
         packed(BLOB, base), packed(REF_DELTA, delta, base=named(b"blob", base)), packed(TREE, b""), packed(COMMIT, body),
     ]  # fmt: skip
-    pack = b"PACK\0\0\0\2" + len(objects).to_bytes(4, "big") + b"".join(objects)
-    pack += hashlib.sha1(pack, usedforsecurity=False).digest()
     told = f"{ZERO} {named(b'commit', body).hex()} refs/heads/main\0 report-status".encode()
-    sent = line(told) + b"0000" + pack
+    sent = line(told) + b"0000" + pack(objects)
     assert len(sent) < 2000
     said = pushed(platform, name, [sent], len(sent))
     assert b"unpack ok" not in said
     assert b"ng refs/heads/main" in said, said
     watched.check(name)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("kind", "count", "told"),
+    [(BLOB, 50, b"git took longer than"), (BLOB, 2000, b"git took longer than"), (COMMIT, 50, b"Out of memory")],
+)
+def test_many_deltas_that_mean_gigabytes_are_given_up(
+    watched: Watch, platform: Platform, name: str, kind: int, count: int, told: bytes
+) -> None:
+    sent, said = bomb(kind, count, 900 << 20), list[bytes]()
+    assert len(sent) < 1 << 20
+    pushing = threading.Thread(target=lambda: said.append(pushed(platform, name, [sent], len(sent), timeout=600)))
+    pushing.start()
+    while pushing.is_alive():
+        watched.check(name)
+        pushing.join(5)
+    assert told in said[0]
+    assert not [left for place in (platform.data / "repos").glob("*.git") for left in writers.left(place)]
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        b"refs/heads/a..b",
+        b"refs/heads/../../x",
+        b"refs/heads/a\nb",
+        b"refs/heads/a\n%s %s refs/heads/b" % (b"0" * 40, b"1" * 40),
+    ],
+)
+def test_a_push_by_hand_to_a_name_that_git_would_not_send_is_refused(
+    watched: Watch, platform: Platform, name: str, ref: bytes
+) -> None:
+    sent = bomb(BLOB, 0, 0, ref=ref)
+    said = pushed(platform, name, [sent], len(sent))
+    assert b"pre-receive hook declined" in said, said
+    assert heads_of(platform, name) == ""
+
+
+def test_a_name_in_a_push_ends_with_its_nul_for_everybody(watched: Watch, platform: Platform, name: str) -> None:
+    sent = bomb(BLOB, 0, 0, ref=b"refs/heads/a\0/../../x")
+    pushed(platform, name, [sent], len(sent))
+    assert [line.split()[1] for line in heads_of(platform, name).splitlines()] == ["refs/heads/a"]
+
+
+def heads_of(platform: Platform, name: str) -> str:
+    """What `git ls-remote` says."""
+    command = ["git", "ls-remote", "--heads", platform.url(f"alice/{name}", "alice")]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [(b"../x", "hasDotdot"), (b".git/hooks/x", "hasDotgit"), (b"d/./x", "hasDot")]
+)
+def test_a_tree_that_leads_out_of_itself_is_refused(
+    watched: Watch, platform: Platform, name: str, repository: Repository, path: bytes, told: str
+) -> None:
+    said = push(platform, name, repository, {path: (FILE, b"x")})
+    assert "unpacker error" in said
+    assert told in said
+    assert heads_of(platform, name) == ""
 
 
 @pytest.mark.parametrize("size", [32 << 20, pytest.param(1 << 30, marks=pytest.mark.full)])

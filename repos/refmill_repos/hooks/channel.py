@@ -41,6 +41,7 @@ class HookChannel:
         self._asked, ask = os.pipe()
         answer, self._answers = os.pipe()
         self.fds = (ask, answer)
+        self._heard = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="git-hooks", daemon=True)
 
     @property
@@ -59,6 +60,10 @@ class HookChannel:
         for fd in (*self.fds, self._asked, self._answers):
             os.close(fd)
 
+    def heard(self, seconds: float) -> bool:
+        """Whether within so many seconds the first hook has asked, or receive-pack and all its children are gone."""
+        return self._heard.wait(seconds)
+
     def join(self) -> None:
         """Until the listener has heard the end of the push."""
         self._thread.join()
@@ -70,6 +75,7 @@ class HookChannel:
         with open(self._asked, "rb", buffering=0) as asked, open(self._answers, "wb", buffering=0) as answers:
             try:
                 for message in _messages(asked):
+                    self._heard.set()
                     if message.hook == "pre-receive":
                         verdict = self._before(message)
                         self._say(answers, verdict.lines, b"ok\n" if verdict.accepted else b"no\n")
@@ -78,6 +84,8 @@ class HookChannel:
                         self._say(answers, self._after(verdict, message), b"ok\n")
             except (OSError, ValueError) as error:
                 _log.warning("push to %s: the hooks broke off: %s", self._admission.repository_id, error)
+            finally:
+                self._heard.set()
             if verdict is not None and verdict.accepted and not landed:
                 self._failed(verdict)
 
