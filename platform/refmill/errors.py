@@ -107,6 +107,10 @@ class Unavailable(RefmillError):
     kind, status = "unavailable", 503
 
 
+class Away(Unavailable):
+    """The same of what comes back without anybody's doing: who has time waits for it."""
+
+
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 READ_ONLY = frozenset({errno.EROFS})
 FAULTY = frozenset({errno.EIO})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,18 +15,25 @@ import pytest
 from refmill import errors
 from refmill.clients.s3 import Bucket, Place
 from refmill.clients.s3 import place as named_place
+from refmill.clients.s3.bucket import TRIES
 from s3_servers import S3Server
 from stores import in_bucket, md5
 
 DATA = b"0123456789" * 1_000_000
 
 
+ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>later</Message></Error>'
+BUSY = {"SlowDown": 503, "InternalError": 500}
+
+
 class Relay:
-    """Stands before a server and spoils connections: the first `broken` answers end after `after` bytes."""
+    """Stands before a server and spoils connections: the first `broken` answers end after `after` bytes, of the first
+    `refused` the request is answered with an error, and all go byte by byte if it `drips`."""
 
     def __init__(self, port: int) -> None:
         self._server, self._listening = port, socket.create_server(("127.0.0.1", 0))
         self.broken, self.after, self.connections = 0, 0, 0
+        self.refused, self.code, self.drips = 0, "SlowDown", False
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -43,10 +51,33 @@ class Relay:
                 return
             self.connections += 1
             limit = None
+            if self.refused:
+                self.refused -= 1
+                threading.Thread(target=self._refuse, args=(client,), daemon=True).start()
+                continue
             if self.broken:
                 self.broken -= 1
                 limit = self.after
             threading.Thread(target=self._both_ways, args=(client, limit), daemon=True).start()
+
+    def _drip(self, target: socket.socket, block: bytes) -> None:
+        head = block.find(b"\r\n\r\n") + 4 if block.startswith(b"HTTP/") else 0
+        target.sendall(block[:head])
+        for number in range(head, len(block)):
+            target.sendall(block[number : number + 1])
+            time.sleep(0.01)
+
+    def _refuse(self, client: socket.socket) -> None:
+        with client, client.makefile("rb") as asked:
+            method, length = asked.readline().partition(b" ")[0], 0
+            while (header := asked.readline().lower()) not in (b"\r\n", b""):
+                if header.startswith(b"content-length:"):
+                    length = int(header.partition(b":")[2])
+            asked.read(length)
+            body = ERROR.format(code=self.code)
+            head = f"HTTP/1.1 {BUSY[self.code]} Busy\r\nConnection: close\r\nContent-Type: application/xml\r\n"
+            told = "" if method == b"HEAD" else body
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{told}".encode())
 
     def _both_ways(self, client: socket.socket, limit: int | None) -> None:
         with client, socket.create_connection(("127.0.0.1", self._server)) as server:
@@ -59,6 +90,9 @@ class Relay:
         """Until one side ends, or `limit` bytes have gone."""
         try:
             while block := source.recv(65536):
+                if self.drips and source.getpeername()[1] == self._server:
+                    self._drip(target, block)
+                    continue
                 target.sendall(block if limit is None else block[:limit])
                 if limit is not None and (limit := limit - len(block)) <= 0:
                     break
@@ -114,6 +148,55 @@ def test_a_store_that_never_answers_is_told_of(place: Place, relay: Relay) -> No
         behind(place, relay).stat("some")
     assert caught.value.remedy
     assert relay.connections > 3
+
+
+@pytest.mark.parametrize("code", BUSY)
+def test_a_store_that_answers_with_errors_is_asked_again(place: Place, relay: Relay, tmp_path: Path, code: str) -> None:
+    (tmp_path / "file").write_bytes(DATA * 4)
+    relay.code = code
+    for use in (
+        lambda bucket: bucket.put("some", b"x"), lambda bucket: bucket.put_file("large", tmp_path / "file"),
+        lambda bucket: bucket.copy("some", "other"), lambda bucket: list(bucket.list("")),
+    ):  # fmt: skip
+        relay.refused = 3
+        use(behind(place, relay))
+        assert not relay.refused
+    relay.refused = 3
+    found = behind(place, relay).stat("large")
+    assert found
+    assert found.size == len(DATA) * 4
+    relay.refused = 3
+    assert behind(place, relay).read("some", 10) == b"x"
+    relay.refused = 3
+    behind(place, relay).remove(["some"])
+    assert Bucket(place).stat("some") is None
+
+
+@pytest.mark.parametrize("code", BUSY)
+def test_a_store_that_answers_with_nothing_but_errors_is_told_of(
+    place: Place, relay: Relay, tmp_path: Path, code: str
+) -> None:
+    Bucket(place).put("some", b"x")
+    for use in (
+        lambda bucket: bucket.put("other", b"x"), lambda bucket: bucket.read("some", 10), lambda bucket: bucket.stat("some")
+    ):  # fmt: skip
+        relay.refused, relay.code = 1000, code
+        with pytest.raises(errors.Unavailable, match="could not answer, also when asked again: ") as caught:
+            use(behind(place, relay))
+        assert caught.value.remedy
+        assert relay.refused <= 1000 - 1 - TRIES
+    relay.refused = 0
+    assert Bucket(place).stat("other") is None
+
+
+def test_an_object_that_drips_is_not_waited_for(place: Place, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    Bucket(place).put("some", DATA)
+    monkeypatch.setattr("refmill.clients.s3.bucket.READ_SECONDS", 0.5)
+    relay.drips = True
+    with pytest.raises(errors.Unavailable, match="comes too slowly"):
+        list(behind(place, relay).blocks("some"))
+    relay.drips = False
+    assert b"".join(behind(place, relay).blocks("some")) == DATA
 
 
 def test_a_store_that_hangs_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,6 +215,27 @@ def test_a_store_that_is_away_is_waited_for(
     assert platform.ended(repository)["status"] == "succeeded", platform.log()[-3000:]
 
 
+def test_a_store_that_goes_while_a_stage_runs_loses_nothing(
+    s3: S3Server, new_platform: Callable[[dict[str, str]], Platform], tmp_path: Path
+) -> None:
+    platform, repository, go = new_platform(s3.settings()), f"{USER}/numbers", tmp_path / "go"
+    command = f"touch {go}.began; while ! test -e {go}; do sleep 0.1; done; echo 1 >> {go}.times; echo x > a.txt"
+    copy = new_copy(tmp_path / "copy", {"dvc.yaml": f"stages:\n  a: {{cmd: '{command}', outs: [a.txt]}}\n"})
+    copy.git("push", platform.url(repository, USER), "main")
+    wait(go.with_name("go.began").exists, "the stage has begun")
+    s3.stop()
+    go.touch()
+    wait(lambda: "the object store" in platform.log(), "the engine finds out")
+    s3.start()
+    assert platform.ended(repository)["status"] == "succeeded", platform.log()[-3000:]
+    assert go.with_name("go.times").read_text() == "1\n"
+    shutil.rmtree(next((platform.data / "objects" / "r").iterdir()))  # what was near
+    clone = clone_of(copy, platform, repository, tmp_path / "clone")
+    clone.dvc("pull", "--quiet")
+    assert (clone.path / "a.txt").read_text() == "x\n"
+    assert "a.txt" not in clone.dvc("status").stdout
+
+
 def test_wrong_settings_of_a_store_are_told_before_anything_starts(s3: S3Server, tmp_path: Path) -> None:
     platform = Platform(tmp_path / "platform" / "data")
     right = s3.settings()

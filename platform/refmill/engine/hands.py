@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from refmill import errors
 from refmill.engine import attempts, endings, logs, results, stages, supervision
@@ -20,6 +23,10 @@ from refmill.plans.inputs import Inputs
 from refmill.texts import Text, text
 
 LOG = logging.getLogger(__name__)
+AWAY, PAUSE = 6 * 3600.0, 5.0
+"""Seconds that a stage waits for an object store that is away, between two looks too: outputs of a day's work are not
+thrown away because somebody restarts the store, or sleeps while it is down."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +42,24 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """`remover` takes away what is no longer needed."""
+    """`remover` takes away what is no longer needed; once `leaving` is set, nothing is waited for any more."""
 
     parts: Parts
     supervisors: Supervisors
     remover: Remover
+    leaving: threading.Event = field(default_factory=threading.Event)
 
     def look(self, course: Course, stage: StageCourse) -> tuple[StagePlan, Inputs, Environment | None]:
         """The verdict on a stage, its inputs, and its environment if it is there already."""
-        item, inputs = course.known.look(stage.plan)
+        item, inputs = self._patiently(course, lambda: course.known.look(stage.plan))
         if item.verdict != "run":
             return item, inputs, None
         project = course.template().path / course.order.run.project
         return item, inputs, self.parts.environments.known(project, stage.settings.requirements)
+
+    def prepare(self, course: Course, job: stages.Job) -> stages.Job:
+        """The workspace of an attempt."""
+        return self._patiently(course, lambda: stages.prepare(job, self.parts.sandbox))
 
     def build(self, course: Course, stage: StageCourse) -> Environment:
         """The stage's environment, made if need be."""
@@ -77,7 +89,7 @@ class Hands:
         fault = end.reason in endings.FAULTS
         if result is None and why is None:
             try:
-                result = stages.collect(job, end)
+                result = self._patiently(course, lambda: stages.collect(job, end))
             except errors.RefmillError as error:
                 why, fault = told(error), endings.ours(error)
         self._put_away(course, stage, job, why)
@@ -88,6 +100,19 @@ class Hands:
         if course.progress.outcome != "succeeded":
             return {}
         return results.files(course.order.plan, course.known.entries, self.parts.memory(course.order.run))
+
+    def _patiently(self, course: Course, work: Callable[[], T]) -> T:
+        """What `work` gives, once nothing that it needs is away: it is done again from its beginning, as after a crash.
+        Raises Away if that takes too long, or if the run is stopped meanwhile."""
+        until = time.monotonic() + AWAY
+        while True:
+            try:
+                return work()
+            except errors.Away as error:
+                if course.progress.stopping or self.leaving.is_set() or time.monotonic() > until:
+                    raise
+                LOG.warning("%s waits: %s", course.order.run.name, error)
+            self.leaving.wait(PAUSE)
 
     def _lost(self, course: Course, stage: StageCourse, job: stages.Job) -> Ending:
         gone = self.supervisors.reap(job.directory)

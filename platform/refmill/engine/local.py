@@ -107,9 +107,9 @@ class LocalEngine:
         return self._scheduler.load
 
     def close(self) -> None:
-        for workers in (
-            self._mind, self._starter, self._hands, self._lookers, self._builders, self._teller, self._remover,
-        ):  # fmt: skip
+        self._mind.close()
+        self._worker.leaving.set()
+        for workers in (self._starter, self._hands, self._lookers, self._builders, self._teller, self._remover):
             workers.close()
         self._watcher.close()
         self._supervisors.close()
@@ -234,7 +234,7 @@ class LocalEngine:
         stage.preparing = True
         stage.attempt += 1
         job = stage.job = course.job(stage, stage.attempt, stage.plan.entry)
-        self._hand(course, stage, lambda: stages.prepare(job, self._parts.sandbox), self._prepared)
+        self._hand(course, stage, lambda: self._worker.prepare(course, job), self._prepared)
 
     def _prepared(self, course: Course, stage: StageCourse, job: stages.Job) -> None:
         stage.job, stage.preparing, stage.prepared = job, False, True

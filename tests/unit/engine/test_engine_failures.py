@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import textwrap
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from refmill import errors
+from refmill.clients.objects import DirectoryObjects
 from refmill.engine.courses import Defaults
 from refmill.engine.scheduler import Budget
 from refmill.engine.stages import Bounds
@@ -180,3 +184,49 @@ def test_what_a_stage_wrote_is_told(bench):
     usage = bench.told.last("a").usage
     assert usage.output_bytes == 5_000_000
     assert usage.written_bytes >= 5_000_000
+
+
+class Leaving(DirectoryObjects):
+    """A store that is away at every request but the first few, until it is `back`."""
+
+    def __init__(self, root: Path, requests: int) -> None:
+        super().__init__(root)
+        self._left, self.asked, self.back = requests, threading.Event(), threading.Event()
+
+    def put(self, source: Path, md5: str, *, move: bool = False) -> None:
+        if not self.back.is_set():
+            self._left -= 1
+            if self._left < 0:
+                self.asked.set()
+                raise errors.Away(text("the store is away"))
+        super().put(source, md5, move=move)
+
+
+OUTPUTS = """
+stages:
+  a:
+    cmd: echo x >> {log}; mkdir d; echo 1 > d/1; echo 2 > d/2; echo 3 > e
+    outs: [d, e]
+"""
+
+
+@pytest.mark.parametrize("requests", [0, 1, 2])
+def test_outputs_are_kept_while_the_store_is_away_also_half_stored(bench, monkeypatch, requests):
+    monkeypatch.setattr("refmill.engine.hands.PAUSE", 0.1)
+    store = bench.objects = Leaving(bench.root / "objects", requests)
+    threading.Thread(target=lambda: store.asked.wait(20) and (time.sleep(0.3), store.back.set())).start()
+    log = bench.root / "log"
+    assert bench.run({"dvc.yaml": OUTPUTS.format(log=log)}) == "succeeded"
+    assert store.asked.is_set()
+    assert log.read_text() == "x\n"
+
+
+def test_a_run_that_waits_for_the_store_can_be_stopped(bench, monkeypatch):
+    monkeypatch.setattr("refmill.engine.hands.PAUSE", 0.1)
+    store = bench.objects = Leaving(bench.root / "objects", 0)
+    order = bench.order({"dvc.yaml": OUTPUTS.format(log="log")})
+    engine = bench.engine()
+    engine.submit(order)
+    assert store.asked.wait(20)
+    engine.stop(order.run.id)
+    assert bench.end(order) == "stopped"

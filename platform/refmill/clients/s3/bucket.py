@@ -45,6 +45,9 @@ MOST_PARTS = 9_000  # S3 takes 10,000
 AT_ONCE = 16
 """Requests at the same time, of one process: small objects cost a round trip each, whatever their size."""
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
+SLOWEST = 1000.0
+"""Bytes of an object that make up for a second of waiting; READ_SECONDS without them are too many. (The limit of the
+library is one of each read: a byte a minute would be waited for without end.)"""
 TRIES = 4
 """After the first one, half a second apart at first, and twice as long each time."""
 BACKOFF = 0.5
@@ -225,7 +228,8 @@ class Bucket:
         length = 0 if end is None else end - start
         response = self._client.get_object(self._name, self._prefix + key, offset=start, length=length)
         with closing(response):
-            yield from response.stream(CHUNK)
+            while block := _paced(response):
+                yield block
             response.release_conn()
 
     def put(self, key: str, data: bytes) -> None:
@@ -327,6 +331,22 @@ class _Reader(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes."""
         return self._read(min(size, CHUNK) if size >= 0 else CHUNK)
+
+
+def _paced(response: urllib3.BaseHTTPResponse) -> bytes:
+    """The next CHUNK bytes of an answer, fewer at its end. Raises HTTPError, also for one that comes too slowly."""
+    pieces, size, patience = list[bytes](), 0, READ_SECONDS
+    while size < CHUNK:
+        began = time.monotonic()
+        piece = response.read1(CHUNK - size)
+        if not piece:
+            break
+        pieces.append(piece)
+        size += len(piece)
+        patience = min(READ_SECONDS, patience + len(piece) / SLOWEST) - (time.monotonic() - began)
+        if patience < 0:
+            raise urllib3.exceptions.HTTPError("the answer comes too slowly")
+    return b"".join(pieces)
 
 
 def _found(key: str, item: Object) -> Blob:

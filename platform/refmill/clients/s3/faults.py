@@ -113,7 +113,7 @@ def fault(where: str, error: Exception) -> errors.Unavailable:
                  detail=str(reason)),
             text("Name the file of the authority in the setting s3_ca, or use the name that the certificate is for."),
         )  # fmt: skip
-    return errors.Unavailable(
+    return errors.Away(
         text("the object store %(where)s does not answer: %(detail)s", where=where, detail=str(reason)[:300]),
         text("Start it, or look at the setting s3_endpoint and at the network in between."),
     )
@@ -134,7 +134,7 @@ def _refused(where: str, error: S3Error) -> errors.Unavailable:
 
 
 def _busy(where: str, code: str) -> errors.Unavailable:
-    return errors.Unavailable(
+    return errors.Away(
         text("the object store %(where)s could not answer, also when asked again: %(code)s", where=where, code=code),
         text("It may be overloaded or about to start; try again in some minutes."),
     )
