@@ -116,7 +116,7 @@ def memory(platform: Platform, folder: Path, minutes: float, pause: float) -> No
     settle(platform)
     series.append(loads.resident(platform))
     waits = loads.dispatched(platform, since)
-    median, late = statistics.median(waits) * 1000, waits[int(len(waits) * 0.99) - 1] * 1000
+    median, late = statistics.median(waits) * 1000, loads.reached(waits, 0.99) * 1000
     what = f"{number} pushes in {minutes:g} minutes: until the first stage starts"
     row(what, f"median {median:.0f} ms, 99 % {late:.0f} ms")
     for name in ("web", "engine", "resolver"):

@@ -1,6 +1,7 @@
 """Load on a running platform: many pushes at once, many followers, a long queue. For tests and for the bench."""
 
 import json
+import math
 import statistics
 import subprocess
 import threading
@@ -153,6 +154,11 @@ def resident(platform: Platform) -> dict[str, int]:
             if f"refmill_web.processes.{name}" in command:
                 found[name] = int(rss) * 1024
     return found
+
+
+def reached(values: Sequence[float], part: float) -> float:
+    """The value that `part` of the sorted `values` do not pass: the smallest with at least so many at or below it."""
+    return values[max(0, math.ceil(round(len(values) * part, 6)) - 1)]
 
 
 def dispatched(platform: Platform, since: float) -> list[float]:
