@@ -35,7 +35,10 @@ def _below(repository: pygit2.Repository, oid: pygit2.Oid, depth: int, budget: l
         return known
     budget[0] -= 1
     if budget[0] < 0 or depth > _DEPTH:
-        raise errors.LimitExceeded(text("the repository has too many files, or too deep folders"))
+        raise errors.LimitExceeded(
+            text("the repository has too many files, or too deep folders"),
+            text("Keep fewer files there, or track the directory with DVC."),
+        )
     tree = repository.get(oid)
     found: list[str] = []
     for item in tree if isinstance(tree, pygit2.Tree) else ():

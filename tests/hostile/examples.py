@@ -58,6 +58,7 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "ignore-file-inside": stage("deps: [src]", **{"src/.dvcignore": "x\n", "src/a": ""}),
     "ignored-output": stage("outs: [out.tmp]", **{".dvcignore": "*.tmp\n"}),
     "image-not-used": spec("image: 'python:3.12'", **{"requirements.txt": ""}),
+    "image-without-shell": spec("image: scratch"),
     "image-without-requirements": spec("image: 'python:3.12'"),
     "lfs-pointer": stage(
         "deps: [big.bin]",
@@ -108,12 +109,12 @@ EXAMPLES: dict[str, dict[str, str]] = {
     ),
     "yaml-syntax": {"dvc.yaml": "a: b: c\n"},
 }  # fmt: skip
-NOT_PUSHED = {"bad-parameter", "image-without-shell"}
-"""Those of wishes, which no push can hold, and of images where stages run in containers."""
+NOT_PUSHED = {"bad-parameter"}
+"""Those of wishes, which no push can hold."""
+IN_CONTAINERS = {"image-without-shell"}
+"""Those that are told where stages may run on a cluster."""
 AT_THE_GATE = {"too-many-projects"}
 """Those that are found before any project is read."""
-ELSE = {"too-much"}
-"""Those whose example in the page takes a gigabyte of memory; theirs here says something else of the same kind."""
 
 
 def files(kind: str) -> Files:

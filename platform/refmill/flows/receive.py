@@ -267,5 +267,7 @@ def _identity(problem: Problem) -> tuple[str, str, str]:
 
 
 def _too_many(error: errors.RefmillError) -> Problem:
+    if error.remedy is not None:  # the projects could not even be looked for
+        return Problem("too-much", Place("."), error.message, error.remedy)
     remedy = text("Take `.dvc` directories away, or put the projects into several repositories.")
     return Problem("too-many-projects", Place("."), error.message, remedy)
