@@ -350,8 +350,9 @@ class Desk:
             memory, most = self._parts.memory(run), self._parts.files
             try:
                 entry, made = outcomes.recorded(
-                    ongoing.items[address].stage, begun.known, said.get("listing"), memory, most
-                )
+                    ongoing.items[address].stage, begun.known, said.get("listing"), memory, most,
+                    ongoing.known.plan.pipeline.lock.get(address),
+                )  # fmt: skip
             except listings.Unfit as error:
                 why = error.message
         stopping = entry is None and self._stopping(run)  # asked of the database, and of no attempt that ended well

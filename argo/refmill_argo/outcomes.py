@@ -20,6 +20,7 @@ from refmill.model.pipelines import LockEntry, Stage
 from refmill.model.runs import Usage
 from refmill.plans import entries
 from refmill.plans.decide import Memory
+from refmill.plans.outputs import as_stored
 from refmill.texts import Text, text
 from refmill_argo import listings
 
@@ -87,9 +88,12 @@ def explained(end: Exit, stage: Mapping[str, Any], stage_memory: int, bounds: Bo
     return text("could not be run in its pod (%(reason)s): %(detail)s", reason=end.reason, detail=end.detail)
 
 
-def recorded(stage: Stage, known: LockEntry, said: object, memory: Memory, most: int) -> tuple[LockEntry, int]:
-    """The lock entry of a command that ended well, and the bytes of its outputs, of at most `most` files. Raises Unfit,
-    Behind where objects of them are still `wanted`, WrongUse, LimitExceeded."""
+def recorded(
+    stage: Stage, known: LockEntry, said: object, memory: Memory, most: int, locked: LockEntry | None = None
+) -> tuple[LockEntry, int]:
+    """The lock entry of a command that ended well, and the bytes of its outputs, of at most `most` files; `locked` is
+    the one that the commit has. Raises Unfit, Behind where objects of them are still `wanted`, WrongUse, LimitExceeded.
+    """
     if not isinstance(said, dict):
         said = {}
     found = outputs(stage, said, memory, most)
@@ -97,7 +101,13 @@ def recorded(stage: Stage, known: LockEntry, said: object, memory: Memory, most:
         raise Behind(text("objects of the outputs are not in the store"), wanted=wanted)
     sizes = listings.sizes(said.get("measured") or {}, stage)
     stored = found.stored(memory.objects)
-    entry = entries.finished(stage, entries.measured(stage, known, sizes.get), stored.hashes, memory.runcache)
+    before = {item["path"]: item for item in (locked or {}).get("outs", ())}
+    hashes = {
+        out.root: as_stored(stored.hashes[out.root], before.get(out.path), memory.objects)
+        for out in stage.outs
+        if out.root in stored.hashes
+    }
+    entry = entries.finished(stage, entries.measured(stage, known, sizes.get), hashes, memory.runcache)
     return entry, found.bytes
 
 

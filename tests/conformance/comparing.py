@@ -5,18 +5,23 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from archive import Project
-from oracle import Snapshot, content, named, visible
+from oracle import Snapshot, content, named, snapshot, visible
 
 from platforms import OVER, Copy, Platform, wait
 from refmill.formats import yamlfile
 from refmill.formats.hashing import md5_bytes
 from warm import Done, Warm
+
+_LISTING_OF_DVC_2 = re.compile(r"\.dvc/cache/[0-9a-f]{2}/[0-9a-f]{30}\.dir")
+"""DVC looks whether a directory still has its name of DVC 2, and keeps that listing; nothing refers to it."""
+CLEAN = "Data and pipelines are up to date.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ def differences(ours: Snapshot, theirs: Snapshot, but: Callable[[str], bool] | N
     for path in sorted(ours.keys() | theirs.keys()):
         mine, other = ours.get(path), theirs.get(path)
         if mine == other or (but and but(path)) or (mine and other and _same_memory(path, mine, other)):
+            continue
+        if mine is None and _LISTING_OF_DVC_2.fullmatch(path):
             continue
         found.append(f"{path}: by DVC (-), by Refmill (+)")
         found += list(difflib.unified_diff(_lines(other), _lines(mine), lineterm="", n=2))[2:40]
@@ -131,8 +138,11 @@ class Pushed:
         """Objects and entries of the run-cache in the platform's store, as paths in DVC's layout."""
         ((identity,),) = self.platform.query("SELECT id FROM repositories WHERE name = ?", self.name)
         root = self.platform.data / "objects" / "r" / identity
-        found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        return {path for path in found if path.startswith(("files/", "runs/"))}
+        found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+        kept = {path for path in found if path.startswith(("files/", "runs/"))}
+        old = {path for path in found if re.fullmatch("[0-9a-f]{2}/.*", path)}
+        # What DVC 2 calls as DVC 3 does lies in one place, and has both names.
+        return kept | old | {path.removeprefix("files/md5/") for path in kept if path.startswith("files/md5/")}
 
     def _over(self) -> list[tuple[str, bytes, str]]:
         rows: list[tuple[str, bytes, str]] = self.platform.query(
@@ -148,7 +158,7 @@ def push(platform: Platform, root: Path, name: str, dvc: Warm, folders: tuple[st
     """Push the repository at `root`; what it has in its caches is there before the commit that needs it."""
     pushed = Pushed(platform, Copy(root), name, folders)
     pushed.copy.git("remote", "add", "origin", platform.url(f"alice/{name}", "alice"))
-    filled = [root / at for at in folders if any((root / at / ".dvc" / "cache" / "files").rglob("*"))]
+    filled = [root / at for at in folders if any(not path.startswith("runs/") for path in entries(root, (at,)))]
     if filled:
         nothing = pushed.copy.git("hash-object", "-t", "tree", "-w", os.devnull).stdout.strip()
         first = pushed.copy.git("commit-tree", nothing, "-m", "make the repository").stdout.strip()
@@ -162,16 +172,26 @@ def push(platform: Platform, root: Path, name: str, dvc: Warm, folders: tuple[st
 
 
 def pull(pushed: Pushed, root: Path, dvc: Warm) -> Path:
-    """The run's experiment in a clone of its own at `root`, with its data by `dvc pull`."""
+    """The run's experiment, or what was pushed if nothing ran, in a clone of its own at `root`, with its data by
+    `dvc pull`."""
     ref = pushed.experiment()
     pushed.copy.git("clone", "--quiet", "--no-checkout", str(pushed.copy.path), str(root))
     clone = Copy(root)
-    clone.git("fetch", "--quiet", "origin", f"{ref}:refs/heads/result")
+    clone.git("fetch", "--quiet", "origin", f"{ref or 'refs/heads/main'}:refs/heads/result")
     clone.git("checkout", "--quiet", "result")
     _know_remote(pushed, root)
     done = dvc.run(["pull", "--quiet"], root)
     assert done.code == 0, done.stdout + done.stderr
     return root
+
+
+def assert_settled(clone: Path, dvc: Warm, told: str = "") -> None:
+    """DVC finds nothing to do in a working copy, and changes nothing."""
+    assert dvc.run(["status"], clone).stdout == CLEAN, told
+    before = snapshot(clone)
+    done = dvc.run(["repro", "--all-pipelines"], clone)
+    assert (done.code, "Running" in done.stdout) == (0, False), done.stdout + done.stderr + told
+    assert snapshot(clone) == before, told
 
 
 def _know_remote(pushed: Pushed, root: Path) -> None:
@@ -194,11 +214,18 @@ def assert_pushed(pushed: Pushed, reference: Path, before: set[str] | None, told
     assert wanted - before - stored == set(), told
     tracked = Copy(reference).git("ls-files", "-z").stdout.split("\0")
     kept = [*recorded.values(), *((reference / path).read_bytes() for path in tracked if (reference / path).is_file())]
-    beyond = {path for path in stored - wanted if not path.endswith(".dir")}
-    assert beyond - {f"files/md5/{md5[:2]}/{md5[2:]}" for md5 in map(md5_bytes, kept)} == set(), told
+    # DVC 2's names are others than those of the content.
+    kept += [path.read_bytes() for path in _cached(reference, pushed.folders).values()]
+    names = {f"files/md5/{md5[:2]}/{md5[2:]}" for md5 in map(md5_bytes, kept)}
+    beyond = {path for path in stored - wanted if path.startswith(("files/", "runs/")) and not path.endswith(".dir")}
+    assert beyond - names == set(), told
 
 
 def entries(root: Path, folders: tuple[str, ...] = ("",)) -> set[str]:
     """Objects and entries of the run-cache in a working copy's caches, as paths in DVC's layout."""
+    return set(_cached(root, folders))
+
+
+def _cached(root: Path, folders: tuple[str, ...]) -> dict[str, Path]:
     caches = [root / folder / ".dvc" / "cache" for folder in folders]
-    return {path.relative_to(cache).as_posix() for cache in caches for path in cache.rglob("*") if path.is_file()}
+    return {path.relative_to(cache).as_posix(): path for cache in caches for path in cache.rglob("*") if path.is_file()}

@@ -29,7 +29,7 @@ from warm import Done, Warm
 
 MEMORY = Path(__file__).resolve().parents[2] / ".build" / "oracle"
 _SOURCES = ("oracle.py", "archive.py", "../warm.py")
-_VERSIONS = ("dvc", "dvc-data", "dvc-objects", "ruamel.yaml")
+_VERSIONS = ("dvc", "dvc-data", "dvc-objects", "dvc-render", "ruamel.yaml")
 _HIDDEN = (".git", ".dvc/tmp", ".dvc/config.local")
 _NEWS = re.compile(
     r"^(?:(Running) stage|Stage) '([^']+)'(?::$| (is cached - skipping run, checking out outputs| didn't change))",
@@ -69,7 +69,7 @@ def snapshot(root: Path) -> Snapshot:
             whole = root / path
             mode = whole.lstat().st_mode
             if stat.S_ISLNK(mode):
-                found[path] = f"link {whole.readlink()}"
+                found[path] = f"link {str(whole.readlink()).replace(str(root), 'ROOT')}"
             else:
                 found[path] = f"{stat.S_IMODE(mode) & 0o700:o} {whole.read_bytes().decode('latin-1')}"
     return dict(sorted(found.items()))
@@ -152,6 +152,20 @@ class Oracle:
             return {"code": done.code, "stdout": done.stdout.replace(*names), "stderr": done.stderr.replace(*names)}
 
         return Done(**self._remember(parts, ask))
+
+    def touches(self, command: str, root: Path, folder: str = "") -> list[str]:
+        """The files outside of the cache that `dvc COMMAND` changes in a directory of a working copy, which it may leave
+        changed or, where its answer is remembered, as it is."""
+        before = snapshot(root)
+
+        def ask() -> dict[str, Any]:
+            done = self._dvc.run(shlex.split(command), root / folder)
+            after = snapshot(root)
+            changed = {path for path, what in before.items() ^ after.items() if "/cache/" not in path}
+            return {"said": [] if done.code == 0 else [done.stdout + done.stderr], "paths": sorted(changed)}
+
+        answer = self._remember(["touches", command, json.dumps(before), folder], ask)
+        return [*answer["said"], *answer["paths"]]
 
     def _outcome(self, parts: list[str], project: Project, prepare: Callable[[Path], object]) -> Outcome:
         def ask() -> dict[str, Any]:

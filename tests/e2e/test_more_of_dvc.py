@@ -4,10 +4,12 @@ import functools
 import http.server
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc_data.hashfile.hash import fobj_md5
 
 from agreement import assert_agreement, dvc_push
@@ -134,8 +136,40 @@ def test_data_that_dvc_2_tracked(platform: Platform, name: str, tmp_path: Path) 
         assert (clone.path / path).read_bytes() == files[path].encode()
 
 
-def dvc_2_add(root: Path, path: str) -> None:
-    """What `dvc add` of DVC 2 left: hashes without regard to line ends, objects beside and not below `files`."""
+def test_a_lock_of_dvc_2_keeps_its_hashes_for_what_has_not_changed(
+    platform: Platform, name: str, tmp_path: Path
+) -> None:
+    files = {
+        "dvc.yaml": "stages:\n"
+        "  a: {cmd: cat in.txt > a.txt; mkdir -p d; cp in.txt d/x; cp p.yaml k, deps: [in.txt], params: [p.yaml: [k]],"
+        " outs: [a.txt, d, k]}\n"
+        "  b: {cmd: cat a.txt d/x k > b.txt, deps: [a.txt, d/x, k], outs: [b.txt]}\n"
+        "  c: {cmd: ls d > c.txt, deps: [d, a.txt], outs: [c.txt]}\n",
+        "p.yaml": "k: 1\n", "in.txt": "",
+    }  # fmt: skip
+
+    def prepare(copy: Copy) -> None:
+        (copy.path / "in.txt").write_bytes(b"one\r\ntwo\r\n")
+        copy.dvc("repro", "--quiet")
+        lock = yaml.safe_load((copy.path / "dvc.lock").read_text())
+        shutil.rmtree(copy.path / ".dvc/cache")
+        for entry in lock["stages"].values():
+            for item in (*entry["deps"], *entry["outs"]):
+                del item["hash"]
+                item["md5"] = dvc_2_hash(copy.path, item["path"])
+        (copy.path / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+        assert "up to date" in copy.dvc("status").stdout
+        copy.write({"p.yaml": "k: 2\n"})
+        copy.commit("a lock of DVC 2, and a change")
+
+    oracle = assert_agreement(platform, name, tmp_path, files, prepare=prepare, ready=dvc_push(platform, name))
+    lock = (oracle.path / "dvc.lock").read_text()
+    # Those of k twice, and that of b.txt; the others stay as DVC 2 wrote them.
+    assert (lock.count("md5: "), lock.count("hash: md5")) == (11, 3)
+
+
+def dvc_2_hash(root: Path, path: str) -> str:
+    """The hash of a file or directory in DVC 2, without regard to line ends; its objects are left beside `files`."""
 
     def kept(data: bytes, ending: str = "") -> str:
         md5 = fobj_md5(io.BytesIO(data), name="md5-dos2unix") + ending
@@ -146,13 +180,18 @@ def dvc_2_add(root: Path, path: str) -> None:
 
     place = root / path
     if place.is_file():
-        data = place.read_bytes()
-        body = f"- md5: {kept(data)}\n  size: {len(data)}\n"
-    else:
-        found = sorted(file for file in place.rglob("*") if file.is_file())
-        listing = [{"md5": kept(file.read_bytes()), "relpath": str(file.relative_to(place))} for file in found]
-        size = sum(file.stat().st_size for file in found)
-        body = f"- md5: {kept(json.dumps(listing).encode(), '.dir')}\n  size: {size}\n  nfiles: {len(found)}\n"
+        return kept(place.read_bytes())
+    found = sorted(file for file in place.rglob("*") if file.is_file())
+    listing = [{"md5": kept(file.read_bytes()), "relpath": str(file.relative_to(place))} for file in found]
+    return kept(json.dumps(listing).encode(), ".dir")
+
+
+def dvc_2_add(root: Path, path: str) -> None:
+    """What `dvc add` of DVC 2 left."""
+    place = root / path
+    found = [file for file in place.rglob("*") if file.is_file()] if place.is_dir() else [place]
+    body = f"- md5: {dvc_2_hash(root, path)}\n  size: {sum(file.stat().st_size for file in found)}\n"
+    body += f"  nfiles: {len(found)}\n" if place.is_dir() else ""
     (root / f"{path}.dvc").write_text(f"outs:\n{body}  path: {path}\n")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,6 +42,11 @@ def run(copy: Copy, *arguments: str, check: bool = True) -> dict[str, str]:
     return json.loads(done.stdout)["stages"]
 
 
+def reproduced(copy: Copy, *arguments: str) -> set[str]:
+    """The stages whose commands `dvc repro` starts."""
+    return set(re.findall(r"^Running stage '(.+)':$", copy.dvc("repro", *arguments).stdout, re.MULTILINE))
+
+
 def lock(copy: Copy) -> bytes:
     return (copy.path / "dvc.lock").read_bytes()
 
@@ -52,8 +58,19 @@ def test_named_stages_run_with_what_they_need(here: Copy) -> None:
 
 def test_a_single_item_runs_alone(here: Copy) -> None:
     run(here)
-    here.write({"in.txt": "two\n"})
+    oracle = twin(here)
+    for copy in (here, oracle):
+        copy.write({"in.txt": "two\n"})
     assert run(here, "-s", "b") == {"b": "cached"}
+    assert reproduced(oracle, "-s", "b") == set()
+    assert run(here, "-s", "a") == {"a": "succeeded"}
+    assert reproduced(oracle, "-s", "a") == {"a"}
+    assert lock(here) == lock(oracle)
+    for copy in (here, oracle):
+        copy.write({"params.yaml": "k: 2\n"})
+    assert run(here, "-s", "b", "other") == {"b": "succeeded", "other": "succeeded"}
+    assert reproduced(oracle, "-s", "b", "other") == {"b", "other"}
+    assert lock(here) == lock(oracle)
 
 
 def test_downstream_leaves_out_what_stands_above(here: Copy) -> None:
@@ -67,10 +84,17 @@ def test_downstream_leaves_out_what_stands_above(here: Copy) -> None:
 
 
 def test_force_runs_again_what_is_named_and_what_it_needs(here: Copy) -> None:
+    here.write({"dvc.yaml": CHAIN["dvc.yaml"].replace("echo x > o.txt", "cat drawn > o.txt"), "drawn": "1\n"})
     run(here)
-    assert run(here, "-f", "b") == {"a": "succeeded", "b": "succeeded"}
-    assert run(here, "-f", "-s", "b") == {"b": "succeeded"}
-    assert set(run(here, "--force").values()) == {"succeeded"}
+    oracle = twin(here)
+    for drawn, words in enumerate([("-f", "b"), ("-f", "-s", "b"), ("-f", "other"), ("--force",)]):
+        for copy in (here, oracle):
+            copy.write({"drawn": f"{drawn}\n"})
+        ran = run(here, *words)
+        assert set(ran.values()) == {"succeeded"}
+        assert ran.keys() == reproduced(oracle, *words)
+        assert lock(here) == lock(oracle)
+    assert ran.keys() == {"a", "b", "c", "other"}
 
 
 def test_dry_says_what_would_run_and_changes_nothing(here: Copy) -> None:
@@ -160,6 +184,66 @@ def test_changed_data_are_taken_in_as_dvc_does(tmp_path: Path) -> None:
     for name in ("data.dvc", "dvc.lock", "s.txt"):
         assert (here.path / name).read_bytes() == (oracle.path / name).read_bytes()
     assert "up to date" in here.dvc("status").stdout
+
+
+def test_git_is_told_of_what_was_written_where_dvc_is_to_tell_it(tmp_path: Path) -> None:
+    stages = (
+        "stages:\n  a: {cmd: cat *.txt > a.out; cp a.out m, deps: [in.txt, data.txt], outs: [a.out, m: {cache: false}]}\n"
+        "  b: {cmd: cp a.out sub/b.out, deps: [a.out], outs: [sub/b.out]}\n"
+    )
+    here = new_copy(tmp_path / "here", {"dvc.yaml": stages, "in.txt": "1\n", "sub/x": ""})
+    here.dvc("config", "core.autostage", "true")
+    here.write({"data.txt": "1\n"})
+    here.dvc("add", "--quiet", "data.txt")
+    here.commit()
+    oracle = twin(here)
+    for changes in ({}, {"data.txt": "2\n"}, {"in.txt": "2\n", "dvc.yaml": stages.replace("cp a.out s", "exit 1; s")}):
+        for copy in (here, oracle):
+            copy.write(changes)
+            copy.git("commit", "--quiet", "--allow-empty", "--all", "--message", "a change")
+        here.run(REFMILL, "run", "-j1", check="in.txt" not in changes)
+        oracle.dvc("repro", "--quiet", check="in.txt" not in changes)
+        assert here.git("status", "--short").stdout == oracle.git("status", "--short").stdout
+        assert ("M  dvc.lock" in here.git("status", "--short").stdout) == ("data.txt" in changes)
+
+
+LINKED = """\
+stages:
+  one: {cmd: cp in.txt out.txt, deps: [in.txt], outs: [out.txt]}
+  dir: {cmd: mkdir -p d && cat out.txt out.txt > d/x, deps: [out.txt], outs: [d]}
+  keep: {cmd: cat in.txt >> kept.txt, deps: [in.txt], outs: [kept.txt: {persist: true}]}
+  free: {cmd: "echo '{}' > m; cat d/x > f.txt", deps: [d], outs: [f.txt], metrics: [m: {cache: false}]}
+  last: {cmd: cat d/x kept.txt > l.txt, deps: [d/x, kept.txt], outs: [l.txt]}
+  cold: {cmd: cat l.txt > c.txt, deps: [l.txt], outs: [c.txt], frozen: true}
+"""
+
+
+@pytest.mark.parametrize("kind", ["hardlink", "symlink"])
+def test_what_is_linked_from_the_cache_is_linked_as_by_dvc(kind: str, tmp_path: Path) -> None:
+    copies = [new_copy(tmp_path / name, {"dvc.yaml": LINKED, "in.txt": "1\n"}) for name in ("here", "oracle")]
+    here, oracle = copies
+    for copy in copies:
+        copy.dvc("config", "cache.type", kind)
+        copy.write({"c.txt": "1\n"})
+    for change in ("true", "echo 2 > in.txt", "rm out.txt l.txt", "rm out.txt dvc.lock; echo mine > out.txt"):
+        for copy in copies:
+            copy.run("sh", "-c", change)
+        assert {stage for stage, status in run(here).items() if status == "succeeded"} == reproduced(oracle), change
+        assert linked(here) == linked(oracle), change
+        assert "up to date" in here.dvc("status").stdout, change
+        assert "nothing to run: all" in here.run(REFMILL, "run").stdout, change
+
+
+def linked(copy: Copy) -> dict[str, tuple[int, int, str]]:
+    """The working copy and its cache: each file's mode, how many names it has, and where a link leads, or its bytes."""
+    found = {}
+    for path in sorted(copy.path.rglob("*")):
+        name = path.relative_to(copy.path).as_posix()
+        if not path.is_dir() and not name.startswith((".git/", ".dvc/tmp/", ".dvc/cache/runs/")):
+            status = path.lstat()
+            what = str(path.readlink()).replace(str(copy.path), "") if path.is_symlink() else path.read_text()
+            found[name] = (status.st_mode, status.st_nlink, what)
+    return found
 
 
 def test_data_that_lack_come_from_the_cache_or_with_pull_from_the_remote(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ class Project:
     def memory(self) -> Memory:
         """DVC's own cache and run-cache of the working copy."""
         # As durable as DVC's own writes: the sources are here, a power cut costs a run and no data.
-        objects = DirectoryObjects(self.cache.cache, durable=False)
+        symbolic = self.cache.links[0] == "symlink"
+        objects = DirectoryObjects(self.cache.cache, durable=False, symbolic=symbolic)
         runcache = DirectoryRunCache(self.cache.cache, durable=False)
         return Memory(objects, runcache, self.tree, here=not self.commit, around=_around(self.root))
 
@@ -166,8 +167,8 @@ def open_project(path: Path, rev: str | None = None, *, anew: bool = False) -> P
         return _at_commit(root, rev)[0]
     folder = root / ".dvc" / "tmp" / "refmill" if (root / ".dvc").is_dir() else None
     hashes: Hasher = HashMemory(folder / "hashes.db") if folder else hash_file
-    tree = WorkTree(root, hashes)
     config = dvc_config.read(root)
+    tree = WorkTree(root, hashes, config.cache)
     ignored = git_ignored(root)
     memory = ResolutionMemory(folder / "resolution.json") if folder else None
     if memory is not None and not anew and (kept := memory.recall(tree, ignored)) is not None:

@@ -1,6 +1,7 @@
-"""What of DVC's configuration Refmill obeys in a working copy: where the cache is, and how files are linked from it.
+"""What of DVC's configuration Refmill obeys in a working copy: where the cache is, how files are linked from it, and
+whether git is told of what was written.
 
-DVC's files are of configobj's form; the two keys are read here so that `refmill run` need not import DVC.
+DVC's files are of configobj's form; the few keys are read here so that `refmill run` need not import DVC.
 (Source: dvc.config.Config.LEVELS and dvc.config_schema; the later file wins.)
 """
 
@@ -17,10 +18,12 @@ LINK_TYPES = ("reflink", "hardlink", "symlink", "copy")
 
 @dataclass(frozen=True, slots=True)
 class DvcConfig:
-    """`cache` is the cache directory (with files/md5 and runs below it), `links` the ways to link in their order."""
+    """`cache` is the cache directory (with files/md5 and runs below it), `links` the ways to link in their order,
+    `autostage` whether what a run writes is added to git's index."""
 
     cache: Path
     links: tuple[str, ...] = ("reflink", "copy")
+    autostage: bool = False
 
 
 def read(root: Path, environ: Mapping[str, str] = os.environ) -> DvcConfig:
@@ -28,12 +31,12 @@ def read(root: Path, environ: Mapping[str, str] = os.environ) -> DvcConfig:
     folder = root / ".dvc"
     found: dict[str, tuple[str, Path]] = {}
     for path in (*_shared(environ), folder / "config", folder / "config.local"):
-        found.update({key: (value, path.parent) for key, value in _cache_section(path)})
-    directory, base = found.get("dir", ("cache", folder))
-    links = tuple(
-        kind for kind in (word.strip() for word in found.get("type", ("", folder))[0].split(",")) if kind in LINK_TYPES
-    )
-    return DvcConfig((base / os.path.expanduser(directory)).absolute(), links or ("reflink", "copy"))
+        found.update({key: (value, path.parent) for key, value in _values(path)})
+    directory, base = found.get("cache.dir", ("cache", folder))
+    kinds = (word.strip() for word in found.get("cache.type", ("", folder))[0].split(","))
+    links = tuple(kind for kind in kinds if kind in LINK_TYPES)
+    autostage = found.get("core.autostage", ("", folder))[0].lower() == "true"
+    return DvcConfig((base / os.path.expanduser(directory)).absolute(), links or ("reflink", "copy"), autostage)
 
 
 def _shared(environ: Mapping[str, str]) -> Iterator[Path]:
@@ -48,8 +51,8 @@ def _shared(environ: Mapping[str, str]) -> Iterator[Path]:
     yield Path(chosen, "config") if chosen else Path(environ.get("XDG_CONFIG_HOME") or default, "dvc", "config")
 
 
-def _cache_section(path: Path) -> Iterator[tuple[str, str]]:
-    """Keys and values of the section `[cache]`."""
+def _values(path: Path) -> Iterator[tuple[str, str]]:
+    """Keys, behind their section's name and a dot, and values."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -58,6 +61,6 @@ def _cache_section(path: Path) -> Iterator[tuple[str, str]]:
     for line in (raw.strip() for raw in lines):
         if line.startswith("[") and line.endswith("]"):
             section = line[1:-1].strip()
-        elif section == "cache" and "=" in line and not line.startswith("#"):
+        elif "=" in line and not line.startswith("#"):
             key, _, value = line.partition("=")
-            yield key.strip(), value.strip().strip("'\"")
+            yield f"{section}.{key.strip()}", value.strip().strip("'\"")

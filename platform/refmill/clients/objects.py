@@ -36,10 +36,13 @@ class DirectoryObjects:
 
     With `durable` False nothing is forced to disk, and what is there is believed, as DVC itself does it in its cache:
     for a working copy, whose results can be made again. Else what is handed out was found to be whole. `aside` is the
-    folder of temporary files; None: each lies beside what it becomes.
+    folder of temporary files; None: each lies beside what it becomes. With `symbolic` links to objects are such.
     """
 
-    def __init__(self, root: Path, *, durable: bool = True, aside: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, *, durable: bool = True, aside: Path | None = None, symbolic: bool = False
+    ) -> None:  # fmt: skip
+        self._symbolic = symbolic
         self._root = root / "files" / "md5"
         self._old = root
         self._durable = durable
@@ -109,7 +112,7 @@ class DirectoryObjects:
         With `move` the object is `source` itself where that can be, now read-only, and `source` stays as a link to it:
         whoever is killed while he stores a directory finds all of it again.
         """
-        if self.path(md5).exists():
+        if self.path(md5).exists() and (self._durable or not md5.startswith(hashing.OLD)):
             return
         if md5.startswith(hashing.OLD):
             self._put_old(source, md5.removeprefix(hashing.OLD), move=move)
@@ -138,13 +141,15 @@ class DirectoryObjects:
 
     def _put_old(self, source: Path, name: str, *, move: bool) -> None:
         """Store an object of DVC 2: a file under its name of today, with a link to it where that is another one; a
-        listing in the old layout, since the files in it have old names."""
+        listing in the old layout, since the files in it have old names. In DVC's own cache all lie in that layout."""
         if hashing.old_md5(source) != name[:32]:
             raise Damaged(text("%(path)s changed while it was stored", path=source.name))
         final = self._old / name[:2] / name[2:]
-        if name.endswith(".dir"):
-            with self._new(final) as temporary:
-                files.copy(source, temporary)
+        if name.endswith(".dir") or not self._durable:
+            if not final.exists():
+                with self._new(final) as temporary:
+                    if not (move and files.share(source, temporary)):
+                        files.copy(source, temporary)
             return
         today = hashing.md5_file(source)[0]
         self.put(source, today, move=move)
@@ -162,7 +167,7 @@ class DirectoryObjects:
             if self._durable and not wholeness.holds(path, md5):
                 raise _damaged(md5, path)
             # One inode has one mode: a file that must be executable cannot be a link to one that must not.
-            if link and not executable and files.link(path, target):
+            if link and not executable and (self._linked(path, target) if self._symbolic else files.link(path, target)):
                 return
             with files.replacing(target) as temporary:
                 files.copy(path, temporary)
@@ -173,6 +178,12 @@ class DirectoryObjects:
             raise _absent(md5) from error
         except (PermissionError, IsADirectoryError) as error:
             raise _unreadable(md5, path, error) from error
+
+    @staticmethod
+    def _linked(path: Path, target: Path) -> bool:
+        if path.exists():
+            target.symlink_to(path)
+        return path.exists()
 
     def fetch(self, md5s: Iterable[str]) -> None:
         """See the port: everything is near."""

@@ -1,7 +1,7 @@
 """A project as it lies in a directory of this machine: `ports.trees.Tree` for a working copy.
 
 The rule to keep: no path leads out of the directory, whatever links it holds; a link is called a link and
-never followed.
+never followed, but for one to a file in DVC's cache, which stands for that file (`cache.type symlink`).
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0
 
 
 class WorkTree:
-    """The files below `root`, without `.git`, `.dvc/cache` and `.dvc/tmp`. A file's bytes are those on disk."""
+    """The files below `root`, without `.git`, `.dvc/cache` and `.dvc/tmp`. A file's bytes are those on disk. `cache` is
+    where files of DVC lie that links lead to."""
 
-    def __init__(self, root: Path, hasher: Hasher = hash_file) -> None:
+    def __init__(self, root: Path, hasher: Hasher = hash_file, cache: Path | None = None) -> None:
+        self._cache = None if cache is None else Path(os.path.realpath(cache))
         self._hasher = hasher
         self._root = Path(os.path.realpath(root))
 
@@ -47,6 +49,8 @@ class WorkTree:
             return None
         try:
             status = place.lstat()
+            if stat.S_ISLNK(status.st_mode) and self._in_cache(place):
+                status = place.stat()
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         if stat.S_ISREG(status.st_mode):
@@ -54,6 +58,10 @@ class WorkTree:
         if stat.S_ISDIR(status.st_mode):
             return Entry("submodule" if os.path.lexists(place / ".git") else "directory")
         return Entry("link") if stat.S_ISLNK(status.st_mode) else None
+
+    def _in_cache(self, place: Path) -> bool:
+        """Whether a link leads to a file of DVC's cache."""
+        return self._cache is not None and Path(os.path.realpath(place)).is_relative_to(self._cache)
 
     def read(self, path: str, limit: int = 64 << 20) -> bytes:
         """See the port."""
@@ -105,7 +113,8 @@ class WorkTree:
         found = self.entry(path)
         if found is None or found.kind != "file":
             raise NotFound(text("There is no file %(path)s", path=path))
-        hashed = self._hasher(self._root / path, inside=self._root)
+        place = self._root / path
+        hashed = self._hasher(place, inside=self._cache if self._in_cache(place) else self._root)
         return hashed.md5, found.size
 
     def _open(self, path: str) -> int:
@@ -113,6 +122,7 @@ class WorkTree:
         if found is None or found.kind != "file":
             raise NotFound(text("There is no file %(path)s", path=path))
         try:
-            return os.open(self._root / path, _FLAGS)
+            place = self._root / path
+            return os.open(os.path.realpath(place) if self._in_cache(place) else place, _FLAGS)
         except OSError as error:
             raise NotFound(text("There is no file %(path)s", path=path)) from error

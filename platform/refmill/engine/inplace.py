@@ -12,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from refmill import errors
 from refmill.engine.commands import Commands
@@ -22,15 +22,15 @@ from refmill.engine.dvclocks import DvcLocks
 from refmill.engine.inplace_results import Results
 from refmill.engine.progress import Outcome, Progress
 from refmill.formats import dvcignore, runcache
-from refmill.formats.directories import Directory, Hasher, hash_directory, hash_file
-from refmill.formats.hashing import OLD, FileHash
+from refmill.formats.directories import Directory, Hasher, as_recorded, hash_directory, hash_file
+from refmill.formats.hashing import OLD, FileHash, former
 from refmill.model.pipelines import LockEntry, Output, Stage
 from refmill.model.plans import Plan, StagePlan
 from refmill.model.runs import StageStatus
 from refmill.plans import entries
 from refmill.plans.decide import UNCHANGED, Memory, decide
 from refmill.plans.inputs import Inputs, Sources
-from refmill.plans.outputs import remove_output, restore_output, store_output
+from refmill.plans.outputs import free_output, remove_output, restore_output, store_output
 from refmill.plans.wording import in_short
 from refmill.texts import Text, text
 
@@ -59,8 +59,8 @@ class Place:
     hasher: Hasher = hash_file
 
     @property
-    def hard_links(self) -> bool:
-        """Whether outputs become read-only hard links into the cache."""
+    def linked(self) -> bool:
+        """Whether outputs become read-only links into the cache."""
         return self.links[0] in ("hardlink", "symlink")
 
 
@@ -98,6 +98,11 @@ class InPlace:
         self.put_back = 0
         self._ignores = dvcignore.DvcIgnore(dvcignore.reader(place.memory.tree.read))
         self.seconds: dict[str, float] = {}
+
+    @property
+    def written(self) -> set[str]:
+        """The files that say what was done, as far as it has written them: by path from the root."""
+        return self._results.written
 
     def run(self) -> Outcome:
         """Until every stage has ended; on KeyboardInterrupt ends what runs, and raises it again.
@@ -155,7 +160,8 @@ class InPlace:
                 self._progress.set(address, "running")
                 running[pool.submit(self._accepted, item)] = work
                 return []
-            if self._is_light(item.stage) and not self._changed(item.stage, item.entry):
+            light = self._is_light(item.stage) and not self._renamed(item)
+            if light and not self._changed(item.stage, item.entry):
                 self._report.stage(address, "cached", None, why)
                 return self._done(address, item.entry)
             self._progress.set(address, "running")
@@ -235,6 +241,8 @@ class InPlace:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not out.persist:
                 remove_output(target)
+            elif self._place.linked:
+                free_output(target)
         return folder
 
     def _accepted(self, item: StagePlan) -> LockEntry:
@@ -254,7 +262,7 @@ class InPlace:
     def _stored(self, stage: Stage, out: Output, *, keep: bool) -> FileHash:
         """Hash an output and, to `keep` it, commit it to the cache, from where it is linked if the configuration says
         so. Raises NotFound if the stage did not make it."""
-        path, objects, linked = self._place.root / out.root, self._place.memory.objects, self._place.hard_links
+        path, objects, linked = self._place.root / out.root, self._place.memory.objects, self._place.linked
         hasher = self._place.hasher
         if not os.path.lexists(path):
             raise errors.NotFound(
@@ -263,21 +271,32 @@ class InPlace:
         if self._ignores(out.root, is_directory=path.is_dir()):
             message = text("a pattern in .dvcignore hides the output %(path)s from DVC", path=out.root)
             raise errors.NotFound(message)
+        entry = self._plan.pipeline.lock.get(stage.address, {})
+        recorded = next((item for item in entry.get("outs", ()) if item["path"] == out.path), None)
         if not keep:
-            return self._directory(out.root).hash if path.is_dir() else hasher(path)
+            return self._seen(path, out.root, recorded)
         found = store_output(
-            path, objects, is_cached=out.cache, move=out.cache and linked, hasher=hasher, root=out.root,
-            ignores=self._ignores,
+            path, objects, move=out.cache and linked, hasher=hasher, root=out.root,
+            ignores=self._ignores, recorded=recorded,
         )  # fmt: skip
-        if out.cache and linked:
+        # Where DVC 2's name is kept the cache may have other line ends: as in DVC, these come back.
+        if out.cache and (linked or found.md5.startswith(OLD)):
             remove_output(path)
-            restore_output(found.item(out.root), path, objects, link=True)
+            restore_output(found.item(out.root), path, objects, link=linked)
         return found
 
     def _changed(self, stage: Stage, entry: LockEntry) -> list[Output]:
         """The outputs that are on disk not what `entry` says."""
-        recorded = {out["path"]: FileHash.of(out).md5.removeprefix(OLD) for out in entry.get("outs", ())}
-        return [out for out in stage.outs if self._hash(out.root) != recorded[out.path]]
+        recorded = {out["path"]: out for out in entry.get("outs", ())}
+        return [out for out in stage.outs if not self._stands(out.root, recorded[out.path])]
+
+    def _renamed(self, item: StagePlan) -> bool:
+        """Whether what the run-cache remembers of it may get another name in the lock: DVC goes on with a hash of DVC 2
+        where the lock has one, not where the run-cache has one."""
+        locked = self._plan.pipeline.lock.get(item.stage.address, {})
+        return item.entry != locked and any(
+            former(out) for entry in (item.entry, locked) for out in entry.get("outs", ())
+        )
 
     def _is_light(self, stage: Stage) -> bool:
         """Whether its outputs can be looked at in passing; the others would keep those waiting that can start."""
@@ -296,18 +315,28 @@ class InPlace:
             for out in changed:
                 target = self._place.root / out.root
                 remove_output(target)
-                link = out.cache and self._place.hard_links
+                link = out.cache and self._place.linked
                 restore_output(recorded[out.path], target, self._place.memory.objects, link=link)
-        return work.item.entry
+            entry = work.item.entry
+            if changed and runcache.eligible(work.item.stage, entry):  # a lock that was cloned has come without it
+                self._place.memory.runcache.save(runcache.key(entry), runcache.value(entry), entry)
+            return self._recorded(work.item) if self._renamed(work.item) else entry
 
     def _directory(self, root: str) -> Directory:
         path = self._place.root / root
         return hash_directory(path, hasher=self._place.hasher, root=root, ignores=self._ignores)
 
-    def _hash(self, root: str) -> str | None:
-        """The MD5 of what stands at `root`, None if there is nothing."""
-        path = self._place.root / root
+    def _stands(self, root: str, recorded: Mapping[str, Any]) -> bool:
+        """Whether what stands at `root` is what is `recorded`."""
         try:
-            return self._directory(root).listing.name if path.is_dir() else self._place.hasher(path).md5
+            return self._seen(self._place.root / root, root, recorded).md5 == FileHash.of(recorded).md5
         except FileNotFoundError:
-            return None
+            return False
+
+    def _seen(self, path: Path, root: str, recorded: Mapping[str, Any] | None) -> FileHash:
+        """The hash of what stands at `root`; that of DVC 2 if it is `recorded` and still the same."""
+        if not path.is_dir():
+            return as_recorded(path, self._place.hasher(path), recorded)
+        directory = self._directory(root)
+        old = directory.as_recorded(path, recorded)
+        return replace(directory.hash, md5=OLD + old.name) if old else directory.hash

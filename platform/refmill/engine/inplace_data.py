@@ -80,13 +80,15 @@ class CopyObjects:
 
 @dataclass(frozen=True, slots=True)
 class DataSources:
-    """The tracked data of a working copy. `objects` is the cache, to which `seen` and `settled` add what lies here."""
+    """The tracked data of a working copy. `objects` is the cache, to which `seen` and `settled` add what lies here;
+    `written` are the .dvc files that `settled` has changed."""
 
     root: Path
     hasher: Hasher
     cache: Objects
     ignores: dvcignore.Ignores = dvcignore.nothing
     objects: CopyObjects = field(init=False)
+    written: list[str] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objects", CopyObjects(self.cache))
@@ -183,6 +185,7 @@ class DataSources:
         file = self.root / before.file
         changed = dvcfile.updated(file.read_bytes(), {out.path: out for out in after.outs})
         attempts.write(file, changed, durable=False)
+        self.written.append(before.file)
 
 
 def needed(pipeline: Pipeline, stages: Collection[str]) -> list[str]:

@@ -34,6 +34,8 @@ class Results:
         self._entries: dict[str, LockEntry] = {}
         self._changed = False
         self._next = 0.0
+        self.written: set[str] = set()
+        """What was written, by path from the root."""
 
     def add(self, address: str, entry: LockEntry) -> None:
         """A stage has ended well."""
@@ -62,6 +64,7 @@ class Results:
             target = self._root / path
             if not target.exists() or target.read_bytes() != data:
                 attempts.write(target, data, durable=False)
+                self.written.add(path)
         self._changed = False
         ended = time.monotonic()
         self._next = ended + (ended - began) / _SHARE

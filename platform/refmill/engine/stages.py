@@ -162,6 +162,7 @@ def collect(job: Job, end: Exit) -> Result:
     outs = {}
     total = 0
     ignores = _ignores(job)
+    recorded = {item["path"]: item for item in (job.locked or {}).get("outs", ())}
     for out in job.stage.outs:
         place = job.root / out.root
         if not os.path.lexists(place):
@@ -169,8 +170,8 @@ def collect(job: Job, end: Exit) -> Result:
         try:
             total += workspaces.measure(place)
             outs[out.root] = store_output(
-                place, job.objects, is_cached=out.cache, move=out.cache, inside=job.directory / "tree",
-                root=out.root, ignores=ignores,
+                place, job.objects, move=out.cache, inside=job.directory / "tree",
+                root=out.root, ignores=ignores, recorded=recorded.get(out.path),
             )  # fmt: skip
         except errors.Damaged as error:
             raise errors.WrongUse(text("output %(path)s: %(reason)s", path=out.root, reason=error.message)) from error

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,6 +72,18 @@ class Directory:
     def hash(self) -> FileHash:
         """The directory as it stands in dvc.lock."""
         return FileHash(self.listing.name, self.size, nfiles=len(self.listing.entries))
+
+    def former(self, path: Path, name: str) -> Listing | None:
+        """The listing with the hashes of DVC 2, if the directory, which lies at `path`, is `name` by them."""
+        if hashing.OLD + self.listing.name == name:
+            return self.listing
+        listing = Listing.of((relative, hashing.old_md5(path / relative)) for relative in self.files)
+        return listing if hashing.OLD + listing.name == name else None
+
+    def as_recorded(self, path: Path, recorded: Mapping[str, Any] | None) -> Listing | None:
+        """The same, if `recorded`, an item of a lock entry, tells a hash of DVC 2 that the directory still has."""
+        name = hashing.former(recorded)
+        return self.former(path, name) if name.endswith(".dir") else None
 
 
 def is_ignored(path: str) -> bool:
@@ -143,6 +155,16 @@ def hash_file(path: Path, *, inside: Path | None = None) -> FileHash:
     finally:
         os.close(descriptor)
     return FileHash(md5, size, isexec=bool(mode & 0o111))
+
+
+def as_recorded(path: Path, found: FileHash, recorded: Mapping[str, Any] | None) -> FileHash:
+    """The hash `found` of the file at `path`, or that of DVC 2 which `recorded`, an item of a lock entry, tells and the
+    file still has (dvc.output.Output.update_legacy_hash_name). Raises OSError."""
+    name = hashing.former(recorded)
+    if not name or name.endswith(".dir"):
+        return found
+    same = name in (hashing.OLD + found.md5, hashing.OLD + hashing.old_md5(path))
+    return replace(found, md5=name) if same else found
 
 
 def hash_directory(

@@ -23,7 +23,8 @@ _NAME = re.compile(r"[0-9a-f]{32}(?:\.dir)?\Z")
 class FileHash:
     """What a file or directory holds: `md5` (ends in `.dir` for a directory's listing), `size` in bytes (of all files
     together; None if nobody counted), for a directory the number of files, for a file whether it may be executed;
-    `old` is the object's name in the store where that is one of DVC 2."""
+    `old` is the object's name in the store where that is one of DVC 2. An `md5` that begins with `OLD` is a hash of
+    DVC 2 that still stands in dvc.lock."""
 
     md5: str
     size: int | None
@@ -40,7 +41,8 @@ class FileHash:
 
     def item(self, path: str) -> dict[str, Any]:
         """The item of a lock entry that records this hash for `path`, its keys in DVC's order."""
-        item: dict[str, Any] = {"path": path, "hash": "md5", "md5": self.md5}
+        item: dict[str, Any] = {"path": path}
+        item |= {"md5": self.md5[len(OLD) :]} if self.md5.startswith(OLD) else {"hash": "md5", "md5": self.md5}
         if self.size is not None:
             item["size"] = self.size
         if self.nfiles is not None:
@@ -56,6 +58,12 @@ class FileHash:
     def is_directory(self) -> bool:
         """Whether the hash names a listing."""
         return self.md5.endswith(".dir")
+
+
+def former(item: Mapping[str, Any] | None) -> str:
+    """The name that DVC 2 gave to what an item of a lock entry records; "" if it is of DVC 3, or records nothing."""
+    recorded = item is not None and item.get("md5") and "hash" not in item
+    return FileHash.of(item).md5 if item is not None and recorded else ""
 
 
 def is_object_name(md5: str) -> bool:
@@ -94,6 +102,13 @@ class OldDigest:
         odd = len(start.translate(None, _TEXT))
         is_text = b"\0" not in start and odd <= 0.3 * len(start)
         self._digest.update(chunk.replace(b"\r\n", b"\n") if is_text else chunk)
+
+
+def old_md5_bytes(data: bytes) -> str:
+    """The MD5 that DVC 2 gave to `data`."""
+    digest = OldDigest()
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def old_md5(path: Path) -> str:

@@ -232,6 +232,10 @@ def _entry_faults(place: tuple[str | int, ...], item: Any) -> Iterable[tuple[tup
         for number, found in enumerate(files if isinstance(files, list) else [None]):
             if not isinstance(found, dict) or not _is_item(found):
                 yield (*place, part, number), "lock-entry", text("This is no path with its hash")
+            elif "files" in found:
+                # Instead of a hash; `cloud`, `etag` and `version_id` beside one count for nothing, as in DVC.
+                message = text("“%(key)s” (data versioned by another storage) is not supported yet", key="files")
+                yield (*place, part, number, "files"), "dvc-cloud", message
     params = item.get("params", {})
     if not isinstance(params, dict) or not all(isinstance(values, dict) for values in params.values()):
         yield (*place, "params"), "lock-entry", text("The parameters of a lock entry are keys and values by file")

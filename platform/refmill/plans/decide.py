@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from refmill import errors
-from refmill.formats import directories, hashing, lockfile, runcache
+from refmill.formats import directories, lockfile, runcache
 from refmill.formats.gitignore import Surroundings
 from refmill.formats.hashing import FileHash
 from refmill.model.pipelines import LockEntry, Stage
@@ -137,7 +137,7 @@ def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: boo
         item = recorded.get(out.path, {})
         md5 = FileHash.of(item).md5 if item.get("md5") else None
         committed = git.hash(out.root) if in_git and not out.cache else None
-        changed = md5 is not None and committed is not None and committed.md5 != md5.removeprefix(hashing.OLD)
+        changed = md5 is not None and committed is not None and not git.is_called(out.root, committed, md5)
         if md5 is None or (changed and not runcache.restorable(stage, entry)):
             lost.append(out.path)
         elif changed or committed is None:
@@ -159,11 +159,12 @@ def _altered_outputs(stage: Stage, entry: LockEntry, memory: Memory) -> list[str
         return []
     recorded = {out["path"]: FileHash.of(out).md5 for out in entry.get("outs", ())}
     files = GitFiles(memory.tree)
-    found = {out.path: files.hash(out.root) for out in stage.outs}
+    roots = {out.path: out.root for out in stage.outs}
+    found = {path: files.hash(root) for path, root in roots.items()}
     altered = [
         path
         for path, item in found.items()
-        if item is None or item.md5 != recorded.get(path, "").removeprefix(hashing.OLD)
+        if item is None or not files.is_called(roots[path], item, recorded.get(path, ""))
     ]
     if altered and restorable and not absent_objects(recorded.values(), memory.objects):
         return []
@@ -184,9 +185,10 @@ def _frozen(stage: Stage, inputs: Inputs, locked: LockEntry | None, memory: Memo
         if found is None or (in_tree is None and absent_objects([found.md5], memory.objects)):
             message = text("it is frozen, and its output %(path)s is not there", path=out.path)
             return replace(plan, verdict="blocked", reasons=(Reason("output", message, out.root), *plan.reasons))
-        outs[out.root] = found
-    same = all(recorded[out.path].md5.removeprefix(hashing.OLD) == outs[out.root].md5.removeprefix(hashing.OLD)
-               for out in stage.outs if out.path in recorded)  # fmt: skip
+        before = recorded.get(out.path)
+        called = before is not None and in_tree is not None and files.is_called(out.root, in_tree, before.md5)
+        outs[out.root] = replace(found, md5=before.md5) if before is not None and called else found
+    same = all(recorded[out.path].md5 == outs[out.root].md5 for out in stage.outs if out.path in recorded)
     if locked is not None and not plan.reasons and same:
         return replace(plan, reasons=(STANDS,), entry=locked)
     entry = {**(locked or {}), "cmd": plan.entry["cmd"]} if inputs.unknown or inputs.absent else dict(plan.entry)
@@ -217,8 +219,9 @@ def _missing(inputs: Inputs, memory: Memory) -> tuple[MissingObject, ...]:
 
 def _lies_here(item: MissingObject, memory: Memory) -> bool:
     """Whether the working copy has an input of which the cache has not everything."""
-    found = GitFiles(memory.tree).hash(item.path) if memory.here else None
-    return found is not None and found.md5 == item.md5
+    git = GitFiles(memory.tree)
+    found = git.hash(item.path) if memory.here else None
+    return found is not None and git.is_called(item.path, found, item.md5)
 
 
 def _absent(path: str) -> Reason:

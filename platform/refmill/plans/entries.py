@@ -41,4 +41,4 @@ def _sized(item: dict[str, Any], root: str, size: Callable[[str], int | None]) -
     if item.get("size") is not None or (found := size(root)) is None:
         return item
     later = {key: item[key] for key in ("nfiles", "isexec") if key in item}
-    return {key: item[key] for key in ("path", "hash", "md5")} | {"size": found} | later
+    return {key: item[key] for key in ("path", "hash", "md5") if key in item} | {"size": found} | later

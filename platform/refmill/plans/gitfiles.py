@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from refmill import errors
 from refmill.formats import directories, dvcignore
-from refmill.formats.hashing import FileHash
+from refmill.formats.hashing import OLD, FileHash, old_md5_bytes
 from refmill.plans import links
 from refmill.plans.projects import Foreign
 from refmill.ports.trees import Tree
@@ -31,6 +31,27 @@ class GitFiles:
             md5, size = self._tree.md5(root)
             return FileHash(md5, size, None, entry.executable)
         return listed(self.files(root), 0)
+
+    def is_called(self, root: str, found: FileHash, name: str) -> bool:
+        """Whether what git holds at `root`, whose hash is `found`, is the object `name`, which may be one of DVC 2."""
+        return name.removeprefix(OLD) == found.md5 or (name.startswith(OLD) and self.former(root) == name)
+
+    def former(self, root: str) -> str:
+        """The name that DVC 2 gave to the file or directory that git holds there; "" if it cannot be read."""
+        inside = "" if root == "." else root + "/"
+        try:
+            entry = self._tree.entry(root)
+            if entry is not None and entry.kind == "file":
+                return OLD + old_md5_bytes(self._tree.read(root))
+            files = {path: self._former_file(inside + path, md5) for path, (md5, _) in self.files(root).items()}
+        except (errors.NotFound, errors.LimitExceeded):
+            return ""
+        return OLD + directories.Listing.of(files.items()).name
+
+    def _former_file(self, path: str, md5: str) -> str:
+        """The same MD5 for a link: what it leads to may be anywhere."""
+        entry = self._tree.entry(path)
+        return old_md5_bytes(self._tree.read(path)) if entry is not None and entry.kind == "file" else md5
 
     def files(self, root: str) -> dict[str, tuple[str, int]]:
         """MD5 and size in bytes, by path below `root`, of the files that git holds there."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from refmill import errors
 from refmill.formats import directories, gitignore, hashing, params
-from refmill.formats.hashing import FileHash, md5_bytes
+from refmill.formats.hashing import OLD, FileHash, md5_bytes, old_md5_bytes
 from refmill.model.pipelines import LockEntry, ParamsDependency, Pipeline, Stage
 from refmill.model.plans import MissingObject
 from refmill.plans import links
@@ -61,6 +61,7 @@ class Sources:
         self._git = GitFiles(tree, self._linked)
         self._produced: dict[str, Produced] = {}
         self._order = {address: number for number, address in enumerate(pipeline.order)}
+        self._lock = pipeline.lock
         self._listings: dict[str, directories.Listing] = {}
         self._links: dict[str, tuple[str, ...]] = {}
         self._old: dict[str, str] = {}
@@ -88,6 +89,7 @@ class Sources:
         unknown: list[str] = []
         absent: list[str] = []
         objects: list[MissingObject] = []
+        recorded = {item["path"]: item for item in self._lock.get(stage.address, {}).get("deps", ())}
         for dependency in stage.deps:
             root = self._real(dependency.root)
             if root is None:
@@ -105,11 +107,39 @@ class Sources:
             if found is None:
                 absent.append(dependency.root)
             else:
-                deps[dependency.root] = found
+                deps[dependency.root] = self._as_recorded(root, makers, found, recorded.get(dependency.path))
         for item in stage.params:
             objects += self._stored(filter(None, [self._above(self._real(item.root) or item.root)]))
         values, late, without = self._params(stage.params)
         return Inputs(deps, values, (*unknown, *late), (*absent, *without), tuple(objects))
+
+    def _as_recorded(
+        self, root: str, makers: list[Produced], found: FileHash, item: Mapping[str, Any] | None
+    ) -> FileHash:
+        """`found`, by the name that DVC 2 gave it if `item` of dvc.lock does so: DVC keeps to that for what has not
+        changed (dvc.output.Output.update_legacy_hash_name)."""
+        name = hashing.former(item)
+        if not name or name.endswith(".dir") != found.is_directory:
+            return found
+        same = (item is not None and found.recorded_by(item)) or self._former(root, makers, found) == name
+        return replace(found, md5=name, old=name) if same else found
+
+    def _former(self, root: str, makers: list[Produced], found: FileHash) -> str:
+        """The name that DVC 2 would give to what lies at `root`; "" if nobody can say."""
+        if not makers:
+            return self._git.former(root)
+        try:
+            if not found.is_directory:
+                return OLD + old_md5_bytes(self._content(root))
+            listing = self._listing(found.md5)
+            files = {entry.relpath: self._former_file(entry.md5) for entry in listing.entries} if listing else {}
+        except (errors.NotFound, errors.LimitExceeded):
+            return ""
+        return OLD + directories.Listing.of(files.items()).name if files else ""
+
+    def _former_file(self, md5: str) -> str:
+        known = self._old.get(md5)
+        return known.removeprefix(OLD) if known else old_md5_bytes(self._objects.read(md5))
 
     def _real(self, root: str) -> str | None:
         """Where `root` lies if links are followed, None for one that leads out; outputs are where they are, links or
@@ -190,13 +220,14 @@ class Sources:
 
     def _today(self, found: FileHash) -> FileHash:
         """What DVC 3 calls an object of DVC 2; the same if it is none, or is not here yet."""
-        if not found.md5.startswith(hashing.OLD):
+        if not found.md5.startswith(OLD):
             return found
         if found.is_directory:
             listing = self._listing(found.md5)
             return replace(found, md5=listing.name, old=found.md5) if listing else found
         md5 = self._objects.today(found.md5)
-        return replace(found, md5=md5, old=found.md5) if md5 else found
+        size = self._objects.sizes([found.md5]).get(found.md5, found.size)  # of whichever line ends are kept
+        return replace(found, md5=md5, size=size, old=found.md5) if md5 else found
 
     def _measured(self, found: FileHash) -> FileHash:
         """With the size that DVC counts where it reads the data: .dvc files of DVC 1 do not tell it."""
@@ -223,6 +254,7 @@ class Sources:
         return directories.Listing(tuple(entries))
 
     def _whole(self, listing: directories.Listing) -> FileHash:
+        self._listings.setdefault(listing.name, listing)
         sizes = self._sizes({entry.md5 for entry in listing.entries})
         known = all(entry.md5 in sizes for entry in listing.entries)
         size = sum(sizes[entry.md5] for entry in listing.entries) if known else None
@@ -307,7 +339,7 @@ class Sources:
                 listing = directories.parse(self._objects.read(md5), md5)
             except errors.NotFound:
                 return None
-            if md5.startswith(hashing.OLD):
+            if md5.startswith(OLD):
                 names = {entry.relpath: self._objects.today(entry.md5) for entry in listing.entries}
                 known = {path: name for path, name in names.items() if name}
                 if len(known) < len(names):

@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from refmill.errors import Damaged, NotFound
 from refmill.formats import directories, dvcignore
 from refmill.formats.directories import Hasher
-from refmill.formats.hashing import FileHash
+from refmill.formats.hashing import OLD, FileHash, former
 from refmill.ports.objects import Objects
 from refmill.texts import text
 
 
 def store_output(
-    path: Path, objects: Objects, *, is_cached: bool = True, move: bool = False, inside: Path | None = None,
+    path: Path, objects: Objects, *, move: bool = False, inside: Path | None = None,
     hasher: Hasher = directories.hash_file, root: str = "", ignores: dvcignore.Ignores = dvcignore.nothing,
+    recorded: Mapping[str, Any] | None = None,
 ) -> FileHash:  # fmt: skip
     """Hash the file or directory `path` and store all of it.
 
-    With `move` the files of a cached output become the objects (see the port); an output that lives in git
-    (`is_cached` False) is stored too, because stages elsewhere read it, but stays as it is. `inside` is the workspace
-    that links must not leave; `root` is the output's path for `ignores`, what .dvcignore hides.
+    With `move` the files become the objects (see the port). An output that lives in git is stored too, because stages
+    elsewhere read it, but must stay as it is. `inside` is the workspace that links must not leave; `root` is the
+    output's path for `ignores`, what .dvcignore hides. What still has the hash that DVC 2 `recorded` for it keeps that.
     Raises NotFound if there is nothing at `path`, Damaged for links that lead out, sockets and devices, and for an
     output that is hidden.
     """
@@ -35,19 +39,36 @@ def store_output(
         raise NotFound(text("%(path)s does not exist", path=path.name))
     if ignores(root, is_directory=path.is_dir()):
         raise Damaged(text("a pattern in .dvcignore hides it from DVC"))
-    given = move and is_cached
     if not path.is_dir():
-        found = hasher(path, inside=inside)
-        objects.put(path, found.md5, move=given)
+        found = directories.as_recorded(path, hasher(path, inside=inside), recorded)
+        objects.put(path, found.md5, move=move)
         return found
     directory = directories.hash_directory(path, inside=inside, hasher=hasher, root=root, ignores=ignores)
+    if (old := directory.as_recorded(path, recorded)) is not None:
+        objects.put_all({OLD + entry.md5: path / entry.relpath for entry in old.entries}, move=move)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(old.to_bytes())
+            file.flush()
+            objects.put(Path(file.name), OLD + old.name)
+        return replace(directory.hash, md5=OLD + old.name)
     absent = {file.md5 for file in directory.files.values()}
     absent -= objects.present(absent)
     objects.put_all(
-        {file.md5: path / relative for relative, file in directory.files.items() if file.md5 in absent}, move=given
+        {file.md5: path / relative for relative, file in directory.files.items() if file.md5 in absent}, move=move
     )
     objects.write(directory.listing.to_bytes(), ".dir")
     return directory.hash
+
+
+def as_stored(found: FileHash, recorded: Mapping[str, Any] | None, objects: Objects) -> FileHash:
+    """As `store_output` with `recorded`, for an output that is in the store already, as `found`."""
+    name = former(recorded)
+    if not name or name.endswith(".dir") != found.is_directory:
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "output")
+        restore_output(found.item(target.name), target, objects)
+        return replace(found, md5=store_output(target, objects, recorded=recorded).md5)
 
 
 def restore_output(
@@ -75,6 +96,22 @@ def restore_output(
             (target / folder).mkdir(parents=True, exist_ok=True)
             made.add(folder)
         objects.get(entry.md5, target / entry.relpath, link=link)
+
+
+def free_output(target: Path) -> None:
+    """Make files that are links into a store files of their own, which a command may write into."""
+    files = (
+        [target]
+        if not target.is_dir()
+        else [Path(folder, name) for folder, _, names in os.walk(target) for name in names]
+    )
+    for path in files:
+        if path.is_symlink() or (path.exists() and path.stat().st_nlink > 1):
+            mode = path.stat().st_mode
+            new = path.with_name(f".{path.name[:100]}.free.tmp")
+            shutil.copyfile(path, new)
+            new.chmod(stat.S_IMODE(mode) | stat.S_IWUSR)
+            new.replace(path)
 
 
 def remove_output(target: Path) -> None:

@@ -15,7 +15,7 @@ from refmill.clients import uploads
 from refmill.clients.objects import DirectoryObjects
 from refmill.errors import Conflict, Damaged, NotFound, WrongUse
 from refmill.formats import hashing
-from refmill.plans.outputs import restore_output
+from refmill.plans.outputs import as_stored, restore_output, store_output
 
 DOS, UNIX = b"a\r\nb\r\n", b"a\nb\n"
 
@@ -90,3 +90,26 @@ def test_a_cache_that_dvc_2_filled_is_read(tmp_path: Path) -> None:
     assert objects.present([hashing.md5_bytes(DOS)]) == set()
     shutil.rmtree(tmp_path / old(DOS)[4:6])
     assert objects.today(old(DOS)) is None
+
+
+@pytest.mark.parametrize("name", ["made", "x"])
+def test_an_output_that_is_still_what_dvc_2_recorded_keeps_its_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "made" if name == "made" else tmp_path / "made" / "x"
+    (tmp_path / "made/y").mkdir(parents=True)
+    (tmp_path / "made/x").write_bytes(DOS)
+    (tmp_path / "made/y/z").write_bytes(b"\0")
+    listing = json.dumps([{"md5": old(DOS)[4:], "relpath": "x"}, {"md5": old(b"\0")[4:], "relpath": "y/z"}]).encode()
+    md5 = (old(listing, ".dir") if name == "made" else old(DOS))[4:]
+    at_once, later = DirectoryObjects(tmp_path / "1"), DirectoryObjects(tmp_path / "2")
+    kept, today = store_output(path, at_once, recorded={"md5": md5}), store_output(path, later)
+    assert as_stored(today, {"md5": md5}, later) == kept
+    assert kept.item("p") == {"path": "p", "md5": md5} | {
+        key: value for key, value in today.item("p").items() if key in ("size", "nfiles")
+    }
+    for number, objects in enumerate((at_once, later)):
+        restore_output(kept.item("p"), tmp_path / f"back {number}", objects)
+        assert store_output(tmp_path / f"back {number}", later) == today
+
+    (tmp_path / "made/x").write_bytes(b"other")
+    today = store_output(path, later)
+    assert store_output(path, at_once, recorded={"md5": md5}) == as_stored(today, {"md5": md5}, later) == today

@@ -47,7 +47,7 @@ def test_an_executable_file_comes_back_executable(objects: DirectoryObjects, wor
 
 
 def test_an_output_that_lives_in_git_is_stored_and_stays(objects: DirectoryObjects, workspace: Path) -> None:
-    found = store_output(workspace / "file", objects, is_cached=False, move=True)
+    found = store_output(workspace / "file", objects, move=False)
     assert (workspace / "file").stat().st_nlink == 1
     assert objects.present([found.md5]) == {found.md5}
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from refmill import errors
+from refmill.clients import git_staging
 from refmill.engine import inplace_data
 from refmill.engine.dvclocks import DvcLocks
 from refmill.engine.inplace import InPlace, Place
@@ -75,12 +76,13 @@ def _with_params(project: local.Project, wishes: Wishes) -> local.Project:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done, with all that is known to do it."""
+    """What is to be done, with all that is known to do it; `written` are files that have been changed for it."""
 
     plan: Plan
     memory: Memory
     forced: frozenset[str]
     known: Mapping[str, LockEntry]
+    written: tuple[str, ...] = ()
 
 
 def _planned(project: local.Project, wishes: Wishes, wanted: set[str], forced: frozenset[str]) -> Work:
@@ -93,7 +95,8 @@ def _planned(project: local.Project, wishes: Wishes, wanted: set[str], forced: f
     if wishes.no_run_cache:
         memory = replace(memory, runcache=_Forgetful(memory.runcache))
     known = data.beside(pipeline, wanted)
-    return Work(make.make(pipeline, memory, only=wanted, force=forced, known=known), memory, forced, known)
+    plan = make.make(pipeline, memory, only=wanted, force=forced, known=known)
+    return Work(plan, memory, forced, known, tuple(data.written))
 
 
 def _reach(pipeline: Pipeline, named: set[str], wishes: Wishes) -> set[str]:
@@ -166,3 +169,5 @@ def _carry_out(project: local.Project, wishes: Wishes, work: Work, locks: DvcLoc
         tell(text("%(status)s in %(took)s", status=STATES[outcome], took=duration(time.monotonic() - started)))
     if outcome != "succeeded":
         sys.exit(1)
+    if project.cache.autostage:
+        git_staging.stage(project.root, {*work.written, *engine.written})
