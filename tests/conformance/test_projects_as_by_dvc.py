@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from archive import Project, projects
-from comparing import Refmill, assert_pushed, differences, entries, push
+from comparing import Refmill, assert_pushed, assert_settled, differences, entries, pull, push
 from oracle import Oracle, ignores, named, shell, snapshot
 
 from platforms import Platform
@@ -17,6 +17,10 @@ from warm import Warm
 ALL = list(projects())
 TAKEN = [project for project in ALL if not project.refused]
 REFUSED = [project for project in ALL if project.refused]
+
+
+UNCOMMITTED = {"frozen", "lock-edited-by-hand"}
+"""DVC itself does not commit a frozen stage whose input has changed; and what people wrote otherwise it writes anew."""
 
 
 @pytest.mark.parametrize("project", TAKEN, ids=str)
@@ -43,6 +47,8 @@ def test_a_run_leaves_what_dvc_repro_leaves(project: Project, started: Path, ora
             assert set(refmill.plan(started / folder).values()) <= {"cached"}
             assert refmill.run(started / folder).ran == set()
             assert snapshot(started) == left
+        if project.name not in UNCOMMITTED:
+            assert all(oracle.touches("commit", started, folder) == [] for folder in project.folders)
 
 
 @pytest.mark.parametrize("project", [project for project in TAKEN if project.show], ids=str)
@@ -71,6 +77,7 @@ def test_a_push_records_what_dvc_repro_leaves(
         assert ended[""] == "failed"
         failed = {stage for stage, status in ended.items() if status == "failed" and stage}
         assert failed == {stage for stage in wanted.ran if f"failed to reproduce '{stage}'" in wanted.said}
+        assert {stage for stage, status in ended.items() if status == "succeeded"} == wanted.ran - failed
         return
     assert ended[""] in {"succeeded", "nothing"}, platform.log()[-3000:]
     ran = {stage for stage, status in ended.items() if status == "succeeded" and stage}
@@ -78,6 +85,34 @@ def test_a_push_records_what_dvc_repro_leaves(
         assert ran == {stage for stage, what in wanted.stages.items() if what == "run"}
     # The run-cache of earlier runs elsewhere does not travel with a push.
     assert_pushed(pushed, reference, {path for path in before if path.startswith("runs/")} if ran else None)
+
+
+PULLED = {
+    "chain", "cache-false", "directories-mixed", "line-ends", "lock-committed", "lock-of-dvc-2", "metrics-and-plots", "names",
+    "shape-get-started", "tops", "tracked-data",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        pytest.param(item, marks=[] if item.name in PULLED else pytest.mark.full, id=item.name)
+        for item in TAKEN
+        if not item.here and not item.code and item.folders == ("",)
+    ],
+)
+def test_a_clone_of_what_a_push_recorded_is_as_after_dvc_repro(
+    project: Project, started: Path, oracle: Oracle, platform: Platform, name: str, dvc: Warm, tmp_path: Path
+) -> None:
+    pushed = push(platform, started, name, dvc)
+    assert pushed.ended()[""] in {"succeeded", "nothing"}
+    clone = pull(pushed, tmp_path / "clone", dvc)
+    if not project.restless:
+        assert_settled(clone, dvc)
+    reference = oracle.done(project, tmp_path / "there")
+    for command in project.show:
+        if " diff " not in f"{command} ":  # the clone has committed what the reference has not
+            assert oracle.says(command, clone) == oracle.says(command, reference)
 
 
 LOST = "git clean -qfdx -e .dvc && git checkout -q . && git ls-files -z '*.dvc' | xargs -0r dvc checkout -q --"

@@ -184,6 +184,19 @@ def test_every_command_of_dvc_that_reads_a_remote(platform: Platform, name: str,
     assert (elsewhere.path / "six").read_text() == (elsewhere.path / "seven").read_text() == f"{name} 6" * 200
     assert "didn't change" in elsewhere.dvc("update", "seven.dvc").stdout
 
+    clone = Copy(tmp_path / "clone", {"HOME": str(tmp_path)})
+    copy.git("clone", "--quiet", repository, str(clone.path))
+    fetched = clone.dvc("fetch", "--verbose", "--run-cache")
+    assert "21 files fetched" in fetched.stdout
+    assert stored(clone.path / ".dvc/cache") == stored(copy.path / ".dvc/cache")
+    # DVC moves no run-cache over HTTP: the data alone.
+    copy.write({"dvc.yaml": "stages:\n  s: {cmd: echo 1 > s.txt, deps: [data], outs: [s.txt]}\n"})
+    copy.dvc("repro", "--quiet")
+    pushed = copy.dvc("push", "--verbose", "--run-cache", "--remote", "refmill")
+    assert "1 file pushed" in pushed.stdout
+    for done in (fetched, pushed):
+        assert "run-cache is not supported for http filesystem" in done.stdout + done.stderr
+
     # A remote over HTTP has no listing of what it holds.
     assert elsewhere.dvc("list-url", platform.url(f"alice/{name}", ending=".dvc")).stdout.count("\n") == 1
 

@@ -1,5 +1,6 @@
 """`refmill run` on a terminal: lines above a table that is drawn anew all the time."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -30,10 +31,20 @@ def chatty(path: Path, lines: int) -> Path:
 
 
 def test_stages_that_print_all_at_once_come_to_their_end(tmp_path: Path) -> None:
-    code, shown = typed([str(REFMILL), "run", "-j", "3"], chatty(tmp_path, 700))
+    copy = chatty(tmp_path, 700)
+    code, shown = typed([str(REFMILL), "run", "-j", "3"], copy)
     assert code == 0
     assert shown.count(b"epoch 699") >= 3
     assert b"\x1b[?25h" in shown, "the cursor is there again"
+    first, told, _ = shown.partition(b"3 have not run here before")
+    assert told, shown[:2000]
+    assert b" left" not in first, "nobody knows when it is over"
+
+    (copy / "talks.py").write_text(TALKS.format(lines=701))
+    code, shown = typed([str(REFMILL), "run", "-j", "3"], copy)
+    assert code == 0
+    assert re.search(rb"about \d[^\r\n]* left", shown), "the first run tells how long it takes"
+    assert b"not run here before" not in shown
 
 
 STEERS = """\
