@@ -72,12 +72,19 @@ class ArgoWithADatabase:
         """The Argo Server as the engine asks it."""
         return argoserver.connect(self.address, self.namespace, token_file=self.token_file, ca=self.ca)
 
-    def answers(self) -> bool:
-        assert self.server.poll() is None, (self.folder / "server.log").read_text()[-3000:]
-        try:
-            return bool(self.asked().version())
-        except errors.Unavailable:
-            return False
+    def wait(self) -> None:
+        """Until the server answers. Fails with its last answer and what it and the controller wrote."""
+        end, said = time.monotonic() + SECONDS, ""
+        while self.server.poll() is None and time.monotonic() < end:
+            try:
+                self.asked().version()
+            except errors.Unavailable as error:
+                said = str(error.message)
+                time.sleep(0.5)
+            else:
+                return
+        logs = [f"{path}:\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log"))]
+        pytest.fail("\n".join([f"the Argo Server at {self.address} does not answer: {said}", *logs]))
 
 
 def _applied(cluster: OnCluster, namespace: str, database: DatabaseServer, folder: Path) -> None:
@@ -145,18 +152,16 @@ def argo_with_a_database(
     controller = [*argo.controller(found, kubeconfig, namespace), *own]
     server = [
         str(found.program("argo")), "server", f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", *own,
-        "--auth-mode=client", f"--port={port}", "--tls-certificate-secret-name=certificate", "--loglevel=warn",
+        "--auth-mode=client", f"--port={port}", "--tls-certificate-secret-name=certificate", "--loglevel=info",
     ]  # fmt: skip
     with contextlib.ExitStack() as stack:
         stack.enter_context(_running(
             controller, folder / "controller.log", **argo.ENVIRONMENT, ALWAYS_OFFLOAD_NODE_STATUS="true"
         ))  # fmt: skip
-        process = stack.enter_context(_running(server, folder / "server.log"))
+        # For what it does in the name of those who ask it reads KUBECONFIG, and does not heed --kubeconfig.
+        process = stack.enter_context(_running(server, folder / "server.log", KUBECONFIG=str(kubeconfig)))
         made = ArgoWithADatabase(cluster, namespace, folder, process, port)
-        end = time.monotonic() + SECONDS
-        while not made.answers():
-            assert time.monotonic() < end, [path.read_text()[-2000:] for path in folder.glob("*.log")]
-            time.sleep(0.5)
+        made.wait()
         try:
             yield made
         finally:
