@@ -38,6 +38,13 @@ def test_a_run_submitted_twice_runs_once_and_leaves_its_workflow_without_the_tok
     assert not (here.folder / "work" / order.run.id).exists()
 
 
+def test_a_run_is_taken_by_a_namespace_with_the_strictest_level_of_podsecurity(here: World):
+    here.cluster.kubectl("label", "namespace", here.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    order = here.run({"one": [], "two": ["one"]})
+    here.start().submit(order)
+    assert here.end(order.run.id) == ("succeeded", "")
+
+
 def test_a_run_with_nothing_to_run_ends_at_once_and_makes_nothing(here: World):
     order = here.run({"one": []})
     here.records.states.set_stages(order.run.id, [StageRun("one", "cached")])
