@@ -266,7 +266,7 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
         allowed=frozenset(stage.address for stage in stages if stage.status in ("queued", "running")),
         environments=digests.digests(checked.documents, plan.pipeline, tree),
         rerun_on_environment_change=checked.documents.pipeline.rerun_on_environment_change,
-        network=repository.network,
+        network=repository.network and parts.settings.network,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from planted_runs import Ground
 from played_pods import refused
+from refmill import errors
 from refmill.model.runs import Run
 from refmill.ports.logs import LogPage
 from refmill_web import places
@@ -74,6 +75,14 @@ def test_pods_carry_out_a_run(ground: Ground) -> None:
     objects = ground.parts.storage.objects(run.repository_id)
     metrics = next(out["md5"] for out in stages["sum"].entry["outs"] if out["path"] == "metrics.json")
     assert json.loads(objects.read(metrics)) == {"n": 7}
+
+
+def test_network_that_the_operator_takes_from_all_stages_is_taken_from_pods(tmp_path: Path) -> None:
+    """Without it a pod needs what `argo_networks` names, so that nothing else can have been compiled."""
+    ground = Ground(tmp_path, {"network": False})
+    repository = ground.repository(FILES)
+    with pytest.raises(errors.WrongUse, match="may not use the network"):
+        ground.run(repository)
 
 
 def test_a_stage_whose_result_is_known_is_not_run_again(ground: Ground) -> None:
