@@ -175,6 +175,14 @@ class Settings:
         ),
         choices=("public", "all", "off"),
     )
+    mlflow_tracking_uri: str = _setting(
+        "",
+        text(
+            "Address of an MLflow tracking server, without a password: stages that have the network get it as "
+            "MLFLOW_TRACKING_URI; empty is none."
+        ),
+        unit="address",
+    )
     engine: str = _setting(
         "local",
         text("What carries out runs: local, this machine; argo, Argo Workflows on a cluster."),

@@ -256,7 +256,8 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
     repository = parts.records.catalogue.get(run.repository_id)
     owner = parts.records.people.find(repository.owner)
     tree = parts.repositories.tree(run.repository_id, run.source, project=run.project)
-    default = digests.defaults(parts.settings, tree)
+    network = repository.network and parts.settings.network
+    default = digests.defaults(parts.settings, tree, network=network)
     stages = parts.records.runs.stages(run.id)
     ended = {stage.address: stage for stage in stages if stage.status in STAGE_ENDED}
     return RunOrder(
@@ -266,7 +267,7 @@ def order(parts: Parts, run: Run, plan: Plan, checked: Checked) -> RunOrder:
         allowed=frozenset(stage.address for stage in stages if stage.status in ("queued", "running")),
         environments=digests.digests(checked.documents, plan.pipeline, tree),
         rerun_on_environment_change=checked.documents.pipeline.rerun_on_environment_change,
-        network=repository.network and parts.settings.network,
+        network=network,
     )  # fmt: skip
 
 

@@ -32,6 +32,9 @@ NICE = 10  # stages yield to the platform, which must answer
 PATH = "/usr/local/bin:/usr/bin:/bin"
 RESULT = "result.json"
 UNBOXED = "there is no sandbox here: the commands run as the platform's own user, with its files and its network"
+USER = "refmill"
+"""What commands are told of who they are: the number of a pod's user has a name in few images, and Python's
+`getpass.getuser`, which MLflow and others ask, fails where neither these variables nor the system say one."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -218,6 +221,8 @@ def variables(run_id: str, address: str, settings: StageSettings) -> dict[str, s
     return {
         "LANG": "C.UTF-8",
         "SHELL": "/bin/sh",
+        "LOGNAME": USER,
+        "USER": USER,
         "PYTHONUNBUFFERED": "1",  # so that a log can be followed
         **dict.fromkeys(THREADS, str(max(1, int(settings.cpu)))),
         "REFMILL": "1",

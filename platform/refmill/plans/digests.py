@@ -28,12 +28,14 @@ def standard(tree: Tree) -> str:
     return STANDARD if tree.entry(STANDARD) else ""
 
 
-def defaults(settings: Settings, tree: Tree) -> StageSettings:
-    """What holds for stages of which refmill.yaml says nothing."""
+def defaults(settings: Settings, tree: Tree, *, network: bool = True) -> StageSettings:
+    """What holds for stages of which refmill.yaml says nothing; `network` as in their RunOrder."""
+    tracking = {"MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri}
     return StageSettings(
         cpu=settings.stage_cpus,
         memory=int(specs.quantity(settings.stage_memory)),
         timeout=settings.stage_timeout or None,
+        env=tracking if network and settings.mlflow_tracking_uri else {},  # out of reach, MLflow tries for minutes
         requirements=standard(tree),
     )
 

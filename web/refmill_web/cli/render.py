@@ -68,7 +68,7 @@ def order(project: local.Project, documents: Documents, plan: Plan, chosen: Sett
         commit=commit, ref="", project=folder, status="queued", subject="", created_by="", created=0,
         priority=documents.pipeline.priority, engine="argo",
     )  # fmt: skip
-    default = digests.defaults(chosen, project.tree)
+    default = digests.defaults(chosen, project.tree, network=chosen.network)
     return RunOrder(
         run, plan, specs.all_settings(documents, plan.pipeline, default), "local", on_error=documents.pipeline.on_error,
         network=chosen.network,
