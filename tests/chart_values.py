@@ -16,6 +16,7 @@ EVERYTHING: dict[str, Any] = {
     "objectStore": {
         "bucket": "s3://data/refmill", "endpoint": "https://s3.example.org", "region": "eu", "secret": "s3-key", "ca": "s3-ca",
     },
+    "mlflow": {"uri": "https://mlflow.example.org"},
     "service": {"type": "LoadBalancer", "port": 8080, "annotations": {"example.org/pool": "inside"}},
     "ingress": {
         "enabled": True, "host": "refmill.example.org", "tlsSecret": "certificate", "proxies": "10.0.0.0/8",
@@ -52,6 +53,15 @@ VALUES: dict[str, dict[str, Any]] = {
         "replicas": 2, "storage": {"existingClaim": "shared", "accessModes": ["ReadWriteMany"]},
         "database": {"secret": "postgres"}, "settings": {"lease_seconds": 20}, "podDisruptionBudget": {"enabled": True},
         "metrics": {"enabled": True, "serviceMonitor": {"enabled": True}},
+    },
+    "on-trial": {
+        "database": {"trial": {"enabled": True, "image": "postgres:17-alpine", "user": 70}},
+        "objectStore": {"trial": {"enabled": True}}, "storage": {"className": "fast"}, "image": {"pullSecrets": ["pull"]},
+        "mlflow": {
+            "enabled": True, "hosts": ["mlflow.example.org"],
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
+        },
+        "argo": {"enabled": True, "namespace": "runs"},
     },
     "a-claim-that-is-there": {
         "nameOverride": "mine", "storage": {"existingClaim": "old"}, "admin": {"name": ""}, "replicas": 0,

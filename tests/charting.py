@@ -19,7 +19,7 @@ from cluster.places import places
 ROOT = Path(__file__).resolve().parents[1]
 CHART = ROOT / "charts" / "refmill"
 NO_HELM = "no helm: `python -m cluster build` in tests builds it, in minutes"
-RANDOM = re.compile(r'^(  "(?:secrets\.key|password|token)": ).+$', re.MULTILINE)
+RANDOM = re.compile(r'^(  "(?:secrets\.key|password|token|url|AWS_SECRET_ACCESS_KEY)": ).+$', re.MULTILINE)
 """What is made anew at every rendering that sees no cluster."""
 
 
@@ -47,6 +47,17 @@ def rendered(values: dict[str, Any], namespace: str = "prod") -> str:
     done = template(values, namespace=namespace)
     assert done.returncode == 0, done.stderr
     return RANDOM.sub(r"\1(made)", done.stdout)
+
+
+def notes(values: dict[str, Any], home: Path) -> str:
+    """What people are told after an installation; helm finds no cluster from `home`."""
+    command = [helm(), "install", "mill", CHART, "--namespace", "prod", "--dry-run=client", "--values", "-"]
+    done = subprocess.run(
+        command, input=json.dumps(values), capture_output=True, text=True, check=False,
+        env={"KUBECONFIG": str(home / "none"), "HOME": str(home)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("NOTES:")[1]
 
 
 def objects(values: dict[str, Any], namespace: str = "prod") -> dict[tuple[str, str], dict[str, Any]]:

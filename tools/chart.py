@@ -25,7 +25,7 @@ BY_CHART = {
     "s3_ca": "objectStore.ca", "argo_namespace": "argo.namespace", "argo_account": "argo.account",
     "argo_executor_account": "argo.executorAccount", "argo_network_policy": "argo.networkPolicy",
     "argo_networks": "argo.networks", "metrics": "metrics.enabled", "metrics_token": "metrics.secret",
-    "standby": "replicas",
+    "standby": "replicas", "mlflow_tracking_uri": "mlflow",
 }  # fmt: skip
 """Settings that other values decide, and which ("": the chart itself)."""
 DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
@@ -59,6 +59,24 @@ def _words(words: str) -> Value:
     return Value({}, words, {"additionalProperties": {"type": "string"}})
 
 
+def _size(default: str, words: str) -> Value:
+    return Value(default, words, {"pattern": r"^[0-9.]+([KMGTPE]i?|[kmgtpe])?$"})
+
+
+def _beside(what: str, image: Value, size: str, memory: str, **more: Value) -> dict[str, Value]:
+    """The values of a pod that the chart puts beside the server."""
+    return {
+        "enabled": Value(False, what),
+        "image": image,
+        **more,
+        "size": _size(size, "How large its volume is, of `storage.className`; it stays when the release goes."),
+        "resources": Value(
+            {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": memory}},
+            "What its pod asks for, and what it may not pass.",
+        ),
+    }  # fmt: skip
+
+
 def _settings() -> Value:
     """The platform's settings, each with its type and bounds, but for those that other values decide."""
     properties = {}
@@ -87,14 +105,16 @@ TREE: Tree = {
         "repository": Value("refmill", "Where it lies, with the registry's name."),
         "tag": Value("", "Its tag; empty takes the chart's `appVersion`.", {"type": ["string", "integer"]}),
         "pullPolicy": Value("IfNotPresent", "When it is pulled.", {"enum": ["IfNotPresent", "Always", "Never"]}),
-        "pullSecrets": Value([], "Names of Secrets that it is pulled with.", {"items": {"type": "string"}}),
+        "pullSecrets": Value(
+            [], "Names of Secrets that it is pulled with, as is all beside the server.", {"items": {"type": "string"}}
+        ),
     }),
     "replicas": Value(
         1,
         "1, or 0 while a backup is brought back. With more, one of them works and the others are standbys that take"
         " over: for that they need `storage.existingClaim` with `storage.accessModes: [ReadWriteMany]`, and"
-        " `database.secret`. That is no scale, so there is no HorizontalPodAutoscaler; compute scales with `argo`"
-        " ([scale.md](scale.md)).",
+        " `database.secret` (or `database.trial`). That is no scale, so there is no HorizontalPodAutoscaler; compute"
+        " scales with `argo` ([scale.md](scale.md)).",
         {"minimum": 0},
     ),
     "url": Value(
@@ -107,7 +127,7 @@ TREE: Tree = {
         "limits": Value({"memory": "4Gi"}, "What it may not pass; stages share four fifths of the memory."),
     }),
     "storage": Group("The volume with repositories, database and objects.", {
-        "size": Value("50Gi", "How large it is made.", {"pattern": r"^[0-9.]+([KMGTPE]i?|[kmgtpe])?$"}),
+        "size": _size("50Gi", "How large it is made."),
         "className": Value("", "Its storage class; empty takes the cluster's default, `-` takes none."),
         "accessModes": Value(
             ["ReadWriteOnce"], "How it is mounted; of a claim that is there already, what it says.",
@@ -130,6 +150,12 @@ TREE: Tree = {
     "database": Group("A PostgreSQL or MariaDB that is there already; else SQLite on the volume.", {
         "secret": _names("", "Name of the Secret with its address, as the setting `database` has it."),
         "key": Value("url", "The address' key in that Secret."),
+        "trial": Group("A PostgreSQL to try things out: one pod with one volume, which nobody backs up.", _beside(
+            "Whether there is one, instead of `database.secret`. Its password is made once and kept.",
+            Value("postgres:17", "The official image; another major version does not open this one's volume."),
+            "5Gi", "1Gi",
+            user=Value(999, "Number of the image's user `postgres`: 70 in those of Alpine.", {"minimum": 1}),
+        )),
     }),
     "objectStore": Group("An S3 store that is there already; else the volume.", {
         "bucket": Value("", "Where objects are kept: s3://BUCKET/PREFIX.", {"pattern": "^$|^s3://"}),
@@ -141,6 +167,34 @@ TREE: Tree = {
             "", "Name of the Secret with `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; empty takes the pod's role."
         ),
         "ca": _names("", "Name of a ConfigMap with `ca.crt`: the authority of the store's certificate."),
+        "trial": Group("An S3 store to try things out: one pod with one volume, which nobody backs up.", _beside(
+            "Whether there is one, instead of `objectStore.bucket`. Its key is made once and kept.",
+            Value(
+                "versity/versitygw:v1.8.0",
+                "An image of versitygw; it needs a volume with extended attributes, which NFS often lacks.",
+            ),
+            "50Gi", "1Gi",
+        )),
+    }),
+    "mlflow": Group("Where stages that have the network find MLflow.", {
+        "uri": Value(
+            "", "Address of a tracking server that is there already, without a password.",
+            {"pattern": r"^$|^https?://[^/\s?#]+"},
+        ),
+        **_beside(
+            "Whether there is one here: one pod with SQLite and artifacts on one volume. It knows no users: whoever"
+            " reaches it, as all stages do that have the network, may read, change and delete all that is there.",
+            Value("ghcr.io/mlflow/mlflow:v3.16.1", "The official image, or one that has `mlflow` in its `PATH`."),
+            "20Gi", "2Gi",
+            hosts=Value(
+                [], "More names under which people reach it, each with its port if that is not the usual one. An"
+                " Ingress to it, which asks for a password, is yours to make.", {"items": {"type": "string"}},
+            ),
+        ),
+        "from": Value(
+            [], "Peers that may reach it, as Kubernetes writes them, beside the server and stages that have the"
+            " network.", {"items": {"type": "object"}},
+        ),
     }),
     "service": Group("The Service before the server.", {
         "type": Value("ClusterIP", "Its type.", {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]}),
@@ -164,7 +218,8 @@ TREE: Tree = {
     }),
     "networkPolicy": Group("Who reaches the server; the cluster's network must enforce such policies.", {
         "enabled": Value(
-            True, "Whether there is one: to the server's port alone, and from it not to node credentials."
+            True, "Whether there is one: to the server's port alone, and from it not to node credentials. Each part"
+            " that the chart puts beside it has one, too, and reaches nothing itself."
         ),
         "from": Value([], "Peers that may reach it, as Kubernetes writes them; empty is everybody.",
                       {"items": {"type": "object"}}),

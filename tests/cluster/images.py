@@ -21,8 +21,36 @@ PYTHON = "refmill.test/python:1"
 """Debian with Python and git: what a stage of a pipeline finds."""
 ARGOEXEC = "refmill.test/argoexec:1"
 """Argo's executor."""
+VERSITYGW = "refmill.test/versitygw:1"
+"""The S3 server that the chart makes for trials."""
+POSTGRESQL = "refmill.test/postgresql:1"
+"""Debian's PostgreSQL, which is told what to do, and as whom, as the official image is."""
 WITH_PYTHON = oci.Described(PYTHON, command=("bash",), environment={"LANG": "C.UTF-8"})
 DEBIAN_PACKAGES = ("ca-certificates", "git", "python3", "python3-pip", "python3-venv")
+WITH_POSTGRESQL = oci.Described(POSTGRESQL, entrypoint=("/usr/local/bin/entrypoint",))
+POSTGRESQL_BEGINS = """\
+#!/bin/sh
+set -eu
+PATH="$(echo /usr/lib/postgresql/*/bin):$PATH"
+if ! [ -s "$PGDATA/PG_VERSION" ]; then
+  mkdir -p -m 0700 "$PGDATA"
+  echo "$POSTGRES_PASSWORD" >/tmp/secret
+  initdb --username="$POSTGRES_USER" --pwfile=/tmp/secret --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8
+  rm /tmp/secret
+  echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+  echo "CREATE DATABASE $POSTGRES_DB" | postgres --single -D "$PGDATA" postgres
+fi
+postgres -c listen_addresses='*' &
+trap 'kill -INT $!' TERM
+wait $! || wait $!
+"""
+POSTGRESQL_HOOKS = (
+    'mkdir -p "$1/etc/postgresql-common"',
+    'echo create_main_cluster = false >"$1/etc/postgresql-common/createcluster.conf"',
+)
+"""The package is not to make a database of its own."""
+POSTGRES_USER = 999
+"""The number of the user `postgres` in the official image."""
 USERS = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
 GROUPS = b"root:x:0:\nnobody:x:65534:\n"
 FOLDERS = ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "usr/bin", "var")
@@ -94,13 +122,40 @@ def argoexec(cache: Path, program: Path) -> Image:
     return _kept(cache, described, _of(program), lambda layer: oci.write_layer(layer, entries))
 
 
+def versitygw(cache: Path, program: Path) -> Image:
+    """An S3 server; `program` needs no libraries."""
+    entries = [*_skeleton(), oci.Entry("bin/versitygw", source=program)]
+    described = oci.Described(VERSITYGW, entrypoint=("versitygw",))
+    return _kept(cache, described, _of(program), lambda layer: oci.write_layer(layer, entries))
+
+
+def postgresql(cache: Path, say: Say) -> Image:
+    """Made of Debian's packages; raises ClusterError where they cannot be had."""
+    suite = _suite()
+
+    def layer(path: Path) -> None:
+        say(f"making {POSTGRESQL} of Debian's packages (once)")
+        with tempfile.NamedTemporaryFile("w", suffix=".sh") as begins:
+            begins.write(POSTGRESQL_BEGINS)
+            begins.flush()
+            place = '"$1/usr/local/bin/entrypoint"'
+            number = f"groupmod -g {POSTGRES_USER} postgres && usermod -u {POSTGRES_USER} -g {POSTGRES_USER} postgres"
+            _debian(
+                path, suite, ("postgresql",), *(f"--essential-hook={hook}" for hook in POSTGRESQL_HOOKS),
+                f"--customize-hook=install -m 0755 {begins.name} {place}",
+                f"--customize-hook=chroot \"$1\" sh -c '{number}'",
+            )  # fmt: skip
+
+    return _kept(cache, WITH_POSTGRESQL, f"{suite} {POSTGRESQL_BEGINS}", layer)
+
+
 def python(cache: Path, say: Say) -> Image:
     """Made of Debian's packages; raises ClusterError where they cannot be had."""
     suite = _suite()
 
     def layer(path: Path) -> None:
         say(f"making {PYTHON} of Debian's packages (once)")
-        _debian(path, suite)
+        _debian(path, suite, DEBIAN_PACKAGES)
 
     return _kept(cache, WITH_PYTHON, f"{suite} {DEBIAN_PACKAGES}", layer)
 
@@ -113,24 +168,24 @@ def has_python(cache: Path) -> bool:
 def _suite() -> str:
     """The release of Debian that this machine runs."""
     if shutil.which("mmdebstrap") is None:
-        raise ClusterError("there is no mmdebstrap, which makes the image with Python: apt-get install mmdebstrap")
+        raise ClusterError("there is no mmdebstrap, which makes images of packages: apt-get install mmdebstrap")
     try:
         release = platform.freedesktop_os_release()
     except OSError:
         release = {}
     if release.get("ID") != "debian" or "VERSION_CODENAME" not in release:
-        raise ClusterError("the image with Python is made from this machine's package sources, which are not Debian's")
+        raise ClusterError("images of packages are made from this machine's package sources, which are not Debian's")
     return release["VERSION_CODENAME"]
 
 
-def _debian(path: Path, suite: str) -> None:
-    """A root file system from the package sources that this machine uses itself."""
+def _debian(path: Path, suite: str, packages: tuple[str, ...], *options: str) -> None:
+    """A root file system with these packages, from the sources that this machine uses itself."""
     sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     used = [str(source) for source in sources if source.suffix in {".list", ".sources"} and source.is_file()]
     done = subprocess.run(
-        ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(DEBIAN_PACKAGES)}",
+        ["mmdebstrap", "--variant=minbase", "--mode=root", "--format=tar", f"--include={','.join(packages)}",
          "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-         "--dpkgopt=path-exclude=/usr/share/locale/*", suite, str(path), *used],
+         "--dpkgopt=path-exclude=/usr/share/locale/*", *options, suite, str(path), *used],
         capture_output=True, text=True, check=False, timeout=MINUTES * 60,
     )  # fmt: skip
     if done.returncode:

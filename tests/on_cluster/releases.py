@@ -4,7 +4,7 @@ import base64
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from platforms import Copy
 
 RELEASE = "refmill"
 MINUTES = 10
+NOTHING: Mapping[str, Path] = {}
 
 
 @dataclass(frozen=True)
@@ -112,34 +113,44 @@ class Installed:
 
 
 @contextlib.contextmanager
-def release_in(cluster: OnCluster, namespace: str, images: dict[str, str], volume: Path) -> Iterator[Installed]:
+def release_in(
+    cluster: OnCluster, namespace: str, images: dict[str, str], volume: Path, *, beside: Mapping[str, Path] = NOTHING,
+    **values: Any,
+) -> Iterator[Installed]:  # fmt: skip
     """What a release needs in a namespace, and what it says of itself; `volume` is the folder that it keeps its data
-    in. `images` are those of the Dockerfile, loaded."""
+    in, `beside` those of the parts beside the server. `images` are those of the Dockerfile, loaded."""
     if cluster.files is None:
         pytest.skip("a given cluster's addresses need not be reachable from here")
     enforce = "pod-security.kubernetes.io/enforce=restricted"
     cluster.kubectl("label", "namespace", namespace, enforce)
-    volume.mkdir()
-    node = cluster.kubectl.data("get", "nodes")["items"][0]["metadata"]["labels"]["kubernetes.io/hostname"]
-    name = f"volume-of-{namespace}"
-    cluster.kubectl.apply({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-        "spec": {
-            "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
-            "local": {"path": str(volume)},
-            "claimRef": {"namespace": namespace, "name": f"data-{RELEASE}-0"},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [
-                {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]},
-            ]}},
-        },
-    })  # fmt: skip
+    claims = {f"data-{RELEASE}-0": volume} | {f"data-{RELEASE}-{part}-0": folder for part, folder in beside.items()}
+    names = [_volume(cluster, namespace, claim, folder) for claim, folder in claims.items()]
     repository, _, tag = images["platform"].rpartition(":")
     try:
         yield Installed(cluster, namespace, {
             "image": {"repository": repository, "tag": tag}, "storage": {"size": "5Gi", "className": "-"},
             "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}, "argo": {"enabled": True},
-            "settings": {"argo_image": images["runner"]},
+            "settings": {"argo_image": images["runner"]}, **values,
         })  # fmt: skip
     finally:
         cluster.kubectl.tried("delete", "statefulset,pod", "--all", "-n", namespace, "--timeout=120s", seconds=180)
-        cluster.kubectl("delete", "pv", name, "--wait=false")
+        cluster.kubectl("delete", "pv", *names, "--wait=false")
+
+
+def _volume(cluster: OnCluster, namespace: str, claim: str, folder: Path) -> str:
+    """The name of a volume for that claim, which lies in a new folder of this machine."""
+    folder.mkdir()
+    node = cluster.kubectl.data("get", "nodes")["items"][0]["metadata"]["labels"]["kubernetes.io/hostname"]
+    name = f"{claim}-of-{namespace}"
+    cluster.kubectl.apply({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
+            "local": {"path": str(folder)},
+            "claimRef": {"namespace": namespace, "name": claim},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]},
+            ]}},
+        },
+    })  # fmt: skip
+    return name

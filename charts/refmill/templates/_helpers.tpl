@@ -3,9 +3,24 @@
 {{- end -}}
 
 {{- define "refmill.selector" -}}
+{{- include "refmill.selectorOf" (list . "server") -}}
+{{- end -}}
+
+{{/* The labels of a part's pods: of the server, or of what is beside it. */}}
+{{- define "refmill.selectorOf" -}}
 app.kubernetes.io/name: refmill
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: server
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* The name of a part beside the server: with what Kubernetes adds for a StatefulSet's pods it has to fit into a label. */}}
+{{- define "refmill.nameOf" -}}
+{{- printf "%s-%s" (include "refmill.name" (index . 0) | trunc 42 | trimSuffix "-") (index . 1) -}}
+{{- end -}}
+
+{{/* Its address for pods of every namespace. */}}
+{{- define "refmill.hostOf" -}}
+{{- printf "%s.%s.svc" (include "refmill.nameOf" .) (index . 0).Release.Namespace -}}
 {{- end -}}
 
 {{- define "refmill.labels" -}}
@@ -26,6 +41,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "refmill.metricsSecret" -}}
 {{- .Values.metrics.secret | default (printf "%s-metrics" (include "refmill.name" .)) -}}
+{{- end -}}
+
+{{- define "refmill.databaseSecret" -}}
+{{- .Values.database.trial.enabled | ternary (include "refmill.nameOf" (list . "database")) .Values.database.secret -}}
+{{- end -}}
+
+{{- define "refmill.objectsSecret" -}}
+{{- .Values.objectStore.trial.enabled | ternary (include "refmill.nameOf" (list . "objects")) .Values.objectStore.secret -}}
+{{- end -}}
+
+{{- define "refmill.mlflow" -}}
+{{- .Values.mlflow.enabled | ternary (printf "http://%s:5000" (include "refmill.hostOf" (list . "mlflow"))) .Values.mlflow.uri -}}
 {{- end -}}
 
 {{- define "refmill.runs" -}}
@@ -55,9 +82,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (and .Values.storage.existingClaim (has "ReadWriteMany" .Values.storage.accessModes)) -}}
 {{- fail "replicas: standbys mount the volume that the working server has: name a claim that several nodes may write to in storage.existingClaim, and say so with storage.accessModes [ReadWriteMany]; for more work, give one server more resources (docs/scale.md)" -}}
 {{- end -}}
-{{- if not .Values.database.secret -}}
+{{- if not (include "refmill.databaseSecret" .) -}}
 {{- fail "replicas: standbys need the lease in a PostgreSQL or MariaDB to know which server works: name the Secret with its address in database.secret" -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.database.trial.enabled .Values.database.secret -}}
+{{- fail "database.trial.enabled: database.secret names a database that is there already; the platform uses one of them, so leave out the other" -}}
+{{- end -}}
+{{- range $named := list "bucket" "secret" "ca" -}}
+{{- if and $.Values.objectStore.trial.enabled (get $.Values.objectStore $named) -}}
+{{- fail (printf "objectStore.trial.enabled: objectStore.%s is about a store that is there already; the platform uses one of them, so leave out the other" $named) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.mlflow.enabled .Values.mlflow.uri -}}
+{{- fail "mlflow.enabled: mlflow.uri names an MLflow that is there already; stages are told of one, so leave out the other" -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
 {{- fail "ingress.host: the ingress needs the name in people's addresses, like refmill.example.org" -}}
@@ -70,6 +108,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "metrics.enabled: metrics.%s needs it, for without it the server answers nobody at /metrics" $part) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* What the server cannot start without and the chart makes, with the ports. */}}
+{{- define "refmill.beside" -}}
+{{- if .Values.database.trial.enabled }}
+database: 5432
+{{- end }}
+{{- if .Values.objectStore.trial.enabled }}
+objects: 7070
+{{- end }}
 {{- end -}}
 
 {{/* A setting as the platform reads it from a variable; numbers of values files may be floats, as 5e+06. */}}
@@ -89,6 +137,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if and .Values.ingress.enabled .Values.ingress.tlsSecret .Values.ingress.proxies -}}
 {{- $_ := set $variables "FORWARDED_ALLOW_IPS" .Values.ingress.proxies -}}
+{{- end -}}
+{{- if .Values.objectStore.trial.enabled -}}
+{{- $_ := set $variables "REFMILL_OBJECTS" "s3://refmill/objects" -}}
+{{- $_ := set $variables "REFMILL_S3_ENDPOINT" (printf "http://%s:7070" (include "refmill.hostOf" (list . "objects"))) -}}
+{{- $_ := set $variables "REFMILL_S3_REGION" "us-east-1" -}}
+{{- $_ := set $variables "REFMILL_S3_CREATE_BUCKET" "true" -}}
+{{- end -}}
+{{- with include "refmill.mlflow" . -}}
+{{- $_ := set $variables "REFMILL_MLFLOW_TRACKING_URI" . -}}
 {{- end -}}
 {{- with .Values.objectStore -}}
 {{- if .bucket -}}
@@ -127,22 +184,123 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 envFrom:
 - configMapRef:
     name: {{ include "refmill.name" . }}-settings
-{{- if or .Values.database.secret .Values.objectStore.secret }}
+{{- $database := include "refmill.databaseSecret" . }}
+{{- $objects := include "refmill.objectsSecret" . }}
+{{- if or $database $objects }}
 env:
-{{- with .Values.database }}
-{{- if .secret }}
+{{- if $database }}
 - name: REFMILL_DATABASE
   valueFrom:
-    secretKeyRef: {name: {{ .secret | quote }}, key: {{ .key | quote }}}
+    secretKeyRef: {name: {{ $database | quote }}, key: {{ .Values.database.trial.enabled | ternary "url" .Values.database.key | quote }}}
 {{- end }}
-{{- end }}
-{{- with .Values.objectStore.secret }}
+{{- if $objects }}
 {{- range $key := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
 - name: {{ $key }}
   valueFrom:
-    secretKeyRef: {name: {{ $.Values.objectStore.secret | quote }}, key: {{ $key }}}
+    secretKeyRef: {name: {{ $objects | quote }}, key: {{ $key }}}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What a pod beside the server has whatever it is: it runs as that number, without rights. */}}
+{{- define "refmill.podOf" -}}
+{{- $ := index . 0 -}}
+{{- $user := int (index . 1) -}}
+automountServiceAccountToken: false
+# They would set variables that are settings of its own.
+enableServiceLinks: false
+terminationGracePeriodSeconds: 60
+securityContext:
+  runAsNonRoot: true
+  runAsUser: {{ $user }}
+  runAsGroup: {{ $user }}
+  fsGroup: {{ $user }}
+  fsGroupChangePolicy: OnRootMismatch
+  seccompProfile: {type: RuntimeDefault}
+{{- include "refmill.pulls" $ }}
+{{- end -}}
+
+{{- define "refmill.pulls" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+- name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The claim of such a pod: like the server's, it stays when the release goes. */}}
+{{- define "refmill.claimOf" -}}
+{{- $ := index . 0 -}}
+- metadata:
+    name: data
+    labels: {{- include "refmill.selectorOf" (list $ (index . 1)) | nindent 6 }}
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with include "refmill.storageClass" $ | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    resources:
+      requests: {storage: {{ index . 2 }}}
+{{- end -}}
+
+{{- define "refmill.storageClass" -}}
+{{- with .Values.storage.className }}
+storageClassName: {{ ternary "" . (eq . "-") | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* How such a pod is reached: its Service, and who may use it. The third is its port's name, the fourth its number, the
+     last the peers beside the server, as YAML. It reaches nothing itself. */}}
+{{- define "refmill.doorOf" -}}
+{{- $ := index . 0 -}}
+{{- $part := index . 1 -}}
+{{- $port := index . 2 -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "refmill.nameOf" (list $ $part) }}
+  namespace: {{ $.Release.Namespace }}
+  labels: {{- include "refmill.labels" $ | nindent 4 }}
+spec:
+  selector: {{- include "refmill.selectorOf" (list $ $part) | nindent 4 }}
+  ports:
+  - {name: {{ $port }}, port: {{ index . 3 }}, targetPort: {{ $port }}, protocol: TCP}
+{{- if $.Values.networkPolicy.enabled }}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ include "refmill.nameOf" (list $ $part) }}
+  namespace: {{ $.Release.Namespace }}
+  labels: {{- include "refmill.labels" $ | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels: {{- include "refmill.selectorOf" (list $ $part) | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  ingress:
+  - ports:
+    - {protocol: TCP, port: {{ $port }}}
+    from:
+    - podSelector:
+        matchLabels: {{- include "refmill.selector" $ | nindent 10 }}
+    {{- with index . 4 | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
+  egress: []
+{{- end }}
+{{- end -}}
+
+{{/* Pods of stages as a peer, where there are any; the second says more of their labels. */}}
+{{- define "refmill.stagesAsPeer" -}}
+{{- $ := index . 0 -}}
+{{- if $.Values.argo.enabled }}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ include "refmill.runs" $ }}
+  podSelector:
+    matchLabels: {{- merge (dict "refmill.dev/part" "stage") (index . 1) | toYaml | nindent 6 }}
 {{- end }}
 {{- end -}}
 

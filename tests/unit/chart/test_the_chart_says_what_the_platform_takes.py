@@ -2,7 +2,6 @@
 
 import base64
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -198,12 +197,7 @@ def test_the_image_of_stages_has_the_user_whom_the_setting_names() -> None:
 
 
 def test_what_people_are_told_names_what_is_made(tmp_path: Path) -> None:
-    command = [charting.helm(), "install", "mill", charting.CHART, "--namespace", "prod", "--dry-run=client"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={"KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    notes = done.stdout.split("NOTES:")[1]
+    notes = charting.notes({}, tmp_path)
     assert "kubectl port-forward service/mill 8700:80 -n prod" in notes
     assert "kubectl get secret mill-admin -n prod" in notes
     assert '{{index .data "password" | base64decode}}' in notes
