@@ -187,7 +187,8 @@ class Desk:
     def end(self, run: Run, pod: int, index: int, who: str, attempt: int, said: Mapping[str, Any]) -> dict[str, Any]:
         """Record how an attempt ended, and say whether the pod goes on with another one. Raises Behind where objects
         are `wanted` still, Conflict for an attempt that is not this pod's or that somebody else has ended, and for one
-        that was stopped although nobody asked for it, if that is what is to be said (`if_asked`)."""
+        that was stopped although nobody asked for it, if that is what is to be said (`if_asked`), Unfit for outputs
+        that came along and cannot be taken."""
         ongoing = self._runners.open(run)
         stage = ongoing.said(pod, index)
         address = stage["address"]
@@ -351,9 +352,11 @@ class Desk:
             try:
                 entry, made = outcomes.recorded(
                     ongoing.items[address].stage, begun.known, said.get("listing"), memory, most,
-                    ongoing.known.plan.pipeline.lock.get(address),
+                    ongoing.known.plan.pipeline.lock.get(address), said.get("objects"),
                 )  # fmt: skip
             except listings.Unfit as error:
+                if "objects" in said:  # nobody asked before whether they can be taken: the pod hears it, and says so
+                    raise
                 why = error.message
         stopping = entry is None and self._stopping(run)  # asked of the database, and of no attempt that ended well
         taken = end.reason == "stopped" and not stopping

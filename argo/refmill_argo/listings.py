@@ -6,14 +6,15 @@ stored. Paths are those of the stage's outputs; sizes that are recorded are the 
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from refmill import errors
 from refmill.formats import directories, dvcignore
-from refmill.formats.hashing import FileHash, is_object_name
+from refmill.formats.hashing import FileHash, is_object_name, md5_bytes
 from refmill.model.pipelines import Stage
 from refmill.ports.objects import Objects
 from refmill.texts import text
@@ -116,6 +117,23 @@ def outputs(stage: Stage, found: Told, ignores: dvcignore.Ignores) -> Outputs:
         hashes[out.root] = FileHash(listing.name, sum(file.size or 0 for file in kept.values()), len(kept))
         needed |= {file.md5: file.size or 0 for file in kept.values()}
     return Outputs(hashes, needed, listings, total)
+
+
+def lacking(wanted: Sequence[str], along: object, objects: Objects) -> list[str]:
+    """Of the objects `wanted` those that are not among `along`, which has bytes in base64 by their MD5; the others are
+    stored."""
+    brought = along if isinstance(along, dict) else {}
+    left = []
+    for md5 in wanted:
+        try:
+            data = base64.b64decode(brought.get(md5, ""), validate=True)
+        except (TypeError, ValueError):
+            data = b""
+        if md5_bytes(data) == md5:
+            objects.write(data)
+        else:
+            left.append(md5)
+    return left
 
 
 def _chosen(paths: Iterable[str], root: str, ignores: dvcignore.Ignores) -> list[str]:

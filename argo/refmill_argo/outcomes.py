@@ -89,15 +89,16 @@ def explained(end: Exit, stage: Mapping[str, Any], stage_memory: int, bounds: Bo
 
 
 def recorded(
-    stage: Stage, known: LockEntry, said: object, memory: Memory, most: int, locked: LockEntry | None = None
-) -> tuple[LockEntry, int]:
+    stage: Stage, known: LockEntry, said: object, memory: Memory, most: int, locked: LockEntry | None = None,
+    along: object = None,
+) -> tuple[LockEntry, int]:  # fmt: skip
     """The lock entry of a command that ended well, and the bytes of its outputs, of at most `most` files; `locked` is
-    the one that the commit has. Raises Unfit, Behind where objects of them are still `wanted`, WrongUse, LimitExceeded.
-    """
+    the one that the commit has, `along` are objects that came along with what is said. Raises Unfit, Behind where
+    objects of them are still `wanted`, WrongUse, LimitExceeded."""
     if not isinstance(said, dict):
         said = {}
     found = outputs(stage, said, memory, most)
-    if wanted := found.wanted(memory.objects):
+    if wanted := listings.lacking(found.wanted(memory.objects), along, memory.objects):
         raise Behind(text("objects of the outputs are not in the store"), wanted=wanted)
     sizes = listings.sizes(said.get("measured") or {}, stage)
     stored = found.stored(memory.objects)

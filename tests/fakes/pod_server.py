@@ -6,6 +6,7 @@ Whatever a runner does that the protocol does not allow lands in `wrong`. Faults
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import hashlib
@@ -26,6 +27,13 @@ FAULTS = ("503", "429", "413", "410", "409", "404", "drop", "answer lost", "trun
 
 def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
+
+
+def _unfit(told: dict[str, Any]) -> str:
+    """Why outputs cannot be taken."""
+    paths = [path for item in told["outs"].values() for path in item.get("files", ())]
+    odd = [path for path in paths if path.endswith(".dvcignore")]
+    return f"a tracked directory must not hold a .dvcignore: {odd[0]}" if odd else ""
 
 
 def listing(files: dict[str, bytes]) -> bytes:
@@ -222,10 +230,8 @@ class PodServer:
     def listed(self, index: int, told: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self._running(index, told["attempt"])
         outs, wanted = self._outs(index, told)
-        if odd := [
-            path for item in told["outs"].values() for path in item.get("files", ()) if path.endswith(".dvcignore")
-        ]:
-            return 422, {"message": f"a tracked directory must not hold a .dvcignore: {odd[0]}"}
+        if odd := _unfit(told):
+            return 422, {"message": odd}
         return 200, {"outs": outs, "wanted": sorted(name for name in wanted if name not in self.objects)}
 
     def ended(self, index: int, told: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -242,6 +248,9 @@ class PodServer:
         well = told["reason"] == "" and told["code"] == 0
         if well:
             outs, wanted = self._outs(index, told["listing"])
+            if odd := _unfit(told["listing"]):
+                return 422, {"message": odd}
+            self._brought(told)
             if lacking := [name for name in wanted if name not in self.objects]:
                 if not self.loses:
                     self.complain(f"told of an end before {lacking[:3]} were there")
@@ -256,6 +265,12 @@ class PodServer:
         if again:
             attempt.answer["attempt"] = attempt.number + 1
         return 200, attempt.answer
+
+    def _brought(self, told: dict[str, Any]) -> None:
+        for name, data in told.get("objects", {}).items():
+            if md5(base64.b64decode(data)) != name:
+                self.complain(f"{name} came along as something else")
+            self.objects[name] = base64.b64decode(data)
 
     def _running(self, index: int, number: int) -> Attempt:
         attempt = self.attempts[index][number - 1]

@@ -118,6 +118,21 @@ def test_what_is_no_output_is_refused_and_ends_nothing(ground: Ground, pod: Near
     assert ground.stages(ground.parts.records.runs.get(pod.run))["one"].status == "running"
 
 
+def test_bytes_that_come_along_are_stored_under_their_own_name_and_no_others(ground: Ground, pod: NearPod) -> None:
+    listing, name = {"outs": OUTS, "measured": {}}, ONE["md5"]
+    for odd in ({name: "b3RoZXI="}, {name: "no base64"}, {name: 1}, {"0" * 32: "b25lCg=="}, ["x"], "x", {}):
+        with refused(409) as found:
+            pod.end(listing=listing, objects=odd)
+        assert found[0].json["wanted"] == [name], odd
+    with refused(422) as found:
+        pod.end(listing={"outs": {}, "measured": {}}, objects={name: "b25lCg=="})
+    assert "one.txt" in found[0].json["message"]
+    assert not objects(ground, pod).present([name])
+    assert pod.end(listing=listing, objects={name: "b25lCg==", "0" * 32: "b25lCg=="}) == {"again": False, "attempt": 1}
+    assert objects(ground, pod).read(name) == b"one\n"
+    assert ground.stages(ground.parts.records.runs.get(pod.run))["one"].status == "succeeded"
+
+
 def test_a_result_whose_bytes_are_not_there_is_not_recorded(ground: Ground, pod: NearPod) -> None:
     with refused(409) as found:
         pod.end(listing={"outs": OUTS, "measured": {}})

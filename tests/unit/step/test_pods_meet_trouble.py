@@ -21,12 +21,14 @@ WAITS = "echo begun; trap 'echo asked; exit 7' TERM; while [ ! -e $TMPDIR/go ]; 
 def test_each_request_may_fail_twice(pod: Pod, serve, request_: str, how: str) -> None:
     server = serve(stage("s", "cp in o", outs=["o"], inputs={"in": {}}))
     server.stages[0]["inputs"] = {"in": server.put(b"given")}
-    server.stages[0]["commands"] = ["cp in o; echo more >> o"]
+    more = "cp in o; head -c 70000 /dev/zero >> o"  # which is too much to go along with the end
+    server.stages[0]["commands"] = [more]
     server.fault(request_, how, 2)
     assert pod.run(server) == 0, pod.said
-    assert server.objects[server.made["o"]["md5"]] == b"givenmore\n"
+    assert server.objects[server.made["o"]["md5"]] == b"given" + bytes(70_000)
     assert [(end["attempt"], end["code"]) for end in server.ends()] == [(1, 0)]
-    assert server.log() == "$ cp in o; echo more >> o"
+    assert server.log() == f"$ {more}"
+    assert server.count(request_) >= 3
 
 
 @pytest.mark.parametrize("how", ["503", "drop", "truncate", "garble", "404"])
@@ -223,7 +225,7 @@ def test_a_pod_that_is_deleted_while_it_prepares_ends_at_once(pod: Pod, serve, r
 
 
 def test_a_result_that_is_being_stored_is_not_thrown_away_by_the_end_of_the_pod(pod: Pod, serve) -> None:
-    server = serve(stage("s", "echo made > o", outs=["o"]), stage("t", "true"))
+    server = serve(stage("s", "head -c 70000 /dev/zero > o", outs=["o"]), stage("t", "true"))
     server.fault("PUT", "503", 3)
     process = pod.start(server)
     until(lambda: server.count("PUT"))
@@ -267,8 +269,17 @@ def test_a_pod_that_comes_back_after_another_took_over_does_no_harm(pod: Pod, se
     assert [end["attempt"] for end in server.ends()] == [2]
 
 
+def test_what_goes_along_with_the_end_is_stored_once_though_no_answer_comes(pod: Pod, serve) -> None:
+    server = serve(stage("s", "echo x > o; : > empty; mkdir d; echo y > d/y", outs=["o", "empty", "d"]))
+    server.fault("end$", "answer lost", 2)
+    assert pod.run(server) == 0, pod.said
+    assert {b"x\n", b"", b"y\n"} < set(server.objects.values())
+    assert server.count("listing|batch|PUT") == 0
+    assert len(server.ends()) == 1
+
+
 def test_a_store_that_has_lost_an_object_gets_it_again(pod: Pod, serve) -> None:
-    server = serve(stage("s", "echo x > o", outs=["o"]))
+    server = serve(stage("s", "head -c 70000 /dev/zero > o", outs=["o"]))
     server.loses = True
     plain = server.ended
 
@@ -279,7 +290,7 @@ def test_a_store_that_has_lost_an_object_gets_it_again(pod: Pod, serve) -> None:
 
     server.ended = ended
     assert pod.run(server) == 0, pod.said
-    assert server.objects == {md5(b"x\n"): b"x\n"}
+    assert server.objects == {md5(bytes(70_000)): bytes(70_000)}
 
 
 def test_a_full_disk_is_told_and_not_died_of(pod: Pod, serve) -> None:

@@ -43,12 +43,14 @@ def test_a_chain_does_not_fetch_what_it_made(pod: Pod, serve) -> None:
 
 
 def test_objects_travel_by_addresses_of_the_store_without_the_token(pod: Pod, serve) -> None:
-    server = serve(stage("s", "cp -r in out; echo more > out/more", outs=["out"], inputs={"in": {}}), signed=True)
+    server = serve(
+        stage("s", "cp -r in out; head -c 70000 /dev/zero > out/more", outs=["out"], inputs={"in": {}}), signed=True
+    )
     server.stages[0]["inputs"] = {"in": server.put_folder({f"{n}": b"%d" % n for n in range(30)})}
     assert pod.run(server) == 0, pod.said
-    made = {f"{n}": b"%d" % n for n in range(30)} | {"more": b"more\n"}
+    made = {f"{n}": b"%d" % n for n in range(30)} | {"more": bytes(70_000)}
     assert server.made["out"]["md5"] == md5(listing(made)) + ".dir"
-    assert server.objects[md5(b"more\n")] == b"more\n"
+    assert server.objects[md5(bytes(70_000))] == bytes(70_000)
     assert server.count("PUT") == 1
 
 

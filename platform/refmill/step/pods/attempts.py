@@ -6,6 +6,7 @@ end only when all that belongs to it is stored.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import http.client
@@ -31,6 +32,8 @@ UNFIT, LACKS = 422, 409
 LOG_LIMIT = 64 << 20  # bytes, where the server says nothing else
 FIGURES = 1.0  # seconds after which it is worth while to show what a command measures
 MEASURES = frozenset({"metric", "plot"})
+SMALL, FEW = 64 << 10, 64
+"""Bytes of outputs, and files, that go along with the end: three requests fewer, and most stages make no more."""
 
 
 class Pod(NamedTuple):
@@ -92,6 +95,7 @@ class Attempt:
         self.measured: Dict[str, int] = {}
         self.kept: List[outputs.Output] = []
         self._told: Dict[str, Any] = {}
+        self._along: Dict[str, str] = {}
 
     def url(self, what: str) -> str:
         """Where the server is told of it."""
@@ -180,7 +184,8 @@ class Attempt:
         Figures(pod.wire, pod.tree, pod.share.get("project") or "", roots, self.figure_url).follow(over)
 
     def store(self) -> None:
-        """Read the outputs, and send what the store lacks. Raises AttemptFailed, Refused, Away."""
+        """Read the outputs, and send what the store lacks; what is small goes along with the end. Raises AttemptFailed,
+        Refused, Away."""
         pod = self.pod
         if not workspace.is_folder(pod.tree, pod.share.get("project") or ""):
             raise AttemptFailed("output-refused", "the workspace is not there any more")
@@ -188,6 +193,9 @@ class Attempt:
         self.kept = list(found.values())
         told = {path: output.told for path, output in found.items()}
         self._told = {"attempt": self.number, "outs": told, "measured": self.measured}
+        self._along = _small(self.kept)
+        if self._along or not any(output.files for output in self.kept):
+            return
         try:
             answer = pod.wire.post(self.url("listing"), self._told)
         except Refused as error:
@@ -207,12 +215,14 @@ class Attempt:
         return answer.json() if answer.status < 300 else None
 
     def tell(self, end: End) -> Dict[str, Any]:
-        """Say how it ended; gives the server's answer. Raises Refused, Away."""
+        """Say how it ended; gives the server's answer. Raises AttemptFailed for refused outputs, Refused, Away."""
         document = self._document(end)
         for left in reversed(range(GIVEN)):
             try:
                 return self.pod.wire.post(self.url("end"), document)
             except Refused as error:
+                if error.status == UNFIT and end.well:
+                    raise AttemptFailed("output-refused", error.words) from error
                 if error.status != LACKS or not left or not self._send(error.answer.json()):
                     raise
         raise PodOver(AGAIN, "the store loses what it is given")
@@ -224,6 +234,7 @@ class Attempt:
         }  # fmt: skip
         if end.well:
             document["listing"] = {key: self._told[key] for key in ("outs", "measured")}
+            document["objects"] = self._along
         return document
 
     def _send(self, answer: Mapping[str, Any]) -> bool:
@@ -259,6 +270,14 @@ class Attempt:
                     raise AttemptFailed("workspace", "the commit cannot be unpacked: %s" % error) from error
             else:
                 return
+
+
+def _small(made: List[outputs.Output]) -> Dict[str, str]:
+    """The bytes of all files by their MD5, in base64, if they are small and few; else nothing."""
+    files = {md5: path for output in made for md5, path in output.files.items()}
+    if len(files) > FEW or sum(output.size for output in made) > SMALL:
+        return {}
+    return {md5: base64.b64encode(outputs.content(path, SMALL)).decode("ascii") for md5, path in files.items()}
 
 
 def failed(fault: AttemptFailed, end: End) -> End:

@@ -33,8 +33,7 @@ def run(pod: Pod) -> int:
             if begun["do"] == "cached":
                 say("%s: cached" % stage["address"])
                 break
-            end = _carried_out(attempt, begun)
-            answer = _told(attempt, end)
+            end, answer = _ended(attempt, _carried_out(attempt, begun))
             if end.reason == "stopped":
                 return AGAIN
             if not answer.get("again"):
@@ -99,7 +98,7 @@ def store(pod: Pod) -> int:
                 attempt.store()
             except AttemptFailed as error:
                 end = failed(error, end)
-        answer = _told(attempt, end)
+        end, answer = _ended(attempt, end)
         if answer.get("again"):
             return AGAIN
         if not end.well:
@@ -160,8 +159,17 @@ def _carried_out(attempt: Attempt, begun: Mapping[str, Any]) -> End:
     return end
 
 
+def _ended(attempt: Attempt, end: End) -> Tuple[End, Mapping[str, Any]]:
+    """Tell how it ended, which may be the refusal of what it made. Raises PodOver if nobody wants to know, Away."""
+    try:
+        return end, _told(attempt, end)
+    except AttemptFailed as error:
+        end = failed(error, end)
+        return end, _told(attempt, end)
+
+
 def _told(attempt: Attempt, end: End) -> Mapping[str, Any]:
-    """Tell how it ended. Raises PodOver if nobody wants to know, Away."""
+    """Tell how it ended. Raises PodOver if nobody wants to know, AttemptFailed for outputs that are refused, Away."""
     if not end.well:
         what = "ended with exit code %s" % end.code if end.reason == "exited" else end.reason
         say("%s: %s%s" % (attempt.stage["address"], what, " (%s)" % end.detail if end.detail else ""))

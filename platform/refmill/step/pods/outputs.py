@@ -28,6 +28,11 @@ class Output:
     def __init__(self, told: Told, files: Dict[str, str]) -> None:
         self.told, self.files = told, files
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file["size"] for file in (self.told.get("files") or {"": self.told}).values())
+
     def listing(self) -> bytes:
         """The listing of a directory, if nothing of it is hidden; b"" of a file."""
         files = self.told.get("files")
@@ -55,6 +60,20 @@ def read(root: str, tree: str, path: str) -> Output:
     except OSError as error:
         raise AttemptFailed("output-unreadable", "%s: %s" % (path, error)) from error
     return Output({"files": files}, found)
+
+
+def content(path: str, most: int) -> bytes:
+    """The bytes of a file that was read, and no more than `most`: what has changed since has another name. b"" of one
+    that is gone, or is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            return file.read(most)
+        except OSError:
+            return b""
 
 
 class _Odd(Exception):
