@@ -151,9 +151,17 @@ class Desk:
             mine = place(self._parts.work, run.id, address, attempt)
             if mine.begun() is None or mine.closed or mine.over() is not None:
                 raise errors.Conflict(text("this attempt does not run"))
-            if offset < 0 or offset + len(data) > self._parts.log_most:
-                raise errors.LimitExceeded(text("a log may have %(limit)s bytes here", limit=self._parts.log_most))
-            size = mine.append(data, offset)
+            return self._append(mine, offset, data)
+
+    def _rest_of_log(self, mine: Place, said: object) -> None:
+        """Take the last piece of a log that came along with its end. Raises as `log` does, WrongUse."""
+        if said is not None:
+            self._append(mine, *outcomes.rest_of_log(said))
+
+    def _append(self, mine: Place, offset: int, data: bytes) -> int:
+        if offset < 0 or offset + len(data) > self._parts.log_most:
+            raise errors.LimitExceeded(text("a log may have %(limit)s bytes here", limit=self._parts.log_most))
+        size = mine.append(data, offset)
         if size < offset:
             raise outcomes.Behind(text("a piece of the log is missing before this one"), size=size)
         return size
@@ -205,6 +213,7 @@ class Desk:
                 now = stages[address]
                 if now.attempt != attempt or now.status not in UNBEGUN:
                     raise errors.Conflict(text("this attempt was ended by somebody else"))
+                self._rest_of_log(mine, said.get("log"))
                 over = replace(self._ending(run, ongoing, stage, begun, attempt, said, stages), who=who)
                 mine.end(over)
             if not self._close(run, mine, over):

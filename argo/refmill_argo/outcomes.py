@@ -6,6 +6,8 @@ recorded only if every byte of it is in the store.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -68,6 +70,15 @@ def exit_of(said: Mapping[str, Any], started: int) -> Exit:
             written_bytes=int(_number(used.get("written_bytes"))), gpu_memory=int(_number(used.get("gpu_memory"))),
         ),
     )  # fmt: skip
+
+
+def rest_of_log(said: object) -> tuple[int, bytes]:
+    """From which byte on, and the bytes of a log's end as a pod says it. Raises WrongUse."""
+    offset, data = (said.get("offset"), said.get("data")) if isinstance(said, dict) else (None, None)
+    if isinstance(offset, int) and not isinstance(offset, bool) and isinstance(data, str):
+        with contextlib.suppress(ValueError):
+            return offset, base64.b64decode(data, validate=True)
+    raise errors.WrongUse(text("the end of a log has an offset, and data in base64"))
 
 
 def explained(end: Exit, stage: Mapping[str, Any], stage_memory: int, bounds: Bounds) -> Text | None:

@@ -245,6 +245,8 @@ class PodServer:
         self._running(index, told["attempt"])
         if attempt.who != told["who"]:
             return 409, {"message": "another pod has it"}
+        if (behind := self._rest_of_log(index, told)) is not None:
+            return 409, behind
         well = told["reason"] == "" and told["code"] == 0
         if well:
             outs, wanted = self._outs(index, told["listing"])
@@ -265,6 +267,11 @@ class PodServer:
         if again:
             attempt.answer["attempt"] = attempt.number + 1
         return 200, attempt.answer
+
+    def _rest_of_log(self, index: int, told: dict[str, Any]) -> dict[str, Any] | None:
+        rest = told.get("log") or {"offset": 0, "data": ""}
+        status, behind = self.append(index, told["attempt"], rest["offset"], base64.b64decode(rest["data"]))
+        return None if status == 200 else behind
 
     def _brought(self, told: dict[str, Any]) -> None:
         for name, data in told.get("objects", {}).items():

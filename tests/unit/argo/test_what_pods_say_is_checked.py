@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
@@ -17,6 +18,7 @@ from played_pods import refused
 from refmill.formats import directories, dvcignore
 from refmill.model.runs import Run
 from refmill_argo import desk
+from refmill_web import places
 
 FILES = {
     "dvc.yaml": """\
@@ -131,6 +133,27 @@ def test_bytes_that_come_along_are_stored_under_their_own_name_and_no_others(gro
     assert pod.end(listing=listing, objects={name: "b25lCg==", "0" * 32: "b25lCg=="}) == {"again": False, "attempt": 1}
     assert objects(ground, pod).read(name) == b"one\n"
     assert ground.stages(ground.parts.records.runs.get(pod.run))["one"].status == "succeeded"
+
+
+def test_the_rest_of_a_log_comes_along_with_the_end(ground: Ground, pod: NearPod) -> None:
+    run = ground.parts.records.runs.get(pod.run)
+    objects(ground, pod).write(b"one\n")
+    said = {"listing": {"outs": OUTS, "measured": {}}}
+    for odd in ("x", {}, {"offset": True, "data": ""}, {"offset": 0, "data": "?"}, {"offset": 0, "data": 1}):
+        with refused(400):
+            pod.end(**said, log=odd)
+    assert pod.log(b"2026-11-27T05:00:00.000000Z o first\n", 0) == 36
+    rest = base64.b64encode(b"2026-11-27T05:00:00.000000Z o last\n").decode()
+    with refused(409) as found:
+        pod.end(**said, log={"offset": 37, "data": rest})
+    assert found[0].json["size"] == 36
+    with refused(413):
+        pod.end(**said, log={"offset": -1, "data": rest})
+    assert ground.stages(run)["one"].status == "running"
+    for _ in range(2):  # an answer may be lost
+        pod.end(**said, log={"offset": 36, "data": rest})
+    page = places.logs(ground.parts.settings).read(run, "one", 1, start=1, limit=10)
+    assert [line.text for line in page.lines] == ["first", "last"]
 
 
 def test_a_result_whose_bytes_are_not_there_is_not_recorded(ground: Ground, pod: NearPod) -> None:

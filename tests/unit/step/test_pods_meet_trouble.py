@@ -22,6 +22,8 @@ def test_each_request_may_fail_twice(pod: Pod, serve, request_: str, how: str) -
     server = serve(stage("s", "cp in o", outs=["o"], inputs={"in": {}}))
     server.stages[0]["inputs"] = {"in": server.put(b"given")}
     more = "cp in o; head -c 70000 /dev/zero >> o"  # which is too much to go along with the end
+    if request_ == "log":
+        more += "; sleep 1"  # else all of it goes along with the end
     server.stages[0]["commands"] = [more]
     server.fault(request_, how, 2)
     assert pod.run(server) == 0, pod.said
@@ -276,6 +278,22 @@ def test_what_goes_along_with_the_end_is_stored_once_though_no_answer_comes(pod:
     assert {b"x\n", b"", b"y\n"} < set(server.objects.values())
     assert server.count("listing|batch|PUT") == 0
     assert len(server.ends()) == 1
+
+
+def test_a_log_of_which_the_platform_lost_the_beginning_is_sent_again_at_the_end(pod: Pod, serve) -> None:
+    server = serve(stage("s", "echo first; sleep 1.5; echo last"))
+    plain = server.ended
+
+    def ended(*told):
+        if server.count("end$") == 1:
+            assert b"first" in server.attempts[0][0].log
+            server.attempts[0][0].log = b""
+        return plain(*told)
+
+    server.ended = ended
+    assert pod.run(server) == 0, pod.said
+    assert server.log() == "$ echo first; sleep 1.5; echo last\nfirst\nlast"
+    assert (server.count("end$"), len(server.ends())) == (2, 1)
 
 
 def test_a_store_that_has_lost_an_object_gets_it_again(pod: Pod, serve) -> None:

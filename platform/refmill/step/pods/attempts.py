@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from refmill.step.pods import hashing, objects, outputs, workspace
 from refmill.step.pods.faults import AGAIN, FAILED, AttemptFailed, PodOver
+from refmill.step.pods.following import Following
 from refmill.step.pods.halting import Halt
 from refmill.step.pods.objects import Objects
 from refmill.step.pods.wire import JSON, Refused, Wire
@@ -96,6 +97,7 @@ class Attempt:
         self.kept: List[outputs.Output] = []
         self._told: Dict[str, Any] = {}
         self._along: Dict[str, str] = {}
+        self.log: Optional[Following] = None
 
     def url(self, what: str) -> str:
         """Where the server is told of it."""
@@ -223,9 +225,16 @@ class Attempt:
             except Refused as error:
                 if error.status == UNFIT and end.well:
                     raise AttemptFailed("output-refused", error.words) from error
-                if error.status != LACKS or not left or not self._send(error.answer.json()):
+                if error.status != LACKS or not left or not self._given(error.answer.json(), document):
                     raise
         raise PodOver(AGAIN, "the store loses what it is given")
+
+    def _given(self, answer: Mapping[str, Any], document: Dict[str, Any]) -> bool:
+        """Give the server what it lacks, objects or the log before its tail; whether there was anything to give."""
+        if self.log is not None and isinstance(answer.get("size"), int) and document.pop("log", None):
+            self.log.again(answer["size"])
+            return True
+        return self._send(answer)
 
     def _document(self, end: End) -> Dict[str, Any]:
         document: Dict[str, Any] = {
@@ -235,6 +244,9 @@ class Attempt:
         if end.well:
             document["listing"] = {key: self._told[key] for key in ("outs", "measured")}
             document["objects"] = self._along
+        offset, data = self.log.tail if self.log is not None else (0, b"")
+        if data:
+            document["log"] = {"offset": offset, "data": base64.b64encode(data).decode("ascii")}
         return document
 
     def _send(self, answer: Mapping[str, Any]) -> bool:

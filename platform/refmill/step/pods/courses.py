@@ -90,9 +90,9 @@ def store(pod: Pod) -> int:
         end = _script_ended(pod, stage)
         log = os.path.join(pod.folder, "masked.log")
         _write_log(pod, log, stage.get("secrets") or {})
-        following = Following(pod.wire, log, attempt.log_url)
-        following.start()
-        following.finish()
+        attempt.log = Following(pod.wire, log, attempt.log_url)
+        attempt.log.start()
+        attempt.log.finish()
         if end.well:
             try:
                 attempt.store()
@@ -127,7 +127,6 @@ def _carried_out(attempt: Attempt, begun: Mapping[str, Any]) -> End:
     pod, stage = attempt.pod, attempt.stage
     directory = os.path.join(pod.folder, "attempts", "%d-%d" % (attempt.index, attempt.number))
     start, end = time.monotonic(), End("exited")
-    following = None
     try:
         workspace.remove(directory)
         os.makedirs(directory)
@@ -136,8 +135,8 @@ def _carried_out(attempt: Attempt, begun: Mapping[str, Any]) -> End:
             cwd = attempt.prepare(begun)
             plain = commands.environ(pod.home, pod.root, stage["address"], {})
             env = commands.environ(pod.home, pod.root, stage["address"], said, attempt.environment(plain))
-        following = Following(pod.wire, os.path.join(directory, "log"), attempt.log_url)
-        following.start()
+        attempt.log = Following(pod.wire, os.path.join(directory, "log"), attempt.log_url)
+        attempt.log.start()
         order = commands.Order(
             stage["commands"], cwd, env, dict(stage.get("secrets") or {}), pod.token, stage.get("timeout"), _limit(pod)
         )
@@ -154,8 +153,8 @@ def _carried_out(attempt: Attempt, begun: Mapping[str, Any]) -> End:
         if error.status in OVER:
             raise over(error) from error
         end = failed(AttemptFailed("refused", str(error)), end)
-    if following is not None:
-        following.finish()
+    if attempt.log is not None:
+        attempt.log.finish()
     return end
 
 

@@ -16,6 +16,8 @@ from refmill.step.pods.wire import Away, Refused, Wire
 
 PIECE = 1 << 20  # bytes of one request
 PAUSE = 0.5  # seconds between two requests while there is little to say
+TAIL = 16 << 10  # bytes at the end that go along with the end of the attempt
+OCTETS = {"Content-Type": "application/octet-stream"}
 SHOWN = frozenset(b"oes")  # streams; the others are lines that are not finished
 
 
@@ -29,11 +31,16 @@ class Following(threading.Thread):
         self._offset = self._shown = 0
         self._rest = b""
         self._refused = False
+        self.tail = (0, b"")
 
     def run(self) -> None:
         while True:
             last = self._over.is_set()
             data = self._read()
+            if last and len(data) <= TAIL and not self._refused:
+                self._show(data)
+                self.tail = (self._offset, data)
+                return
             if data:
                 self._show(data)
                 self._send(data)
@@ -43,9 +50,16 @@ class Following(threading.Thread):
                 self._over.wait(PAUSE)
 
     def finish(self) -> None:
-        """Send what is left."""
+        """Send what is left, but for a small `tail`: from which byte on, and its bytes."""
         self._over.set()
         self.join()
+
+    def again(self, offset: int) -> None:
+        """Send all from there on, after the end: the server stands there. Raises Refused, Away."""
+        self._offset, self.tail = offset, (0, b"")
+        while data := self._read():
+            self._wire.ask("POST", self._url(self._offset), data, OCTETS)
+            self._offset += len(data)
 
     def _read(self) -> bytes:
         try:
@@ -60,8 +74,7 @@ class Following(threading.Thread):
         reached = self._offset + len(data)
         if not self._refused:
             try:
-                headers = {"Content-Type": "application/octet-stream"}
-                self._wire.ask("POST", self._url(self._offset), data, headers)
+                self._wire.ask("POST", self._url(self._offset), data, OCTETS)
             except Refused as error:
                 size = error.answer.json().get("size")
                 if error.status == 409 and isinstance(size, int) and 0 <= size < self._offset:
