@@ -72,11 +72,13 @@ def answer(platform: Platform, copy: Copy, url: str, *flags: str) -> str:
     """What the pusher is told in the end: git's answer waits only for a moment, so what was made of it later counts."""
     said = copy.git("push", *flags, url, "main").stderr
 
-    def handled() -> bool:
-        return not platform.query("SELECT 1 FROM events WHERE state NOT IN ('handled', 'void')")
-
-    wait(handled, "the push is planned")
-    ((told,),) = platform.query("SELECT answer FROM events ORDER BY id DESC LIMIT 1")
+    asked = (
+        "SELECT state, answer FROM events JOIN repositories ON repositories.id = repository_id"
+        " WHERE repositories.name = ? ORDER BY events.id DESC LIMIT 1"
+    )
+    name = url.rpartition("/")[2].removesuffix(".git")
+    wait(lambda: platform.query(asked, name)[0][0] in ("handled", "void"), "the push is planned")
+    ((_, told),) = platform.query(asked, name)
     return "\n".join([said, *json.loads(told)])
 
 
