@@ -143,6 +143,7 @@ def test_a_disk_that_is_read_only_for_a_while_stops_nothing_for_good(
     assert_intact(cramped.data)
 
 
+@pytest.mark.full  # a database that has room in its log plans at once, and then nothing is told
 def test_a_push_that_landed_before_the_disk_was_full_is_planned_when_there_is_room(
     cramped: Platform, disk: SmallDisk, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from fakes.pod_server import md5, stage
 from podding import Pod, archive, until
 
-WAITS = "echo begun; trap 'echo asked; exit 7' TERM; while [ ! -e $TMPDIR/go ]; do sleep 0.05; done; echo made > o"
+WAITS = "trap 'echo asked; exit 7' TERM; echo begun; while [ ! -e $TMPDIR/go ]; do sleep 0.05; done; echo made > o"
 
 
 @pytest.mark.parametrize("how", ["503", "429", "drop", "answer lost"])
