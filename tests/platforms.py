@@ -260,6 +260,14 @@ def new_copy(path: Path, files: dict[str, str], *, dvc: bool = True) -> Copy:
     return copy
 
 
+def begun(platform: Platform, folder: Path, repository: str, files: dict[str, str]) -> Copy:
+    """The working copy of a repository of alice with one run, which has ended."""
+    copy = new_copy(folder / "copy", files)
+    copy.git("push", "--quiet", platform.url(repository, "alice"), "main")
+    platform.ended(repository)
+    return copy
+
+
 @functools.cache
 def _initialized() -> Path:
     """What `dvc init` makes, which is always the same."""

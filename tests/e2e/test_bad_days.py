@@ -16,9 +16,10 @@ import requests
 
 import loads
 from disks import read_only
-from platforms import Copy, Platform, new_copy, wait
+from platforms import Copy, Platform, begun, new_copy, wait
 
 PIPELINE = "stages:\n  a: {cmd: 'cat in.txt > a.txt', deps: [in.txt], outs: [a.txt]}\n"
+FILES = {"dvc.yaml": PIPELINE, "in.txt": "1\n"}
 TWO = PIPELINE + "  b: {cmd: 'cat a.txt > b.txt', deps: [a.txt], outs: [b.txt]}\n"
 
 
@@ -35,6 +36,18 @@ def pushed(platform: Platform, copy: Copy, repository: str) -> None:
     copy.git("push", "--quiet", platform.url(repository, "alice"), "main")
 
 
+def put_back(backup: Path, data: Path) -> None:
+    """The database as it was, without what has been logged since."""
+    without_log(data)
+    shutil.copy(backup, data / "refmill.db")
+
+
+def without_log(data: Path) -> None:
+    """Take away the files beside the database."""
+    for beside in data.glob("refmill.db-*"):
+        beside.unlink()
+
+
 def refusal(platform: Platform) -> str:
     """What `refmill up` says instead of starting."""
     with pytest.raises(AssertionError):
@@ -48,9 +61,7 @@ def refusal(platform: Platform) -> str:
 
 
 def test_a_push_waits_while_another_process_holds_the_database(own: Platform, tmp_path: Path) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    pushed(own, copy, "alice/busy")
-    own.ended("alice/busy")
+    copy = begun(own, tmp_path, "alice/busy", FILES)
     holder = sqlite3.connect(own.data / "refmill.db", isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     threading.Timer(5, lambda: holder.execute("ROLLBACK")).start()
@@ -65,15 +76,12 @@ def test_a_push_waits_while_another_process_holds_the_database(own: Platform, tm
 def test_a_server_with_a_damaged_database_refuses_to_start_and_says_what_to_do(
     own: Platform, tmp_path: Path, fault: str
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    pushed(own, copy, "alice/hurt")
-    own.ended("alice/hurt")
+    begun(own, tmp_path, "alice/hurt", FILES)
     own.stop()
     path = own.data / "refmill.db"
     backup = tmp_path / "backup.db"
     shutil.copy(path, backup)
-    for beside in own.data.glob("refmill.db-*"):
-        beside.unlink()
+    without_log(own.data)
     whole = path.read_bytes()
     page = 4096 * (len(whole) // 8192)
     damaged = {
@@ -84,9 +92,7 @@ def test_a_server_with_a_damaged_database_refuses_to_start_and_says_what_to_do(
     said = refusal(own)
     assert "The database is" in said
     assert "backup" in said
-    for beside in own.data.glob("refmill.db-*"):
-        beside.unlink()
-    shutil.copy(backup, path)
+    put_back(backup, own.data)
     own.start()
     assert own.runs("alice/hurt")[0]["status"] == "succeeded"
 
@@ -94,9 +100,7 @@ def test_a_server_with_a_damaged_database_refuses_to_start_and_says_what_to_do(
 def test_a_running_server_whose_database_breaks_refuses_pushes_in_words_and_does_not_start_again(
     own: Platform, tmp_path: Path
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    pushed(own, copy, "alice/breaks")
-    own.ended("alice/breaks")
+    copy = begun(own, tmp_path, "alice/breaks", FILES)
     path, backup = own.data / "refmill.db", tmp_path / "backup.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0  # all of it is in the file
@@ -116,9 +120,7 @@ def test_a_running_server_whose_database_breaks_refuses_pushes_in_words_and_does
     assert "is started again" not in own.log()
     own.stop()
     assert "refmill: The database is damaged" in refusal(own)
-    for beside in own.data.glob("refmill.db-*"):
-        beside.unlink()
-    shutil.copy(backup, path)
+    put_back(backup, own.data)
     own.start()
     pushed(own, copy, "alice/breaks")
     run = own.ended("alice/breaks", 2)
@@ -152,9 +154,7 @@ def test_who_waits_half_a_minute_for_the_database_is_refused_in_words_and_the_en
 
 
 def test_a_lost_write_ahead_log_loses_no_push(own: Platform, tmp_path: Path) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    pushed(own, copy, "alice/wal")
-    own.ended("alice/wal")
+    copy = begun(own, tmp_path, "alice/wal", FILES)
     own.stop()  # closing the database puts all into its file
     own.start()
     sha = copy.write({"in.txt": "2\n"}).commit()
@@ -162,8 +162,7 @@ def test_a_lost_write_ahead_log_loses_no_push(own: Platform, tmp_path: Path) -> 
     own.ended("alice/wal", 2)
     own.kill()
     time.sleep(1)  # its children end with it
-    for beside in own.data.glob("refmill.db-*"):
-        beside.unlink()
+    without_log(own.data)
     own.start()
     run = wait(lambda: next((run for run in own.runs("alice/wal") if run["commit"] == sha), None), "it is found again")
     assert own.ended("alice/wal", run["number"])["status"] == "succeeded", own.log()[-3000:]
@@ -172,9 +171,7 @@ def test_a_lost_write_ahead_log_loses_no_push(own: Platform, tmp_path: Path) -> 
 def test_a_server_whose_database_is_read_only_refuses_to_start_and_says_where_to_look(
     own: Platform, tmp_path: Path
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    pushed(own, copy, "alice/shut")
-    own.ended("alice/shut")
+    copy = begun(own, tmp_path, "alice/shut", FILES)
     own.stop()
     with read_only(own.data / "refmill.db"):
         said = refusal(own)
@@ -190,9 +187,7 @@ def test_a_server_whose_database_is_read_only_refuses_to_start_and_says_where_to
 
 
 def test_a_tip_that_no_push_told_of_is_run_and_told_of(own: Platform, tmp_path: Path) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    pushed(own, copy, "alice/swept")
-    own.ended("alice/swept")
+    copy = begun(own, tmp_path, "alice/swept", FILES)
     sha = copy.write({"in.txt": "2\n"}).commit()
     bare = next((own.data / "repos").glob("*.git"))
     copy.git("push", "--quiet", str(bare), "main")
@@ -250,7 +245,7 @@ def asides(platform: Platform, count: int) -> dict[str, str]:
 
 
 def test_broken_repositories_are_told_of_and_stop_no_other(own: Platform, tmp_path: Path) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    copy = new_copy(tmp_path / "copy", FILES)
     for name in BROKEN:
         pushed(own, copy, f"alice/{name}")
     for name in BROKEN:
@@ -324,7 +319,7 @@ def test_a_machine_that_slept_goes_on_where_it_was(own: Platform, tmp_path: Path
     run_id = wait(lambda: own.runs("alice/sleep"), "the run is there")[0]["id"]
     with loads.followers(own, run_id, "a", 2, loads.signed_in(own, "alice")) as seen:
         wait(lambda: all(len(lines) >= 2 for lines in seen), "the followers see the stage's first line")
-        copy.write({"dvc.yaml": PIPELINE, "in.txt": "1\n"}).commit()
+        copy.write(FILES).commit()
         pushing = threading.Thread(target=pushed, args=(own, copy, "alice/meanwhile"))
         pushing.start()
         time.sleep(0.2)  # the push is somewhere on its way

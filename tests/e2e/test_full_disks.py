@@ -12,9 +12,10 @@ import requests
 
 from disks import SmallDisk, read_only, small_disk
 from intact import assert_intact
-from platforms import Copy, Platform, new_copy, wait
+from platforms import Copy, Platform, begun, new_copy, wait
 
 PIPELINE = "stages:\n  a: {cmd: 'cat in.txt > a.txt', deps: [in.txt], outs: [a.txt]}\n"
+FILES = {"dvc.yaml": PIPELINE, "in.txt": "1\n"}
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def pushed(platform: Platform, copy: Copy, repository: str) -> subprocess.Comple
 def test_a_push_to_a_full_disk_is_refused_in_words_and_taken_when_there_is_room(
     cramped: Platform, disk: SmallDisk, tmp_path: Path
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+    copy = new_copy(tmp_path / "copy", FILES)
     assert pushed(cramped, copy, "alice/full").returncode == 0
     run = cramped.ended("alice/full")
     wait(lambda: not (cramped.data / "work" / run["id"]).exists(), "its folder goes, which would make room later")
@@ -58,9 +59,7 @@ def test_a_push_to_a_full_disk_is_refused_in_words_and_taken_when_there_is_room(
 def test_an_object_for_which_there_is_no_room_is_refused_and_leaves_nothing(
     cramped: Platform, disk: SmallDisk, tmp_path: Path
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    assert pushed(cramped, copy, "alice/data").returncode == 0
-    cramped.ended("alice/data")
+    begun(cramped, tmp_path, "alice/data", FILES)
     data = bytes(1 << 20)
     md5 = hashlib.md5(data).hexdigest()
     address = cramped.url("alice/data", ending=f".dvc/files/md5/{md5[:2]}/{md5[2:]}")
@@ -147,9 +146,7 @@ def test_a_disk_that_is_read_only_for_a_while_stops_nothing_for_good(
 def test_a_push_that_landed_before_the_disk_was_full_is_planned_when_there_is_room(
     cramped: Platform, disk: SmallDisk, tmp_path: Path
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    assert pushed(cramped, copy, "alice/open").returncode == 0
-    cramped.ended("alice/open")
+    copy = begun(cramped, tmp_path, "alice/open", FILES)
     copy.write({"in.txt": "2\n"}).commit()
     engine = part(cramped, "engine")
     os.kill(engine, signal.SIGSTOP)
@@ -171,9 +168,7 @@ def test_a_push_that_landed_before_the_disk_was_full_is_planned_when_there_is_ro
 def test_a_server_whose_disk_takes_nothing_refuses_to_start_in_words_and_starts_later(
     cramped: Platform, disk: SmallDisk, tmp_path: Path, fault: str
 ) -> None:
-    copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
-    assert pushed(cramped, copy, "alice/begun").returncode == 0
-    cramped.ended("alice/begun")
+    copy = begun(cramped, tmp_path, "alice/begun", FILES)
     cramped.stop()
     if fault == "full":
         disk.fill()
@@ -205,7 +200,7 @@ def test_a_first_start_on_a_full_disk_is_refused_in_words_and_is_the_first_one_l
     first.start()
     try:
         first.user("alice", "--admin")
-        copy = new_copy(tmp_path / "copy", {"dvc.yaml": PIPELINE, "in.txt": "1\n"})
+        copy = new_copy(tmp_path / "copy", FILES)
         assert pushed(first, copy, "alice/first").returncode == 0
         assert first.ended("alice/first")["status"] == "succeeded"
     finally:
