@@ -26,7 +26,7 @@ from refmill.engine.supervision import Exit
 from refmill.flows.control import ENDS
 from refmill.formats import directories
 from refmill.formats.hashing import FileHash
-from refmill.model.pipelines import LockEntry, Stage
+from refmill.model.pipelines import LockEntry, Stage, by_path
 from refmill.model.runs import RUN_ENDED, Run, StageRun, StageStatus, Usage
 from refmill.model.stages import StageSettings
 from refmill.plans import knowledge
@@ -427,7 +427,7 @@ def _requirements(ongoing: Ongoing, address: str) -> str:
 
 
 def _cached(stage: Stage, entry: LockEntry) -> dict[str, Any]:
-    recorded = {item["path"]: item for item in entry.get("outs", ())}
+    recorded = by_path(entry)
     outs = {out.path: _object(recorded[out.path]) for out in stage.outs if recorded.get(out.path, {}).get("md5")}
     return {"do": "cached", "outs": outs}
 

@@ -18,7 +18,7 @@ from refmill.engine import endings
 from refmill.engine.stages import Bounds
 from refmill.engine.supervision import Exit
 from refmill.formats import dvcignore
-from refmill.model.pipelines import LockEntry, Stage
+from refmill.model.pipelines import LockEntry, Stage, by_path
 from refmill.model.runs import Usage
 from refmill.plans import entries
 from refmill.plans.decide import Memory
@@ -113,7 +113,7 @@ def recorded(
         raise Behind(text("objects of the outputs are not in the store"), wanted=wanted)
     sizes = listings.sizes(said.get("measured") or {}, stage)
     stored = found.stored(memory.objects)
-    before = {item["path"]: item for item in (locked or {}).get("outs", ())}
+    before = by_path(locked)
     hashes = {
         out.root: as_stored(stored.hashes[out.root], before.get(out.path), memory.objects)
         for out in stage.outs

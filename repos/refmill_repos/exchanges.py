@@ -50,7 +50,7 @@ class Exchange:
         self, command: Sequence[str], environment: Mapping[str, str], body: Body | None, *,
         root: Path, place: Path, push: Incoming | None = None,
     ) -> None:  # fmt: skip
-        self._body, self._push, self._root, self._place = body, push, root, place
+        self._body, self._push, self._place = body, push, place
         self._closed = self._drained = False
         self.broken: Exception | None = None
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the exchange

@@ -24,8 +24,8 @@ def harmless(said: str) -> str:
     if SEQUENCE.search(said) is None:
         return said
     shown = SEQUENCE.sub(_kept, said)
-    last = shown.rpartition("\x1b[")[2]
-    return shown if not shown.count("\x1b[") or last.startswith(("m", "0m")) else shown + RESET
+    _, colour, last = shown.rpartition("\x1b[")
+    return shown + RESET if colour and not last.startswith(("m", "0m")) else shown
 
 
 def _kept(found: re.Match[str]) -> str:

@@ -52,6 +52,14 @@ def link(source: Path, target: Path) -> bool:
     return True
 
 
+def symlink(source: Path, target: Path) -> bool:
+    """Make `target` a symbolic link to `source`; False where nothing is there. Raises FileExistsError."""
+    if not source.exists():
+        return False
+    target.symlink_to(source)
+    return True
+
+
 def share(source: Path, target: Path) -> bool:
     """Make `target` a hard link to the regular file `source` whose owner gives it up, if it may become read-only: not
     a link itself, known under no other name, not executable (one inode has one mode). False where that cannot be."""

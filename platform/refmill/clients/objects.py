@@ -42,7 +42,7 @@ class DirectoryObjects:
     def __init__(
         self, root: Path, *, durable: bool = True, aside: Path | None = None, symbolic: bool = False
     ) -> None:  # fmt: skip
-        self._symbolic = symbolic
+        self._link = files.symlink if symbolic else files.link
         self._root = root / "files" / "md5"
         self._old = root
         self._durable = durable
@@ -167,7 +167,7 @@ class DirectoryObjects:
             if self._durable and not wholeness.holds(path, md5):
                 raise _damaged(md5, path)
             # One inode has one mode: a file that must be executable cannot be a link to one that must not.
-            if link and not executable and (self._linked(path, target) if self._symbolic else files.link(path, target)):
+            if link and not executable and self._link(path, target):
                 return
             with files.replacing(target) as temporary:
                 files.copy(path, temporary)
@@ -178,12 +178,6 @@ class DirectoryObjects:
             raise _absent(md5) from error
         except (PermissionError, IsADirectoryError) as error:
             raise _unreadable(md5, path, error) from error
-
-    @staticmethod
-    def _linked(path: Path, target: Path) -> bool:
-        if path.exists():
-            target.symlink_to(path)
-        return path.exists()
 
     def fetch(self, md5s: Iterable[str]) -> None:
         """See the port: everything is near."""

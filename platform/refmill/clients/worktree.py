@@ -60,8 +60,10 @@ class WorkTree:
         return Entry("link") if stat.S_ISLNK(status.st_mode) else None
 
     def _in_cache(self, place: Path) -> bool:
-        """Whether a link leads to a file of DVC's cache."""
-        return self._cache is not None and Path(os.path.realpath(place)).is_relative_to(self._cache)
+        """Whether it is a link that leads to a file of DVC's cache."""
+        if self._cache is None or not place.is_symlink():
+            return False
+        return Path(os.path.realpath(place)).is_relative_to(self._cache)
 
     def read(self, path: str, limit: int = 64 << 20) -> bytes:
         """See the port."""

@@ -24,7 +24,7 @@ from refmill.engine.progress import Outcome, Progress
 from refmill.formats import dvcignore, runcache
 from refmill.formats.directories import Directory, Hasher, as_recorded, hash_directory, hash_file
 from refmill.formats.hashing import OLD, FileHash, former
-from refmill.model.pipelines import LockEntry, Output, Stage
+from refmill.model.pipelines import LockEntry, Output, Stage, by_path
 from refmill.model.plans import Plan, StagePlan
 from refmill.model.runs import StageStatus
 from refmill.plans import entries
@@ -271,8 +271,7 @@ class InPlace:
         if self._ignores(out.root, is_directory=path.is_dir()):
             message = text("a pattern in .dvcignore hides the output %(path)s from DVC", path=out.root)
             raise errors.NotFound(message)
-        entry = self._plan.pipeline.lock.get(stage.address, {})
-        recorded = next((item for item in entry.get("outs", ()) if item["path"] == out.path), None)
+        recorded = by_path(self._plan.pipeline.lock.get(stage.address)).get(out.path)
         if not keep:
             return self._seen(path, out.root, recorded)
         found = store_output(
@@ -287,7 +286,7 @@ class InPlace:
 
     def _changed(self, stage: Stage, entry: LockEntry) -> list[Output]:
         """The outputs that are on disk not what `entry` says."""
-        recorded = {out["path"]: out for out in entry.get("outs", ())}
+        recorded = by_path(entry)
         return [out for out in stage.outs if not self._stands(out.root, recorded[out.path])]
 
     def _renamed(self, item: StagePlan) -> bool:
@@ -308,7 +307,7 @@ class InPlace:
 
     def _restored(self, work: _Work) -> LockEntry:
         """Make the outputs on disk what the entry says."""
-        recorded = {out["path"]: out for out in work.item.entry.get("outs", ())}
+        recorded = by_path(work.item.entry)
         changed = self._changed(work.item.stage, work.item.entry)
         work.put_back = bool(changed)
         with self._locks.held():

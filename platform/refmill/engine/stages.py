@@ -20,7 +20,7 @@ from refmill.engine.environments import Environment
 from refmill.engine.sandbox import Box, Sandbox
 from refmill.engine.supervision import Exit
 from refmill.formats import dvcignore
-from refmill.model.pipelines import LockEntry, Stage
+from refmill.model.pipelines import LockEntry, Stage, by_path
 from refmill.plans import entries, knowledge
 from refmill.plans.inputs import Inputs
 from refmill.plans.outputs import restore_output, store_output
@@ -165,7 +165,7 @@ def collect(job: Job, end: Exit) -> Result:
     outs = {}
     total = 0
     ignores = _ignores(job)
-    recorded = {item["path"]: item for item in (job.locked or {}).get("outs", ())}
+    recorded = by_path(job.locked)
     for out in job.stage.outs:
         place = job.root / out.root
         if not os.path.lexists(place):

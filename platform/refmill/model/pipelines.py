@@ -18,6 +18,11 @@ LockEntry: TypeAlias = dict[str, Any]
 """A stage's entry in dvc.lock exactly as DVC writes it: cmd, deps, params, outs, in that order of keys."""
 
 
+def by_path(entry: LockEntry | None, part: Literal["deps", "outs"] = "outs") -> dict[str, Mapping[str, Any]]:
+    """What an entry records of outputs or dependencies, by path as dvc.yaml has it; nothing where there is no entry."""
+    return {item["path"]: item for item in (entry or {}).get(part, ())}
+
+
 @dataclass(frozen=True, slots=True)
 class Dependency:
     """A file or directory that a stage reads."""

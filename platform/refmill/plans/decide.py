@@ -14,7 +14,7 @@ from refmill import errors
 from refmill.formats import directories, lockfile, runcache
 from refmill.formats.gitignore import Surroundings
 from refmill.formats.hashing import FileHash
-from refmill.model.pipelines import LockEntry, Stage
+from refmill.model.pipelines import LockEntry, Stage, by_path
 from refmill.model.plans import MissingObject, Reason, StagePlan
 from refmill.model.runs import Made
 from refmill.plans import environments
@@ -129,7 +129,7 @@ def _remembered(stage: Stage, known: LockEntry, memory: Memory) -> LockEntry | N
 def _lost_outputs(stage: Stage, entry: LockEntry, memory: Memory, *, in_git: bool) -> list[str]:
     """Outputs of `entry` that cannot be had. A `cache: false` output may live in git; one that was changed there is put
     back if that can be done."""
-    recorded = {out["path"]: out for out in entry.get("outs", ())}
+    recorded = by_path(entry)
     wanted: dict[str, str] = {}
     lost: list[str] = []
     git = GitFiles(memory.tree)
@@ -159,12 +159,10 @@ def _altered_outputs(stage: Stage, entry: LockEntry, memory: Memory) -> list[str
         return []
     recorded = {out["path"]: FileHash.of(out).md5 for out in entry.get("outs", ())}
     files = GitFiles(memory.tree)
-    roots = {out.path: out.root for out in stage.outs}
-    found = {path: files.hash(root) for path, root in roots.items()}
     altered = [
-        path
-        for path, item in found.items()
-        if item is None or not files.is_called(roots[path], item, recorded.get(path, ""))
+        out.path
+        for out in stage.outs
+        if (found := files.hash(out.root)) is None or not files.is_called(out.root, found, recorded.get(out.path, ""))
     ]
     if altered and restorable and not absent_objects(recorded.values(), memory.objects):
         return []

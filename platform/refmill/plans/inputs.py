@@ -10,7 +10,7 @@ from typing import Any
 from refmill import errors
 from refmill.formats import directories, gitignore, hashing, params
 from refmill.formats.hashing import OLD, FileHash, md5_bytes, old_md5_bytes
-from refmill.model.pipelines import LockEntry, ParamsDependency, Pipeline, Stage
+from refmill.model.pipelines import LockEntry, ParamsDependency, Pipeline, Stage, by_path
 from refmill.model.plans import MissingObject
 from refmill.plans import links
 from refmill.plans.gitfiles import GitFiles, listed
@@ -78,10 +78,10 @@ class Sources:
 
     def learn(self, stage: Stage, entry: LockEntry) -> None:
         """A stage's result is known: those below it can be looked at."""
-        by_path = {out["path"]: out for out in entry.get("outs", ())}
+        recorded = by_path(entry)
         for out in stage.outs:
-            if recorded := by_path.get(out.path):
-                self._produced[out.root] = Produced(out.root, FileHash.of(recorded), stage.address, out.cache)
+            if item := recorded.get(out.path):
+                self._produced[out.root] = Produced(out.root, FileHash.of(item), stage.address, out.cache)
 
     def inputs(self, stage: Stage) -> Inputs:
         """All that `stage` reads, as far as it can be known now."""
@@ -89,7 +89,7 @@ class Sources:
         unknown: list[str] = []
         absent: list[str] = []
         objects: list[MissingObject] = []
-        recorded = {item["path"]: item for item in self._lock.get(stage.address, {}).get("deps", ())}
+        recorded = by_path(self._lock.get(stage.address), "deps")
         for dependency in stage.deps:
             root = self._real(dependency.root)
             if root is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from refmill.formats.hashing import FileHash
-from refmill.model.pipelines import LockEntry, Output
+from refmill.model.pipelines import LockEntry, Output, by_path
 from refmill.model.plans import Plan, StagePlan
 from refmill.plans import environments
 from refmill.plans.decide import Memory, decide
@@ -45,8 +45,8 @@ class Knowledge:
         self.entries[address] = entry
         stage = self.plan.pipeline.stages[address]
         self._sources.learn(stage, entry)
-        by_path = {out["path"]: out for out in entry.get("outs", ())}
-        self.materials.update({out.root: by_path[out.path] for out in stage.outs if out.path in by_path})
+        recorded = by_path(entry)
+        self.materials.update({out.root: recorded[out.path] for out in stage.outs if out.path in recorded})
 
     def look(self, item: StagePlan) -> tuple[StagePlan, Inputs]:
         """The verdict on a stage all of whose inputs have been made. What the planner said *run* of stays so."""
@@ -77,6 +77,5 @@ def wanted(inputs: Inputs, materials: Mapping[str, Mapping[str, Any]]) -> dict[s
 
 def previous(locked: LockEntry | None, out: Output, objects: Objects) -> Mapping[str, Any] | None:
     """What an output that persists holds before its stage runs: the one that was recorded last, if it is there."""
-    recorded: dict[str, Mapping[str, Any]] = {item["path"]: item for item in (locked or {}).get("outs", ())}
-    item = recorded.get(out.path)
+    item = by_path(locked).get(out.path)
     return item if item is not None and objects.present([FileHash.of(item).md5]) else None

@@ -195,8 +195,9 @@ class Attempt:
         self.kept = list(found.values())
         told = {path: output.told for path, output in found.items()}
         self._told = {"attempt": self.number, "outs": told, "measured": self.measured}
-        self._along = _small(self.kept)
-        if self._along or not any(output.files for output in self.kept):
+        along = self._small()
+        if along is not None:
+            self._along = along
             return
         try:
             answer = pod.wire.post(self.url("listing"), self._told)
@@ -229,6 +230,18 @@ class Attempt:
                     raise
         raise PodOver(AGAIN, "the store loses what it is given")
 
+    @property
+    def _files(self) -> Dict[str, str]:
+        """Where the bytes of each MD5 of its outputs are."""
+        return {md5: path for output in self.kept for md5, path in output.files.items()}
+
+    def _small(self) -> Optional[Dict[str, str]]:
+        """The bytes of all files by their MD5, in base64; None if they are too many, or too large."""
+        files = self._files
+        if len(files) > FEW or sum(output.size for output in self.kept) > SMALL:
+            return None
+        return {md5: base64.b64encode(outputs.content(path, SMALL)).decode("ascii") for md5, path in files.items()}
+
     def _given(self, answer: Mapping[str, Any], document: Dict[str, Any]) -> bool:
         """Give the server what it lacks, objects or the log before its tail; whether there was anything to give."""
         if self.log is not None and isinstance(answer.get("size"), int) and document.pop("log", None):
@@ -251,7 +264,7 @@ class Attempt:
 
     def _send(self, answer: Mapping[str, Any]) -> bool:
         """Send the objects that the server wants; whether there were any."""
-        files = {md5: path for output in self.kept for md5, path in output.files.items()}
+        files = self._files
         wanted = {md5: files[md5] for md5 in answer.get("wanted") or () if md5 in files}
         self.pod.objects.send(wanted)
         return bool(wanted)
@@ -282,14 +295,6 @@ class Attempt:
                     raise AttemptFailed("workspace", "the commit cannot be unpacked: %s" % error) from error
             else:
                 return
-
-
-def _small(made: List[outputs.Output]) -> Dict[str, str]:
-    """The bytes of all files by their MD5, in base64, if they are small and few; else nothing."""
-    files = {md5: path for output in made for md5, path in output.files.items()}
-    if len(files) > FEW or sum(output.size for output in made) > SMALL:
-        return {}
-    return {md5: base64.b64encode(outputs.content(path, SMALL)).decode("ascii") for md5, path in files.items()}
 
 
 def failed(fault: AttemptFailed, end: End) -> End:
