@@ -11,7 +11,7 @@ from refmill.formats import yamlfile
 from refmill.model.pipelines import Stage
 from refmill.model.placement import Allowed
 from refmill.problems import Place
-from refmill.specs import Documents, StageOverride, existing, parse
+from refmill.specs import Documents, StageOverride, existing
 from refmill.specs.overrides import names, override
 from refmill.texts import text
 
@@ -30,6 +30,8 @@ def read(
     data = findings.read(FILE) if entry is not None else None
     if data is None:
         return None
+    from refmill.specs.reading import parse  # noqa: PLC0415 - pydantic starts slowly, and most working copies have no such file
+
     try:
         values = yamlfile.load_all(data, FILE)
     except errors.Invalid as error:

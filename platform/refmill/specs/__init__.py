@@ -1,15 +1,17 @@
-"""refmill.yaml: its documents as pydantic models, its JSON Schema, and how it is read."""
+"""refmill.yaml: what it says.
+
+How it is read, `reading`, and its pydantic models, `models`, are imported by name: pydantic takes longer to load than a
+`refmill run` of a project without a refmill.yaml needs for all else.
+"""
 
 from refmill.quantities import duration, quantity
 from refmill.specs.documents import Documents, OtherDocument, PipelineSpec, StageOverride, Triggers
 from refmill.specs.overrides import all_settings, override, settings_for
-from refmill.specs.reading import Fault, parse
 from refmill.specs.suggestions import alike, closest, existing, nearest
 from refmill.specs.triggers import wants
 
 __all__ = [
     "Documents",
-    "Fault",
     "OtherDocument",
     "PipelineSpec",
     "StageOverride",
@@ -21,7 +23,6 @@ __all__ = [
     "existing",
     "nearest",
     "override",
-    "parse",
     "quantity",
     "settings_for",
     "wants",

@@ -9,7 +9,8 @@ import pytest
 from refmill.model.pipelines import Stage
 from refmill.model.placement import Toleration
 from refmill.model.stages import StageSettings
-from refmill.specs import Documents, Fault, OtherDocument, parse, settings_for
+from refmill.specs import Documents, OtherDocument, settings_for
+from refmill.specs.reading import Fault, parse
 
 
 def pipeline(spec: dict[str, Any], **others: Any) -> dict[str, Any]:
