@@ -7,14 +7,15 @@ before their entry is in the lock, files are replaced whole, and DVC's own locks
 from __future__ import annotations
 
 import os
+import queue
 import stat
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from refmill import errors
 from refmill.engine.commands import Commands
@@ -72,12 +73,18 @@ class _Work:
     inputs: Inputs
     seconds: float | None = None
     put_back: bool = False
+    recording: bool = False
+    """Its command is over and made its outputs: hashing and storing them keeps no other stage from starting."""
+
+
+_Ending: TypeAlias = "Future[LockEntry | None]"
+_Running: TypeAlias = dict[_Ending, _Work]
 
 
 class InPlace:
-    """One run in a working copy. `force` are stages that run whatever is known, `known` the results of stages that are
-    not part of it; `locks` may be held already. After it `put_back` is the number of stages that did not run and whose
-    outputs on disk were others than the cache has."""
+    """One run in a working copy, of at most `jobs` commands at a time. `force` are stages that run whatever is known,
+    `known` the results of stages that are not part of it; `locks` may be held already. After it `put_back` is the
+    number of stages that did not run and whose outputs on disk were others than the cache has."""
 
     def __init__(
         self, plan: Plan, place: Place, report: Report, *, jobs: int = 1, keep_going: bool = False,
@@ -93,6 +100,7 @@ class InPlace:
         for address, entry in (known or {}).items():
             self._sources.learn(plan.pipeline.stages[address], entry)
         self._commands = Commands(place.root)
+        self._news: queue.SimpleQueue[_Ending | None] = queue.SimpleQueue()
         self._locks = locks or DvcLocks(place.root)
         self._executed = False
         self.put_back = 0
@@ -110,8 +118,8 @@ class InPlace:
         Raises Conflict if another command works here, or a command of a killed run still does.
         """
         self._commands.refuse_leftovers()
-        with ThreadPoolExecutor(self._jobs) as pool:
-            running: dict[Future[LockEntry | None], _Work] = {}
+        with ThreadPoolExecutor(self._slots) as pool:
+            running: _Running = {}
             try:
                 self._turn(pool, running)
             except KeyboardInterrupt:
@@ -126,25 +134,50 @@ class InPlace:
             self._report.stage(address, "skipped", None, text("%(address)s did not succeed", address=blamed))
         return self._progress.outcome
 
-    def _turn(self, pool: ThreadPoolExecutor, running: dict[Future[LockEntry | None], _Work]) -> None:
+    @property
+    def _slots(self) -> int:
+        """Stages on their way: commands, and as many whose results are recorded beside them. One job alone is as
+        `dvc repro`: there the next stage starts when the one before it is recorded."""
+        return 2 * self._jobs if self._jobs > 1 else 1
+
+    def _turn(self, pool: ThreadPoolExecutor, running: _Running) -> None:
         ready = deque(self._progress.ready())
         while ready or running:
             with self._locks.held():
-                while ready and len(running) < self._jobs:
+                while ready and self._room(running):
                     address = ready.popleft()
                     if self._progress[address] == "pending" and not self._progress.closed:
                         ready += self._begin(address, pool, running)
                 self._results.write()
             if not running:
                 continue
-            done, _ = wait(running, timeout=self._results.due, return_when=FIRST_COMPLETED)
+            done = self._ended(self._results.due)
             with self._locks.held():
                 for future in done:
                     ready += self._finish(running.pop(future), future)
 
-    def _begin(
-        self, address: str, pool: ThreadPoolExecutor, running: dict[Future[LockEntry | None], _Work]
-    ) -> list[str]:
+    def _room(self, running: _Running) -> bool:
+        return len(running) < self._slots and sum(not work.recording for work in running.values()) < self._jobs
+
+    def _ended(self, seconds: float | None) -> list[_Ending]:
+        """The stages that have ended; waits until one has, a command has made room for another, or time is up."""
+        try:
+            news = [self._news.get(timeout=seconds)]
+            while not self._news.empty():
+                news.append(self._news.get())
+        except queue.Empty:
+            return []
+        return [future for future in news if future is not None]
+
+    def _hand_over(
+        self, task: Callable[[_Work], LockEntry | None], work: _Work, pool: ThreadPoolExecutor, running: _Running
+    ) -> None:
+        self._progress.set(work.item.stage.address, "running")
+        future = pool.submit(task, work)
+        running[future] = work
+        future.add_done_callback(self._news.put)
+
+    def _begin(self, address: str, pool: ThreadPoolExecutor, running: _Running) -> list[str]:
         """Start one stage, or settle it at once; gives the stages that this lets start."""
         work = self._decided(address)
         item, why = work.item, work.item.reasons[0].message if work.item.reasons else None
@@ -157,19 +190,16 @@ class InPlace:
             return []
         if item.verdict == "cached":
             if item.stage.frozen and item.entry != self._plan.pipeline.lock.get(address):
-                self._progress.set(address, "running")
-                running[pool.submit(self._accepted, item)] = work
+                self._hand_over(self._accepted, work, pool, running)
                 return []
             light = self._is_light(item.stage) and not self._renamed(item)
             if light and not self._changed(item.stage, item.entry):
                 self._report.stage(address, "cached", None, why)
                 return self._done(address, item.entry)
-            self._progress.set(address, "running")
-            running[pool.submit(self._restored, work)] = work
+            self._hand_over(self._restored, work, pool, running)
             return []
-        self._progress.set(address, "running")
         self._executed = True
-        running[pool.submit(self._run, work)] = work
+        self._hand_over(self._run, work, pool, running)
         return []
 
     def _decided(self, address: str) -> _Work:
@@ -184,7 +214,7 @@ class InPlace:
             decide(item.stage, inputs, locked, self._place.memory, upstream=item.upstream, force=forced), inputs
         )
 
-    def _finish(self, work: _Work, future: Future[LockEntry | None]) -> list[str]:
+    def _finish(self, work: _Work, future: _Ending) -> list[str]:
         """Note how a stage ended; gives the stages that this lets start."""
         address = work.item.stage.address
         try:
@@ -229,6 +259,10 @@ class InPlace:
                 why = text("ended with exit code %(code)s", code=code)
                 self._report.stage(stage.address, "stopped" if self._progress.stopping else "failed", work.seconds, why)
                 return None
+            # One that did not make its outputs fails, and then none may start: that is known before room is made.
+            work.recording = all(os.path.lexists(self._place.root / out) for out in written)
+            if work.recording:
+                self._news.put(None)
             with self._locks.held():
                 return self._recorded(work.item)
 
@@ -245,10 +279,10 @@ class InPlace:
                 free_output(target)
         return folder
 
-    def _accepted(self, item: StagePlan) -> LockEntry:
+    def _accepted(self, work: _Work) -> LockEntry:
         """A frozen stage: its outputs are recorded as they are."""
         with self._locks.held():
-            return self._recorded(item)
+            return self._recorded(work.item)
 
     def _recorded(self, item: StagePlan) -> LockEntry:
         """Outputs in the cache, the result in the run-cache; gives the lock's entry."""
