@@ -100,8 +100,8 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Disk", [("refmill_disk_free_bytes{~}", "free"),
               ("refmill_disk_reserve_bytes{~}", "disk_reserve")], "bytes"),
         Panel("Errors, per minute", [
-            ("rate(refmill_database_errors_total{~}[$__rate_interval]) * 60", "database"),
-            ("rate(refmill_object_store_errors_total{~}[$__rate_interval]) * 60", "object store"),
+            ("sum(rate(refmill_database_errors_total{~}[$__rate_interval])) * 60", "database"),
+            ("sum(rate(refmill_object_store_errors_total{~}[$__rate_interval])) * 60", "object store"),
             ('rate(refmill_engine_turns_total{~, outcome="broken"}[$__rate_interval]) * 60', "engine's turns")]),
         Panel("Ages", [("time() - refmill_engine_turn_timestamp_seconds{~}", "engine's turn"),
               ("refmill_look_seconds{~}", "gathering these figures")], "s"),

@@ -14,7 +14,7 @@ ALERTS = ROOT / "charts" / "refmill" / "files" / "alerts.yaml"
 NOTE = "<!-- Written by `make docs` from the code; change it there. -->"
 HOMES = {
     "look": "looked up when somebody asks, at most every five seconds",
-    "each": "counted by the web's process and the engine's while they live, and added up",
+    "each": "counted by the web's process and the engine's while they live, each for itself",
     "web": "counted by the web's process while it lives",
     "engine": "told by the engine's process, and not there while that is silent",
 }

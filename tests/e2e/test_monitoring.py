@@ -93,7 +93,7 @@ def test_figures_follow_a_push_its_run_and_what_is_refused(watched: Watched, tmp
     assert then("push_check_seconds_count") == 1
     assert then("repositories") == 1
     assert then("users") == 1
-    assert then("runs_ended_total", status="succeeded", engine="local") == 0
+    assert then("runs_ended_total", part="engine", status="succeeded", engine="local") == 0
     assert (then("http_requests_total", kind="push", method="POST", code="200") or 0) >= 1
     assert {then("part_up", part=part) for part in ("database", "engine", "resolver")} == {1}
     for part in ("parent", "web", "engine", "resolver"):
@@ -102,11 +102,11 @@ def test_figures_follow_a_push_its_run_and_what_is_refused(watched: Watched, tmp
 
     go.touch()
     assert platform.ended("alice/demo")["status"] == "succeeded"
-    watched.becomes(1, "runs_ended_total", status="succeeded", engine="local")
+    watched.becomes(1, "runs_ended_total", part="engine", status="succeeded", engine="local")
     watched.becomes(0, "runs", status="running", engine="local")
-    assert watched.value("stages_ended_total", status="succeeded") == 2
-    assert watched.value("run_seconds_count", engine="local") == 1
-    assert watched.value("faults_total", what="stage") == 0
+    assert watched.value("stages_ended_total", part="engine", status="succeeded") == 2
+    assert watched.value("run_seconds_count", part="engine", engine="local") == 1
+    assert watched.value("faults_total", part="engine", what="stage") == 0
 
     copy.write({"dvc.yaml": "stages: ["}).commit()
     assert copy.git("push", "--quiet", platform.url("alice/demo", "alice"), "main", check=False).returncode != 0
@@ -116,7 +116,7 @@ def test_figures_follow_a_push_its_run_and_what_is_refused(watched: Watched, tmp
     copy.commit("with its lock")
     copy.git("push", "--quiet", platform.url("alice/demo", "alice"), "main")
     assert platform.ended("alice/demo", 2)["status"] == "nothing"
-    watched.becomes(1, "runs_ended_total", status="nothing", engine="local")
+    watched.becomes(1, "runs_ended_total", part="engine", status="nothing", engine="local")
 
 
 def test_everything_that_alerts_and_dashboard_are_about_is_told(watched: Watched) -> None:
@@ -147,7 +147,7 @@ def test_a_silent_engine_is_told_of_in_time_and_a_killed_run_counts_as_a_fault(
     copy = new_copy(tmp_path / "copy", {"dvc.yaml": "stages:\n  a: {cmd: 'kill -9 $PPID; sleep 60', outs: [a]}\n"})
     copy.git("push", "--quiet", platform.url("alice/demo", "alice"), "main")
     assert platform.ended("alice/demo")["status"] == "failed"
-    wait(lambda: (watched.value("faults_total", what="stage") or 0) >= 1, "a vanished stage is a fault")
+    wait(lambda: (watched.value("faults_total", part="engine", what="stage") or 0) >= 1, "a vanished stage is a fault")
     engine = watched.engine()
     os.kill(engine, signal.SIGSTOP)
     try:
@@ -155,6 +155,7 @@ def test_a_silent_engine_is_told_of_in_time_and_a_killed_run_counts_as_a_fault(
         silent = watched.samples()
         assert ("refmill_machine_cpus", frozenset()) not in silent
         assert silent["refmill_part_up", frozenset({("part", "database")})] == 1
+        assert {dict(labels)["part"] for name, labels in silent if name == "refmill_faults_total"} == {"web"}
     finally:
         os.kill(engine, signal.SIGCONT)
     watched.becomes(1, "part_up", part="engine")

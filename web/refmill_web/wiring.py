@@ -62,9 +62,10 @@ from refmill_web.engines import Engines
 from refmill_web.gate import Gate
 from refmill_web.imports import HostedImports
 from refmill_web.monitoring import access
-from refmill_web.monitoring.counters import Counters, Role
+from refmill_web.monitoring.counters import Counters
 from refmill_web.monitoring.counting import CountedEnds, CountedPushes, CountedStates
 from refmill_web.monitoring.exposing import Exposition, Sources
+from refmill_web.monitoring.known import Role
 from refmill_web.remote import DataRemote
 from refmill_web.services import Services
 

@@ -131,8 +131,8 @@ def test_a_pod_that_was_taken_away_is_lost_and_one_of_a_stopped_run_is_stopped(g
     assert pod.end(attempt=2, code=None, reason="stopped") == {"again": False, "attempt": 2}
     assert ground.attempts(run, "one") == [(1, "failed"), (2, "stopped")]
     counted = ground.parts.counters.registry.get_sample_value
-    assert counted("refmill_faults_total", {"what": "stage"}) == 1
-    assert counted("refmill_stages_ended_total", {"status": "stopped"}) == 1
+    assert counted("refmill_faults_total", {"part": "web", "what": "stage"}) == 1
+    assert counted("refmill_stages_ended_total", {"part": "web", "status": "stopped"}) == 1
 
 
 def test_what_the_engine_says_of_a_stage_is_not_undone(ground: Ground) -> None:

@@ -50,10 +50,10 @@ def test_the_end_of_a_run_is_counted_once_with_how_long_it_took(records: Records
     assert states.move("r1", "succeeded", expected=("running",))
     assert not states.move("r1", "failed", expected=("running",))
     assert states.move("r2", "paused", expected=("running",))
-    assert value(counters, "runs_ended_total", status="succeeded", engine="local") == 1
-    assert value(counters, "runs_ended_total", status="failed", engine="local") == 0
-    assert value(counters, "run_seconds_count", engine="local") == 1
-    assert value(counters, "run_seconds_count", engine="argo") == 0
+    assert value(counters, "runs_ended_total", part="engine", status="succeeded", engine="local") == 1
+    assert value(counters, "runs_ended_total", part="engine", status="failed", engine="local") == 0
+    assert value(counters, "run_seconds_count", part="engine", engine="local") == 1
+    assert value(counters, "run_seconds_count", part="engine", engine="argo") == 0
 
 
 def test_attempts_are_counted_when_they_end_and_faults_beside_them(records: Records, repository: Repository) -> None:
@@ -64,9 +64,9 @@ def test_attempts_are_counted_when_they_end_and_faults_beside_them(records: Reco
     assert states.set_stages("r1", [lost, StageRun("a", "queued", 2), StageRun("b", "running")])
     assert states.set_stage("r1", StageRun("b", "failed"))
     assert not states.set_stages("r1", [StageRun("b", "stopped")], expected={"b": (1, ("running",))})
-    assert value(counters, "stages_ended_total", status="failed") == 2
-    assert value(counters, "stages_ended_total", status="stopped") == 0
-    assert value(counters, "faults_total", what="stage") == 1
+    assert value(counters, "stages_ended_total", part="web", status="failed") == 2
+    assert value(counters, "stages_ended_total", part="web", status="stopped") == 0
+    assert value(counters, "faults_total", part="web", what="stage") == 1
     assert records.runs.stages("r1")[1] == StageRun("b", "failed")
 
 
@@ -147,7 +147,7 @@ def test_the_machine_tells_what_stages_have_of_it() -> None:
     }  # fmt: skip
 
 
-def test_what_two_processes_counted_is_told_over_a_socket_and_added_up(tmp_path: Path) -> None:
+def test_what_two_processes_counted_is_told_over_a_socket_and_stands_side_by_side(tmp_path: Path) -> None:
     web, engine = Counters("web"), Counters("engine")
     web.fault("stage")
     engine.fault("stage")
@@ -157,9 +157,12 @@ def test_what_two_processes_counted_is_told_over_a_socket_and_added_up(tmp_path:
     try:
         for _ in range(2):
             told = sharing.ask(tmp_path / "figures.sock")
-            whole = {item.name: item for item in families.added([*families.taken(web.registry), *told])}
-            faults = {sample.labels["what"]: sample.value for sample in whole["refmill_faults"].samples}
-            assert faults == {"stage": 2, "run": 1, "push": 0}
+            whole = {item.name: item for item in families.joined([*families.taken(web.registry), *told])}
+            faults = {tuple(sample.labels.values()): sample.value for sample in whole["refmill_faults"].samples}
+            assert faults == {
+                ("web", "stage"): 1, ("web", "run"): 0, ("web", "push"): 0,
+                ("engine", "stage"): 1, ("engine", "run"): 1, ("engine", "push"): 0,
+            }  # fmt: skip
     finally:
         teller.close()
     assert [item.name for item in told if item.name.endswith("_created")] == []

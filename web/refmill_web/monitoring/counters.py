@@ -1,4 +1,4 @@
-"""What a process counts while it lives. Each process has its own; they are added up when somebody asks."""
+"""What a process counts while it lives. Each process has its own; they are told side by side when somebody asks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from refmill.model.runs import STAGE_ENDED, Run, StageRun
 from refmill_web import remote
 from refmill_web.monitoring import known
 from refmill_web.monitoring.families import family
+from refmill_web.monitoring.known import Role
 
-Role: TypeAlias = Literal["web", "engine"]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 _CODE = re.compile(r"[1-5]\d\d", re.ASCII)
 _GIT = {"git-receive-pack": "push", "git-upload-pack": "fetch", "info/refs": "refs"}
@@ -43,26 +43,27 @@ class Counters:
     """The counters of a process that does the work of `role`. For any thread."""
 
     def __init__(self, role: Role) -> None:
+        self._role = role
         self.registry = registry = CollectorRegistry()
-        self._runs_ended = known.counter(known.RUNS_ENDED, registry)
-        self._run_wait = known.histogram(known.RUN_WAIT, registry)
-        self._run_length = known.histogram(known.RUN_LENGTH, registry)
-        self._stages_ended = known.counter(known.STAGES_ENDED, registry)
-        self._faults = known.counter(known.FAULTS, registry)
+        self._runs_ended = known.counter(known.RUNS_ENDED, registry, role)
+        self._run_wait = known.histogram(known.RUN_WAIT, registry, role)
+        self._run_length = known.histogram(known.RUN_LENGTH, registry, role)
+        self._stages_ended = known.counter(known.STAGES_ENDED, registry, role)
+        self._faults = known.counter(known.FAULTS, registry, role)
         if role == "web":
-            self._requests = known.counter(known.HTTP_REQUESTS, registry)
-            self._request_seconds = known.histogram(known.HTTP_SECONDS, registry)
-            self._requests_open = known.gauge(known.HTTP_OPEN, registry)
-            self._pushes = known.counter(known.PUSHES, registry)
-            self._push_check = known.histogram(known.PUSH_CHECK, registry)
+            self._requests = known.counter(known.HTTP_REQUESTS, registry, role)
+            self._request_seconds = known.histogram(known.HTTP_SECONDS, registry, role)
+            self._requests_open = known.gauge(known.HTTP_OPEN, registry, role)
+            self._pushes = known.counter(known.PUSHES, registry, role)
+            self._push_check = known.histogram(known.PUSH_CHECK, registry, role)
         else:
-            self._turns = known.counter(known.TURNS, registry)
-            self._turn_time = known.gauge(known.TURN_TIME, registry)
+            self._turns = known.counter(known.TURNS, registry, role)
+            self._turn_time = known.gauge(known.TURN_TIME, registry, role)
             self._turn_time.set(time.time())
 
     def watch_errors(self, *, database: Errors, store: Errors) -> None:
         """Tell how often the database and the object store failed, as they count it themselves."""
-        self.registry.register(_Errors(database, store))
+        self.registry.register(_Errors(self._role, database, store))
 
     def watch_machine(self, load: Callable[[], Load]) -> None:
         """Tell how full the machine of the local engine is."""
@@ -71,21 +72,21 @@ class Counters:
     def run_ended(self, run: Run) -> None:
         """A run has come to its end."""
         engine = run.engine if run.engine in known.ENGINES else known.ENGINES[0]
-        self._runs_ended.labels(run.status, engine).inc()
+        self._runs_ended.labels(self._role, run.status, engine).inc()
         if run.started is not None and run.finished is not None:  # clocks may be set back
-            self._run_wait.labels(engine).observe(max(0, run.started - run.created) / 1e6)
-            self._run_length.labels(engine).observe(max(0, run.finished - run.started) / 1e6)
+            self._run_wait.labels(self._role, engine).observe(max(0, run.started - run.created) / 1e6)
+            self._run_length.labels(self._role, engine).observe(max(0, run.finished - run.started) / 1e6)
 
     def stage_told(self, stage: StageRun) -> None:
         """The state of a stage was stored."""
         if stage.status in STAGE_ENDED:
-            self._stages_ended.labels(stage.status).inc()
+            self._stages_ended.labels(self._role, stage.status).inc()
         if stage.fault:
             self.fault("stage")
 
     def fault(self, what: Literal["stage", "run", "push"]) -> None:
         """Something failed for which the platform is to blame."""
-        self._faults.labels(what).inc()
+        self._faults.labels(self._role, what).inc()
 
     def turn(self, *, whole: bool) -> None:
         """The engine's loop ended a turn."""
@@ -119,12 +120,12 @@ class Counters:
 class _Errors(Collector):
     """What clients count themselves."""
 
-    def __init__(self, database: Errors, store: Errors) -> None:
-        self._database, self._store = database, store
+    def __init__(self, role: Role, database: Errors, store: Errors) -> None:
+        self._role, self._database, self._store = role, database, store
 
     def collect(self) -> Iterator[Metric]:
-        yield family(known.DATABASE_ERRORS, self._database())
-        yield family(known.STORE_ERRORS, self._store())
+        yield family(known.DATABASE_ERRORS, {(self._role,): self._database()})
+        yield family(known.STORE_ERRORS, {(self._role,): self._store()})
 
 
 class _Machine(Collector):

@@ -78,9 +78,9 @@ class Exposition:
             family(known.BUILD, {(__version__,): 1}),
             family(known.PART_UP, {(part,): int(well) for part, well in answers.items()}),
             *(_standing(standing) if standing else ()), *self._around(), *_processes(self._sources.parent()),
-            *families.taken(self._counters.registry), *(_copies(engine) if engine else ()),
+            *families.taken(self._counters.registry), *(engine or ()),
         ]  # fmt: skip
-        found = families.added(seen)
+        found = families.joined(seen)
         return [*found, family(known.LOOK_SECONDS, time.monotonic() - began)]
 
     def _around(self) -> Iterator[Metric]:
@@ -97,14 +97,6 @@ class Exposition:
         yield family(known.DISK_RESERVE, sources.reserve)
         if (last := sources.upkeep()) is not None:
             yield family(known.UPKEEP, last / 1e6)
-
-
-def _copies(found: Iterable[Metric]) -> Iterator[Metric]:
-    """The engine's families once more: adding up changes them, and the next who asks within seconds gets the same."""
-    for item in found:
-        copy = Metric(item.name, item.documentation, item.type)
-        copy.samples = list(item.samples)
-        yield copy
 
 
 def _standing(standing: Standing) -> Iterator[Metric]:

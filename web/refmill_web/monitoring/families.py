@@ -64,18 +64,10 @@ def _family(name: str, documentation: str, kind: str, samples: Iterable[Any]) ->
     return found
 
 
-def added(found: Iterable[Metric]) -> list[Metric]:
-    """One family for each name: what several processes counted of the same is added up."""
+def joined(found: Iterable[Metric]) -> list[Metric]:
+    """One family for each name, with the samples of all that have it."""
     families: dict[str, Metric] = {}
     for item in found:
-        known = families.get(item.name)
-        if known is None:
-            families[item.name] = item
-            continue
-        sums = {(sample.name, *sorted(sample.labels.items())): sample for sample in known.samples}
-        for sample in item.samples:
-            key = (sample.name, *sorted(sample.labels.items()))
-            before = sums.get(key)
-            sums[key] = sample if before is None else before._replace(value=before.value + sample.value)
-        known.samples = list(sums.values())
+        whole = families.setdefault(item.name, Metric(item.name, item.documentation, item.type))
+        whole.samples.extend(item.samples)
     return list(families.values())

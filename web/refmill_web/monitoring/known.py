@@ -17,11 +17,14 @@ from refmill.model.runs import RUN_ENDED, RUN_STATUSES, STAGE_ENDED
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Home: TypeAlias = Literal["look", "each", "web", "engine"]
 """Who has it: whoever looks at the platform when it is asked for, or a process that counts it while it lives; `each`
-is counted by web and engine, and added up."""
+is counted by web and engine, each for itself, and the label `part` says whose it is."""
+Role: TypeAlias = Literal["web", "engine"]
+"""What a process does that counts."""
 Made = TypeVar("Made", Counter, Gauge, Histogram)
 PREFIX = "refmill_"
 ENGINES = ("local", "argo")
 PARTS = ("parent", "web", "engine", "resolver")
+COUNTING: tuple[Role, ...] = ("web", "engine")
 MOMENTS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
 """Seconds: from a page out of the cache to a push of gigabytes."""
 LENGTHS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0)
@@ -60,6 +63,7 @@ class Figure:
 
 
 _PART, _ENGINE, _KIND = ("part", PARTS), ("engine", ENGINES), ("kind", REQUESTS)
+_WHOSE = ("part", COUNTING)  # the first label of what each counts
 BUILD = Figure("build_info", "gauge", "Always 1, with the version of the platform.", labels=(("version", ()),))
 PART_UP = Figure(
     "part_up", "gauge", "Whether a part answers in time (1) or not (0).",
@@ -107,29 +111,30 @@ THREADS = Figure("process_threads", "gauge", "Threads of a process.", labels=(_P
 STARTED = Figure("process_start_time_seconds", "gauge", "When a process was started.", labels=(_PART,))
 
 DATABASE_ERRORS = Figure(
-    "database_errors", "counter", "Transactions that the database did not answer, or broke off.", "each"
-)
+    "database_errors", "counter", "Transactions that the database did not answer, or broke off.", "each",
+    (_WHOSE,),
+)  # fmt: skip
 STORE_ERRORS = Figure(
     "object_store_errors", "counter", "Requests that the S3 store refused, or did not answer after several tries.",
-    "each",
+    "each", (_WHOSE,),
 )  # fmt: skip
 RUNS_ENDED = Figure(
     "runs_ended", "counter", "Runs that ended.", "each",
-    (("status", tuple(status for status in RUN_STATUSES if status in RUN_ENDED)), _ENGINE),
+    (_WHOSE, ("status", tuple(status for status in RUN_STATUSES if status in RUN_ENDED)), _ENGINE),
 )  # fmt: skip
 RUN_WAIT = Figure(
     "run_wait_seconds", "histogram", "From the making of a run to the start of its first stage.", "each",
-    (_ENGINE,), LENGTHS,
+    (_WHOSE, _ENGINE), LENGTHS,
 )  # fmt: skip
-RUN_LENGTH = Figure("run_seconds", "histogram", "From there to the end of the run.", "each", (_ENGINE,), LENGTHS)
+RUN_LENGTH = Figure("run_seconds", "histogram", "From there to the end of the run.", "each", (_WHOSE, _ENGINE), LENGTHS)
 STAGES_ENDED = Figure(
     "stages_ended", "counter", "Attempts of stages that ended after their run had begun.", "each",
-    (("status", tuple(sorted(STAGE_ENDED))),),
+    (_WHOSE, ("status", tuple(sorted(STAGE_ENDED)))),
 )  # fmt: skip
 FAULTS = Figure(
     "faults", "counter",
     "Failures for which the machine or the platform is to blame: of attempts of stages, of runs, of planning a push.",
-    "each", (("what", ("stage", "run", "push")),),
+    "each", (_WHOSE, ("what", ("stage", "run", "push"))),
 )  # fmt: skip
 HTTP_REQUESTS = Figure(
     "http_requests", "counter",
@@ -171,25 +176,27 @@ MACHINE_WAITING = Figure("machine_stages_waiting", "gauge", "Stages that wait fo
 ALL: tuple[Figure, ...] = tuple(value for value in dict(globals()).values() if isinstance(value, Figure))
 
 
-def counter(figure: Figure, registry: CollectorRegistry) -> Counter:
+def counter(figure: Figure, registry: CollectorRegistry, role: Role) -> Counter:
     """A counter of a process."""
-    return _begun(figure, Counter(PREFIX + figure.name, figure.help, figure.label_names, registry=registry))
+    return _begun(figure, role, Counter(PREFIX + figure.name, figure.help, figure.label_names, registry=registry))
 
 
-def histogram(figure: Figure, registry: CollectorRegistry) -> Histogram:
+def histogram(figure: Figure, registry: CollectorRegistry, role: Role) -> Histogram:
     """A histogram of a process."""
     made = Histogram(PREFIX + figure.name, figure.help, figure.label_names, registry=registry, buckets=figure.buckets)
-    return _begun(figure, made)
+    return _begun(figure, role, made)
 
 
-def gauge(figure: Figure, registry: CollectorRegistry) -> Gauge:
+def gauge(figure: Figure, registry: CollectorRegistry, role: Role) -> Gauge:
     """A gauge of a process."""
-    return _begun(figure, Gauge(PREFIX + figure.name, figure.help, figure.label_names, registry=registry))
+    return _begun(figure, role, Gauge(PREFIX + figure.name, figure.help, figure.label_names, registry=registry))
 
 
-def _begun(figure: Figure, made: Made) -> Made:
-    """With the combinations of labels' values that are known beforehand; where some are not, there are none."""
+def _begun(figure: Figure, role: Role, made: Made) -> Made:
+    """With the combinations of labels' values that are known beforehand; where some are not, there are none. Of what
+    each counts, only its own."""
     if figure.labels:
         for values in itertools.product(*(values for _, values in figure.labels)):
-            made.labels(*values)
+            if figure.home != "each" or values[0] == role:
+                made.labels(*values)
     return made
