@@ -69,6 +69,16 @@ def share(source: Path, target: Path) -> bool:
     return link(source, target)
 
 
+def settle(temporary: Path, final: Path) -> None:
+    """Give the file `temporary` the name `final` too, unless there is one, which stays. Where there are no hard links
+    it gets the name alone, whatever is there."""
+    try:
+        if not link(temporary, final):
+            temporary.replace(final)
+    except FileExistsError:
+        return
+
+
 @contextmanager
 def replacing(target: Path, *, durable: bool = False, beside: Path | None = None) -> Iterator[Path]:
     """A temporary path that takes the place of `target` when the block ends well: `beside`, which must be on the same

@@ -208,11 +208,13 @@ class DirectoryObjects:
         try:
             yield temporary
             temporary.chmod(OBJECT_MODE)
-            if self._durable:
-                files.sync(temporary)
+            if not self._durable:
+                # Outputs are links to objects here: whoever stored the same a moment sooner has one already.
+                files.settle(temporary, final)
+                return
+            files.sync(temporary)
             temporary.replace(final)
-            if self._durable:
-                files.sync(final.parent)
+            files.sync(final.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -125,6 +125,7 @@ class InPlace:
             except KeyboardInterrupt:
                 self._progress.stopping = True
                 self._commands.end()
+                self._settle(running)
                 raise
             finally:
                 with self._locks.held():
@@ -133,6 +134,13 @@ class InPlace:
             self._progress.set(address, "skipped")
             self._report.stage(address, "skipped", None, text("%(address)s did not succeed", address=blamed))
         return self._progress.outcome
+
+    def _settle(self, running: _Running) -> None:
+        """Take in what was being recorded when the run was interrupted: those commands had ended well."""
+        with self._locks.held():
+            for future, work in running.items():
+                if work.recording:
+                    self._finish(work, future)
 
     @property
     def _slots(self) -> int:

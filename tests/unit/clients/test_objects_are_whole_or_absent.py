@@ -167,3 +167,21 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
         half_written(target)
     assert target.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_of_two_that_store_the_same_in_a_working_copy_the_first_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = DirectoryObjects(tmp_path / "cache", durable=False)
+    (first, md5), (second, _) = (file(tmp_path / name, b"the same") for name in ("first", "second"))
+    real = hashing.md5_file
+
+    def slow(path: Path) -> tuple[str, int]:
+        monkeypatch.undo()
+        objects.put(first, md5, move=True)
+        return real(path)
+
+    monkeypatch.setattr(hashing, "md5_file", slow)
+    objects.put(second, md5, move=True)
+    assert objects.path(md5).stat().st_ino == first.stat().st_ino
+    assert {path.name for path in objects.path(md5).parent.iterdir()} == {md5[2:]}

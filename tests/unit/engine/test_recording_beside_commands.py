@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from platforms import Copy, new_copy
+import pytest
+
+from platforms import Copy, new_copy, wait
 from refmill.engine.dvclocks import DvcLocks
 from refmill.engine.inplace import InPlace, Place
 from refmill.formats.directories import Hasher, hash_file
@@ -108,3 +112,20 @@ def test_there_are_never_more_commands_than_jobs(tmp_path: Path) -> None:
     counts = [int(line) for line in (tmp_path / "counts").read_text().split()]
     assert len(counts) == len(names)
     assert max(counts) <= 3
+
+
+def test_what_is_being_recorded_when_a_run_is_interrupted_is_not_lost(tmp_path: Path) -> None:
+    copy = pipeline(tmp_path / "here", first="echo 1 > first.txt", second="echo > begun; sleep 60; echo 2 > second.txt")
+
+    def slow(path: Path, *, inside: Path | None = None) -> FileHash:
+        if path.name == "first.txt":
+            wait((copy.path / "begun").exists, "the second stage runs")
+            time.sleep(0.5)  # until the run waits again: within its locks an interruption in this process keeps them
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(1)
+        return hash_file(path, inside=inside)
+
+    with pytest.raises(KeyboardInterrupt):
+        ran(copy, 2, slow)
+    status = json.loads(copy.dvc("status", "--json").stdout)
+    assert status.keys() == {"second"}
