@@ -1,12 +1,13 @@
 """Many at once: pushes, followers, a queue. Nothing is lost, nobody is told wrong, nobody is left behind."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import loads
+import telling
 from platforms import OVER, Platform, new_copy, wait
 
 MANY = 20
@@ -82,14 +83,12 @@ def test_owners_share_a_long_queue_whatever_came_first(own: Platform, tmp_path: 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_a_thousand_runs_of_ten_owners_and_fifty_followers_leave_it_as_it_was(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_thousand_runs_of_ten_owners_and_fifty_followers_leave_it_as_it_was(tmp_path: Path) -> None:
     own = Platform(tmp_path / "data").start("--trust-all-users", "--cpus", "2", "--viewers", "60")
     try:
         own.user("alice", "--admin")
         for name, figure in busy(own, tmp_path).items():
-            record_property(name, figure)
+            telling.LINES.append(f"under load, {name}: {figure}")
     finally:
         own.stop()
 
