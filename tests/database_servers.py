@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from s3_servers import free_port
+from server_processes import ServerProcess, free_port
 
 KINDS = ("postgresql", "mariadb")
 ONLY_SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -64,13 +64,12 @@ def database_server(kind: str) -> Iterator["DatabaseServer"]:
 
 
 @dataclass
-class DatabaseServer:
+class DatabaseServer(ServerProcess):
     """A server; `start` and `stop` may be called again and again, `drop` takes its data away."""
 
     kind: str
     port: int = field(default_factory=free_port)
     folder: Path = field(default_factory=new_folder)
-    process: subprocess.Popen[bytes] | None = None
 
     def _as_somebody(self, *command: str) -> list[str]:
         """Neither server runs as root."""
@@ -111,11 +110,8 @@ class DatabaseServer:
             command = [server, "--no-defaults", f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1",
                        f"--socket={self.folder / 'socket'}", f"--pid-file={self.folder / 'pid'}",
                        "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", *begin]  # fmt: skip
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self._as_somebody(*command), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}, start_new_session=True,
-            )  # fmt: skip
+        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        self.begin(self._as_somebody(*command), cwd=self.folder, env=environment)
         self._until_it_answers()
         (self.folder / "begun").touch()
         return self
@@ -127,7 +123,7 @@ class DatabaseServer:
                 self.execute("SELECT 1")
             except sqlalchemy.exc.DBAPIError as error:
                 if self.process is None or self.process.poll() is not None or time.monotonic() > end:
-                    told = (self.folder / "log").read_text(errors="replace")[-3000:]
+                    told = self.log()[-3000:]
                     self.drop()
                     raise AssertionError(f"{self.kind} does not start: {told}") from error
                 time.sleep(0.2)
@@ -167,7 +163,5 @@ class DatabaseServer:
 
     def drop(self) -> None:
         """End it and take its data away."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)

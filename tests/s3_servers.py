@@ -4,10 +4,6 @@ import base64
 import functools
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +12,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+
+from server_processes import ServerProcess, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("minio", "versitygw")
@@ -32,13 +30,6 @@ def program(kind: str) -> str | None:
     return str(built) if built.exists() else shutil.which(kind)
 
 
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @contextmanager
 def s3_server(kind: str, folder: Path, host: str = "127.0.0.1") -> Iterator["S3Server"]:
     """A server for a while, which whoever has it may stop and start. `folder` is not there yet."""
@@ -51,13 +42,12 @@ def s3_server(kind: str, folder: Path, host: str = "127.0.0.1") -> Iterator["S3S
 
 
 @dataclass
-class S3Server:
+class S3Server(ServerProcess):
     """A server with its data in `folder`; `start` and `stop` may be called again and again."""
 
     kind: str
     folder: Path
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
     host: str = "127.0.0.1"
 
     @property
@@ -90,19 +80,10 @@ class S3Server:
             command = [found, "--access", KEY, "--secret", SECRET, "--port", f"{self.host}:{self.port}", "--quiet",
                        "--iam-dir", str(self.folder), "posix", str(data)]  # fmt: skip
             variables = {}
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | variables,
-                start_new_session=True,
-            )  # fmt: skip
-        end = time.monotonic() + SECONDS
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"{self.kind} does not start: {(self.folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.05)
+        self.begin_until(command, SECONDS, env=os.environ | variables)
         return self
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             urlopen(f"{self.address}/", timeout=2).close()
         except HTTPError as error:
@@ -114,8 +95,4 @@ class S3Server:
 
     def stop(self) -> None:
         """End it."""
-        if self.process is not None:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+        self.end()

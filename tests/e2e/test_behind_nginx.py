@@ -18,7 +18,7 @@ from simple_websocket import Client
 
 from loads import signed_in
 from platforms import Platform, new_copy, wait
-from s3_servers import free_port
+from server_processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")

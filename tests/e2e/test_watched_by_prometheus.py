@@ -108,7 +108,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         _use(made, folder)
         yield made
     finally:
-        prometheus.stop()
+        prometheus.end()
         platform.stop()
 
 

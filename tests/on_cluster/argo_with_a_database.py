@@ -25,7 +25,7 @@ from refmill_argo import argoserver
 from refmill_argo.argoserver import ArgoServer
 from refmill_argo.cluster import WORKFLOWS, Kind, Thing
 from refmill_argo.kube import KubeCluster
-from s3_servers import free_port
+from server_processes import free_port
 
 INSTANCE = "refmill-test"
 SECONDS = 60.0

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -72,11 +72,9 @@ def share(source: Path, target: Path) -> bool:
 def settle(temporary: Path, final: Path) -> None:
     """Give the file `temporary` the name `final` too, unless there is one, which stays. Where there are no hard links
     it gets the name alone, whatever is there."""
-    try:
+    with suppress(FileExistsError):
         if not link(temporary, final):
             temporary.replace(final)
-    except FileExistsError:
-        return
 
 
 @contextmanager

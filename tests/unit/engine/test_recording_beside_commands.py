@@ -22,9 +22,6 @@ from refmill.plans import make
 from refmill.texts import Text
 from refmill_web import local
 
-SECONDS = 20.0
-"""So long is waited for what has to happen."""
-
 
 class Quiet:
     """Keeps the last state of each stage."""
@@ -74,10 +71,8 @@ def test_a_command_starts_while_the_result_of_another_is_hashed(tmp_path: Path) 
     )
 
     def slow(path: Path, *, inside: Path | None = None) -> FileHash:
-        until = time.monotonic() + SECONDS
-        while path.name == "first.txt" and not (copy.path / "third.txt").exists():
-            assert time.monotonic() < until, "the third stage did not start"
-            time.sleep(0.02)
+        if path.name == "first.txt":
+            wait((copy.path / "third.txt").exists, "the third stage starts")
         return hash_file(path, inside=inside)
 
     assert ran(copy, 2, slow) == dict.fromkeys(["first", "second", "third"], "succeeded")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.registry import CollectorRegistry
@@ -24,7 +24,6 @@ Made = TypeVar("Made", Counter, Gauge, Histogram)
 PREFIX = "refmill_"
 ENGINES = ("local", "argo")
 PARTS = ("parent", "web", "engine", "resolver")
-COUNTING: tuple[Role, ...] = ("web", "engine")
 MOMENTS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0)
 """Seconds: from a page out of the cache to a push of gigabytes."""
 LENGTHS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0)
@@ -63,7 +62,7 @@ class Figure:
 
 
 _PART, _ENGINE, _KIND = ("part", PARTS), ("engine", ENGINES), ("kind", REQUESTS)
-_WHOSE = ("part", COUNTING)  # the first label of what each counts
+_WHOSE = ("part", get_args(Role))  # the first label of what each counts
 BUILD = Figure("build_info", "gauge", "Always 1, with the version of the platform.", labels=(("version", ()),))
 PART_UP = Figure(
     "part_up", "gauge", "Whether a part answers in time (1) or not (0).",
