@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from faults.breaking import Breaking, assert_listed, assert_whole, chosen
-from platforms import Copy, new_copy
+from platforms import Copy, new_copy, wait
 
 DATA = b"some data\n"
 SPEC = "apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {name: one}\nspec: {results: commit}\n"
@@ -19,6 +19,10 @@ ENDED = (
     " > clients.database.connection.Database.writing : commit"
 )
 _COUNT = itertools.count(1)
+_WAITING = """
+SELECT md5 FROM missing_objects JOIN repositories ON repository_id = repositories.id JOIN users ON owner_id = users.id
+WHERE users.name = ? AND repositories.name = ?
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,14 @@ def push_and_upload(platform: Breaking, name: str, copy: Copy) -> None:
         return done.returncode == 0
 
     platform.surely(pushed)
+    wait(lambda: waits(platform, name), f"the run of {name} waits for its object; {platform.log()[-3000:]}")
     platform.surely(lambda: platform.upload(name, DATA))
+
+
+def waits(platform: Breaking, name: str) -> bool:
+    """Whether the run waits for its object. One that arrives sooner takes other steps than those that are listed."""
+    platform.back()
+    return bool(platform.query(_WAITING, *name.split("/")))
 
 
 def test_the_steps_of_a_push_are_those_that_are_listed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
