@@ -1,7 +1,7 @@
 """Runs on a cluster: what a push costs until its Workflow is there, what a stage costs in a pod, chains, and many runs.
 
     make cluster-up && make servers
-    make bench-cluster BENCH_ARGS="[--pushes 12] [--rounds 3] [--runs 200] [submit render stages chains queue]"
+    make bench-cluster BENCH_ARGS="[--pushes 12] [--rounds 3] [--runs 200] [submit render stages chains queue spread]"
 
 On the test cluster of this machine, with Argo's programs and MinIO. Peers in the same run: `kubectl create` of the same
 YAML, and `argo submit` of the same chain. Each run goes through a real push over the link to the cluster.
@@ -42,7 +42,7 @@ from platforms import Copy, Platform, new_copy, wait
 from refmill_argo import kube
 from refmill_argo.cluster import WORKFLOWS
 
-PARTS = ("submit", "render", "stages", "chains", "queue")
+PARTS = ("submit", "render", "stages", "chains", "queue", "spread")
 SETTINGS = {"stage_cpus": "0.5", "stage_disk": "1Gi"}
 WHOLE = "  resources: {cpu: 1}\n"
 """A core for a stage, so that no limit slows down what is measured."""
@@ -81,6 +81,7 @@ def main() -> None:
         todo: dict[str, Callable[[], None]] = {
             "submit": lambda: submit(world, said.pushes), "render": render, "stages": lambda: stages(world),
             "chains": lambda: chains(world, said.rounds), "queue": lambda: queue(world, said.runs),
+            "spread": lambda: spread(world, said.runs),
         }  # fmt: skip
         for part in parts:
             todo[part]()
@@ -273,25 +274,35 @@ def _argo_chain(world: World) -> float:
 
 
 def queue(world: World, runs: int) -> None:
-    """Many runs at once: the processor time of the platform, and of those that Kubernetes and Argo need for them."""
-    copy = new_copy(world.folder / "many", {"dvc.yaml": _chain(BRANCHES, "true"), "in.txt": "start\n"})
+    """Many runs at once, each of a chain that one pod takes."""
+    _many(world, "many", _chain(BRANCHES, "true"), f"{runs} runs of {BRANCHES} stages, one pod each", runs)
+
+
+def spread(world: World, runs: int) -> None:
+    """Many runs at once, each of stages that need nothing of each other."""
+    _many(world, "wide", _wide(BRANCHES, "true"), f"{runs} runs of {BRANCHES} stages, a pod for each stage", runs)
+
+
+def _many(world: World, name: str, pipeline: str, title: str, runs: int) -> None:
+    """The processor time of the platform, and of those that Kubernetes and Argo need for them."""
+    copy = new_copy(world.folder / name, {"dvc.yaml": pipeline, "in.txt": "start\n"})
     for number in range(runs):
         copy.write({"in.txt": f"{number}\n"}).commit(str(number))
         copy.git("branch", f"b{number}")
     before, began = _used(world), time.perf_counter()
-    copy.git("push", "--quiet", world.platform.url("alice/many", "alice"), "refs/heads/b*")
-    wait(lambda: _over(world) >= runs, f"{runs} runs end", SECONDS)
+    copy.git("push", "--quiet", world.platform.url(f"alice/{name}", "alice"), "refs/heads/b*")
+    wait(lambda: _over(world, name) >= runs, f"{runs} runs end", SECONDS)
     seconds, after = time.perf_counter() - began, _used(world)
-    bad = world.platform.query(_COUNT + " AND runs.status != 'succeeded'", "many")[0][0]
-    spent = {name: after[name] - before.get(name, 0.0) for name in after}
-    theirs = sum(spent[name] for name in CONTROL)
-    title = f"{runs} runs of {BRANCHES} stages, one pod each, queued at once: {seconds:.0f} s, {bad} failed"
+    bad = world.platform.query(_COUNT + " AND runs.status != 'succeeded'", name)[0][0]
+    spent = {part: after[part] - before.get(part, 0.0) for part in after}
+    theirs = sum(spent[part] for part in CONTROL)
+    title = f"{title}, queued at once: {seconds:.0f} s, {bad} failed (load {os.getloadavg()[0]:.1f})"
     print(f"| {title} | s of CPU | ms a run | × API server, etcd and Argo |\n| --- | --- | --- | --- |")
-    ours = {name: used for name, used in sorted(spent.items()) if name not in CONTROL}
+    ours = {part: used for part, used in sorted(spent.items()) if part not in CONTROL}
     rows = {"Refmill": sum(ours.values()), **ours, "API server, etcd and Argo": theirs}
-    rows |= {name: spent[name] for name in CONTROL}
-    for name, used in rows.items():
-        print(f"| {name} | {used:.1f} | {used / runs * 1000:.0f} | {used / theirs:.3f} |")
+    rows |= {part: spent[part] for part in CONTROL}
+    for part, used in rows.items():
+        print(f"| {part} | {used:.1f} | {used / runs * 1000:.0f} | {used / theirs:.3f} |")
     print()
 
 
@@ -301,9 +312,9 @@ _COUNT = (
 )
 
 
-def _over(world: World) -> int:
+def _over(world: World, name: str) -> int:
     time.sleep(1)  # who asks all the time is in the way of what is measured
-    return int(world.platform.query(_COUNT, "many")[0][0])
+    return int(world.platform.query(_COUNT, name)[0][0])
 
 
 def _used(world: World) -> dict[str, float]:
@@ -331,6 +342,14 @@ def _used(world: World) -> dict[str, float]:
 def _ended(world: World, name: str, number: int) -> None:
     copy = Copy(world.folder / name)
     Pushed(world.platform, copy, name, number=number).ended()
+
+
+def _wide(stages: int, command: str) -> str:
+    """Stages side by side, all with the same file."""
+    return "stages:\n" + "".join(
+        f"  s{number}: {{cmd: '{command} && cat in.txt > out{number}.txt', deps: [in.txt], outs: [out{number}.txt]}}\n"
+        for number in range(1, stages + 1)
+    )
 
 
 def _chain(stages: int, command: str) -> str:
