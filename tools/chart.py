@@ -63,15 +63,16 @@ def _size(default: str, words: str) -> Value:
     return Value(default, words, {"pattern": r"^[0-9.]+([KMGTPE]i?|[kmgtpe])?$"})
 
 
-def _beside(what: str, image: Value, size: str, memory: str, **more: Value) -> dict[str, Value]:
-    """The values of a pod that the chart puts beside the server."""
+def _beside(what: str, image: Value, size: str, memory: tuple[str, str], **more: Value) -> dict[str, Value]:
+    """The values of a pod that the chart puts beside the server; `memory` is what it asks for and may not pass."""
+    asked, most = memory
     return {
         "enabled": Value(False, what),
         "image": image,
         **more,
         "size": _size(size, "How large its volume is, of `storage.className`; it stays when the release goes."),
         "resources": Value(
-            {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": memory}},
+            {"requests": {"cpu": "100m", "memory": asked}, "limits": {"memory": most}},
             "What its pod asks for, and what it may not pass.",
         ),
     }  # fmt: skip
@@ -153,7 +154,7 @@ TREE: Tree = {
         "trial": Group("A PostgreSQL to try things out: one pod with one volume, which nobody backs up.", _beside(
             "Whether there is one, instead of `database.secret`. Its password is made once and kept.",
             Value("postgres:17", "The official image; another major version does not open this one's volume."),
-            "5Gi", "1Gi",
+            "5Gi", ("256Mi", "1Gi"),
             user=Value(999, "Number of the image's user `postgres`: 70 in those of Alpine.", {"minimum": 1}),
         )),
     }),
@@ -173,7 +174,7 @@ TREE: Tree = {
                 "versity/versitygw:v1.8.0",
                 "An image of versitygw; it needs a volume with extended attributes, which NFS often lacks.",
             ),
-            "50Gi", "1Gi",
+            "50Gi", ("256Mi", "1Gi"),
         )),
     }),
     "mlflow": Group("Where stages that have the network find MLflow.", {
@@ -185,7 +186,7 @@ TREE: Tree = {
             "Whether there is one here: one pod with SQLite and artifacts on one volume. It knows no users: whoever"
             " reaches it, as all stages do that have the network, may read, change and delete all that is there.",
             Value("ghcr.io/mlflow/mlflow:v3.16.1", "The official image, or one that has `mlflow` in its `PATH`."),
-            "20Gi", "2Gi",
+            "20Gi", ("1Gi", "2Gi"),  # two workers of 3.16 take one at rest, and 1.3 at the start
             hosts=Value(
                 [], "More names under which people reach it, each with its port if that is not the usual one. An"
                 " Ingress to it, which asks for a password, is yours to make.", {"items": {"type": "string"}},
