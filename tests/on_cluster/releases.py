@@ -82,9 +82,9 @@ class Installed:
         return self.cluster.kubectl.data("get", "service", RELEASE, "-n", self.namespace)["spec"]["clusterIP"]
 
     @contextlib.contextmanager
-    def forwarded(self) -> Iterator[str]:
-        """The release's address for people without an ingress, while `kubectl port-forward` runs."""
-        command = self.cluster.kubectl.command("port-forward", f"service/{RELEASE}", ":80", "-n", self.namespace)
+    def forwarded(self, service: str = RELEASE, port: int = 80) -> Iterator[str]:
+        """The address of a Service of the release for people without an ingress, while `kubectl port-forward` runs."""
+        command = self.cluster.kubectl.command("port-forward", f"service/{service}", f":{port}", "-n", self.namespace)
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             assert process.stdout is not None
             try:

@@ -1,5 +1,5 @@
 """A release of the chart with the database and the S3 store that it makes itself: a run in pods, whose records and
-objects lie there, also after both have ended and after an upgrade. (MLflow's image cannot be had here.)"""
+objects lie there, also after both have ended and after an upgrade."""
 
 import json
 from collections.abc import Iterator
