@@ -260,7 +260,8 @@ class _Judgement:
             parent_gone = self._sight.name in self._sight.made and self._sight.name not in self._sight.workflows
             if planned.home in self._sight.made or parent_gone:
                 return text("its Workflow was deleted on the cluster")
-            return None
+            parent = self._sight.workflows.get(self._sight.name)
+            return _too_early(parent) if parent is not None and parent.over else None
         retry = self._retries.get(planned.number)
         finished = retry is not None and retry.phase in ("Succeeded", "Failed", "Error")
         if not finished and not workflow.over:
@@ -268,7 +269,7 @@ class _Judgement:
         if pod is not None and pod.over:
             return explaining.end(pod, planned.wanted)
         if retry is None and workflow.message:
-            return text("its Workflow ended before it could start: %(detail)s", detail=workflow.message[:600])
+            return _too_early(workflow)
         if retry is None or retry.phase == "Succeeded":
             return text("its pod ended before it told how it went")
         return explaining.said(_message(retry, self._latest.get(planned.number)))
@@ -337,14 +338,19 @@ class _Judgement:
             if pod is not None:
                 self._point(workflow, node, pod.stages[0])
         for node in workflow.suspends("c"):
-            name = f"{self._sight.name}-{node.display}"
-            child = self._sight.workflows.get(name)
-            if child is not None and child.over:
-                self._set(workflow, node, well=child.phase == "Succeeded")
-            elif child is None and name in self._sight.made:
-                self._set(workflow, node, well=False)
-            elif child is None and not self._sight.stopping:
+            self._child(workflow, node)
+
+    def _child(self, workflow: WorkflowSight, node: Node) -> None:
+        """The turn of a child has come. Once it is over, what its stages told counts and not how Argo saw the end of
+        its pods: else the stages that wait for it would have nothing to wait for."""
+        name = f"{self._sight.name}-{node.display}"
+        child = self._sight.workflows.get(name)
+        if child is None and name not in self._sight.made:
+            if not self._progress.closed and not self._sight.paused:
                 self._steps.append(MakeChild(name))
+        elif child is None or child.over:
+            mine = [self._progress[each] for pod in self._sight.pods if pod.home == name for each in pod.stages]
+            self._set(workflow, node, well=bool(mine) and all(status in WELL for status in mine))
 
     def _point(self, workflow: WorkflowSight, node: Node, address: str) -> None:
         row = self._rows[address]
@@ -379,6 +385,11 @@ class _Judgement:
         self._steps.append(Write(states, self._sight.rows[seen.address], reason, pod.name if pod else ""))
         self._rows[seen.address] = states[-1]
         self._progress.set(seen.address, status_of(states[-1]))
+
+
+def _too_early(workflow: WorkflowSight) -> Text:
+    detail = workflow.message or workflow.phase
+    return text("its Workflow ended before it could start: %(detail)s", detail=detail[:600])
 
 
 def _younger(pod: PodSight, row: StageRun) -> bool:

@@ -375,6 +375,37 @@ def test_a_child_is_made_when_its_turn_comes_and_its_end_is_told_to_the_parent(o
     assert SetNode(NAME, "c", "Failed") in judge(bad).steps
 
 
+def in_children(at: Sight, *homes: str) -> Sight:
+    """The same where each pod is in the child of that name."""
+    pods = tuple(replace(planned, home=f"{NAME}-{home}") for planned, home in zip(at.pods, homes, strict=True))
+    return replace(at, pods=pods)
+
+
+def test_what_the_stages_of_a_child_told_counts_and_not_how_argo_saw_its_end(order):
+    """A pod that is taken away after it told how it went fails its Workflow, and what waits for it would not begin."""
+    at = in_children(sight(order([[], [0]]), StageRun("s0", "succeeded"), nodes=(CHILD,)), "c1", "c2")
+    child = WorkflowSight("rf-x-c1", "x", phase="Failed", nodes=(retry(1, "Failed", "pod deleted"),))
+    gone = replace(at, made=frozenset({NAME, "rf-x-c1"}))
+    for seen in (replace(gone, workflows={**at.workflows, "rf-x-c1": child}), gone):
+        assert judge(seen).steps == (SetNode(NAME, "c", "Succeeded"),)
+
+
+def test_what_a_parent_did_not_begin_before_it_ended_never_begins(order):
+    at = sight(
+        order([[], [0]]), StageRun("s0", "succeeded"), phase="Failed", message="Stopped with strategy 'Terminate'"
+    )
+    found = judge(in_children(at, "c1", "c2"))
+    why = "its Workflow ended before it could start: Stopped with strategy 'Terminate'"
+    assert (told(found), found.over) == ([("s1", 1, "failed", why)], "failed")
+
+
+@pytest.mark.parametrize("more", [{"paused": True}, {"stopping": True}, {"failed": True}])
+def test_no_child_is_made_where_nothing_new_starts(order, more: dict[str, bool]):
+    rows = [StageRun("s1", "failed")] if more.pop("failed", False) else []
+    at = in_children(sight(order([[], []]), *rows, nodes=(CHILD,), **more), "c1", "c2")
+    assert not [step for step in judge(at).steps if isinstance(step, MakeChild)]
+
+
 def test_a_child_that_was_deleted_is_not_made_again(order):
     at = sight(order([[]]), nodes=(CHILD,))
     at = replace(
