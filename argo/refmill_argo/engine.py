@@ -227,6 +227,8 @@ class ArgoEngine:
             found = self._asked(name, run_id)
             if found is not None:
                 workflows[name] = found
+        for name in workflows.keys() - made - {course.name}:  # a child that was made just before a kill
+            papers.note_made(parts.work, run_id, name)
         known = parts.runs.stages(run_id) if rows is None else rows
         return courses.sight(course, parts, made=made, workflows=list(workflows.values()), pods=pods, rows=list(known))
 
@@ -286,9 +288,11 @@ class ArgoEngine:
         self._parts.bell.ring(f"run:{run_id}")
         return changed
 
-    def _make_child(self, course: Course, step: MakeChild) -> Thing | None:
+    def _make_child(self, course: Course, step: MakeChild) -> Thing:
         if course.bundle is None or step.name not in course.bundle.workflows:
-            return None
+            raise errors.WrongUse(
+                text("it was begun with other settings, and by these it has no Workflow %(name)s", name=step.name)
+            )
         thing = doing.make(self._parts.cluster, step.name, course.bundle.workflows[step.name])
         papers.note_made(self._parts.work, course.order.run.id, step.name)
         return thing
@@ -324,17 +328,30 @@ class ArgoEngine:
         """After the end: nothing of the run works on, and its token is no more. The Workflow stays until its time is
         over, for people who look at the cluster."""
         run_id = course.order.run.id
-        self._beyond.forget(course.bundle.workflows if course.bundle is not None else ())
         shutil.rmtree(self._parts.work / run_id, ignore_errors=True)
         left = [item for item in self._workflows.of(run_id) if not item.over]
         waits = course.ended == "succeeded" and time.monotonic() - course.ended_at < TAIL
         if left and waits:
+            self._tell_parent(course, left)
             return 2.0
+        self._beyond.forget(course.bundle.workflows if course.bundle is not None else ())
         if course.bundle is not None and course.bundle.workflows:
             self._clear(run_id, [item.name for item in left if not item.shutdown])
         with self._guard:
             self._courses.pop(run_id, None)
         return None
+
+    def _tell_parent(self, course: Course, left: Sequence[sights.WorkflowSight]) -> None:
+        """All stages ended well, and pods tell that before their Workflow is over: the last children's ends are told to
+        the parent here, which would wait for them for ever."""
+        going = {item.name for item in left}
+        for item in left:
+            for node in self._beyond.whole(item).suspends("c"):
+                if f"{course.name}-{node.display}" in going:
+                    continue
+                with contextlib.suppress(errors.NotFound, errors.WrongUse):
+                    step = SetNode(item.name, node.id, "Succeeded")
+                    self._workflows.put(doing.set_node(self._parts.cluster, step, self._parts.archive))
 
     def _clear(self, run_id: str, workflows: Iterable[str]) -> None:
         for name in workflows:

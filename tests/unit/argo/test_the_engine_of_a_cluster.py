@@ -22,7 +22,7 @@ from refmill.model.runs import CONSENT, Run, StageRun
 from refmill.plans.decide import Memory
 from refmill.ports.engines import RunOrder
 from refmill.texts import text
-from refmill_argo import apart, doing, notes, rounds, watching
+from refmill_argo import apart, doing, layout, notes, rounds, watching
 from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS
 from refmill_argo.engine import ArgoEngine
 from refmill_argo.judging import SetNode
@@ -481,3 +481,103 @@ def test_a_run_that_is_paused_from_the_start_is_put_there_when_it_goes_on(world:
     engine.resume(world.run.id)
     wait(lambda: (WF, world.name) in world.cluster.things)
     assert not [name for plural, name in world.cluster.things if plural == PODS.plural]
+
+
+def waits_at(child: str, phase: str = "Running") -> dict[str, Any]:
+    return {"id": child, "name": f"x.{child}", "displayName": child, "type": "Suspend", "phase": phase}
+
+
+@pytest.fixture
+def divided(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Its run has two children, of which the second waits for the first."""
+    monkeypatch.setattr(layout, "KINDS", 1)
+    settings = {
+        a: replace(said, memory=(number + 1) << 30) for number, (a, said) in enumerate(world.order.settings.items())
+    }
+    world.order = replace(world.order, settings=settings)
+    return world
+
+
+def made(world: World, child: str) -> bool:
+    return (WF, f"{world.name}-{child}") in world.cluster.things
+
+
+def ends(world: World, child: str, phase: str = "Succeeded") -> None:
+    """Argo has seen how a child's pods ended."""
+    world.cluster.change(WORKFLOWS, f"{world.name}-{child}", {"status": {"phase": phase}})
+    world.cluster.hang_up()
+
+
+def told_of(world: World, child: str) -> str:
+    return str(world.cluster.things[WF, world.name]["status"]["nodes"][child]["phase"])
+
+
+def test_children_are_made_in_their_turn_and_the_parent_hears_of_the_end_of_each(divided: World):
+    """Also of the last one's: that is after the run's own end, for a pod tells how it went before it ends."""
+    divided.start().submit(divided.order)
+    divided.workflow(waits_at("c1"))
+    wait(lambda: made(divided, "c1"))
+    assert not made(divided, "c2")
+    divided.tell(succeeded("s0"))
+    ends(divided, "c1")
+    wait(lambda: told_of(divided, "c1") == "Succeeded")
+    divided.workflow(waits_at("c1", "Succeeded"), waits_at("c2"))
+    wait(lambda: made(divided, "c2"))
+    divided.tell(succeeded("s1"))
+    wait(lambda: divided.ends == [("succeeded", "")])
+    time.sleep(0.5)
+    assert told_of(divided, "c2") == "Running"
+    ends(divided, "c2")
+    wait(lambda: told_of(divided, "c2") == "Succeeded")
+    divided.workflow(phase="Succeeded")
+    wait(lambda: (SECRETS.plural, divided.name) not in divided.cluster.things)
+    assert not [thing for thing in divided.cluster.things.values() if "shutdown" in thing.get("spec", {})]
+    assert [asked for asked in divided.cluster.asked if asked.startswith("create workflows")] == [
+        f"create workflows {divided.name}{part}" for part in ("", "-c1", "-c2")
+    ]
+
+
+def test_a_child_made_just_before_a_kill_is_not_made_again_once_it_is_gone(divided: World):
+    divided.start().submit(divided.order)
+    divided.workflow(waits_at("c1"))
+    paper = divided.folder / "work" / divided.run.id / "made"
+    wait(lambda: made(divided, "c1") and len(paper.read_text().split()) == 2)
+    divided.engines[0].close()
+    paper.write_text(f"{divided.name}\n")
+    divided.start().submit(divided.order)
+    wait(lambda: len(paper.read_text().split()) == 2)
+    divided.cluster.delete(WORKFLOWS, f"{divided.name}-c1")
+    divided.cluster.hang_up()
+    assert wait(lambda: divided.ends) == [("failed", "s0 its Workflow was deleted on the cluster")]
+    assert divided.cluster.asked.count(f"create workflows {divided.name}-c1") == 1
+
+
+def test_a_run_that_was_laid_out_otherwise_before_ends_and_says_so(divided: World, monkeypatch: pytest.MonkeyPatch):
+    divided.start().submit(divided.order)
+    divided.workflow(waits_at("c1"))
+    wait(lambda: made(divided, "c1"))
+    divided.engines[0].close()
+    monkeypatch.setattr(layout, "KINDS", 2)
+    monkeypatch.setattr(rounds, "LAST", 0.02)
+    divided.tell(succeeded("s0"))
+    divided.workflow(waits_at("c1", "Succeeded"), waits_at("c2"))
+    divided.start().submit(divided.order)
+    ((status, why),) = wait(lambda: divided.ends)
+    assert status == "failed"
+    assert f"it was begun with other settings, and by these it has no Workflow {divided.name}-c2" in why
+    wait(lambda: divided.cluster.things[WF, divided.name]["spec"].get("shutdown") == "Terminate")
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_nothing_of_a_divided_run_stays_on_the_cluster(divided: World, stopped: bool):
+    engine = divided.start()
+    engine.submit(divided.order)
+    divided.workflow(waits_at("c1"))
+    wait(lambda: made(divided, "c1"))
+    divided.tell(StageRun("s0", "running" if stopped else "failed", started=1))
+    if stopped:
+        engine.stop(divided.run.id)
+    assert wait(lambda: divided.ends)[0][0] == ("stopped" if stopped else "failed")
+    for name in (divided.name, f"{divided.name}-c1"):
+        wait(lambda name=name: divided.cluster.things[WF, name]["spec"].get("shutdown") == "Terminate")
+    assert not made(divided, "c2")
