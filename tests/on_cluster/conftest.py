@@ -75,6 +75,18 @@ def platform_images(cluster: OnCluster) -> dict[str, str]:
     return {target: image.name for target, image in found.items()}
 
 
+@pytest.fixture(scope="session")
+def postgresql_image(cluster: OnCluster) -> str:
+    """The image of the chart's own database, loaded."""
+    try:
+        image = images.postgresql(places().cache, print)
+    except ClusterError as error:
+        pytest.skip(f"no image of PostgreSQL: {error}")
+    if cluster.files:
+        lifecycle.load(cluster.files, image.archive)
+    return image.name
+
+
 @contextlib.contextmanager
 def _namespace(cluster: OnCluster) -> Iterator[str]:
     name = f"test-{os.getpid()}-{next(_numbers)}"

@@ -151,7 +151,7 @@ def _ends(pushed: Pushed) -> set[tuple[str, int, str]]:
 
 LED = """\
 import os, sys, urllib.request
-url = "ADDRESS/" + sys.argv[1] + "/" + os.environ.get("HOSTNAME", "")
+url = "ADDRESS/" + sys.argv[1] + "/" + os.uname().nodename
 script = urllib.request.urlopen(url, timeout=600).read()
 os.execv("/bin/sh", ["sh", "-ec", script])
 """

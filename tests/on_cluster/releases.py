@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from clusters import OnCluster
@@ -17,8 +17,12 @@ from cluster.kubectl import environment
 from platforms import Copy
 
 RELEASE = "refmill"
+SERVERS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=server"
+"""The labels of the server's pods."""
 MINUTES = 10
 NOTHING: Mapping[str, Path] = {}
+MODES = ["ReadWriteOnce", "ReadWriteMany"]
+"""How volumes may be mounted: on one node a folder of it is there for all pods."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,11 @@ class Installed:
     cluster: OnCluster
     namespace: str
     values: dict[str, Any]
+    server: ClassVar[str] = f"{RELEASE}-0"
+    """Where commands run, as kubectl is told it."""
 
     def helm(self, *words: str, values: dict[str, Any] | None = None) -> str:
-        """What helm says; it waits until all is ready."""
+        """What helm says."""
         given = [] if values is None else ["--values", "-"]
         done = subprocess.run(
             [charting.helm(), *words, "--namespace", self.namespace, *given],
@@ -41,24 +47,23 @@ class Installed:
         return done.stdout
 
     def story(self) -> str:
-        """What the cluster says of the pod, for whoever reads a failure."""
+        """What the cluster says of the pods, for whoever reads a failure."""
         described = self.cluster.kubectl.tried("describe", "pod", "-n", self.namespace).stdout
-        logs = [
-            self.cluster.kubectl.tried("logs", f"{RELEASE}-0", "-c", name, "-n", self.namespace).stdout
-            for name in ("prepare", "refmill")
-        ]
-        return "\n".join([described, *logs])
+        words = ("--all-containers", "--prefix", "--tail=-1", "-n", self.namespace)
+        return described + self.cluster.kubectl.tried("logs", "-l", SERVERS, *words).stdout
 
     def install(self, **settings: str) -> None:
-        """Make it, or make it so: with these settings beside its own."""
+        """Make it, or make it so, with these settings beside its own; waits until all is ready."""
+        self.upgrade("--wait", f"--timeout={MINUTES}m", **settings)
+
+    def upgrade(self, *words: str, **settings: str) -> None:
+        """The same as helm does it, told no more than that."""
         values = self.values | {"settings": self.values["settings"] | settings}
-        self.helm(
-            "upgrade", "--install", RELEASE, str(charting.CHART), "--wait", f"--timeout={MINUTES}m", values=values
-        )
+        self.helm("upgrade", "--install", RELEASE, str(charting.CHART), *words, values=values)
 
     def refmill(self, *words: str) -> str:
         """What a command in the server's pod says."""
-        pod = ("exec", f"{RELEASE}-0", "-c", "refmill", "-n", self.namespace, "--")
+        pod = ("exec", self.server, "-c", "refmill", "-n", self.namespace, "--")
         return self.cluster.kubectl(*pod, "refmill", *words)
 
     def secret(self, name: str) -> dict[str, str]:
@@ -133,7 +138,8 @@ def release_in(
             "settings": {"argo_image": images["runner"]}, **values,
         })  # fmt: skip
     finally:
-        cluster.kubectl.tried("delete", "statefulset,pod", "--all", "-n", namespace, "--timeout=120s", seconds=180)
+        kinds = "deployment,statefulset,pod"
+        cluster.kubectl.tried("delete", kinds, "--all", "-n", namespace, "--timeout=120s", seconds=180)
         cluster.kubectl("delete", "pv", *names, "--wait=false")
 
 
@@ -145,7 +151,7 @@ def _volume(cluster: OnCluster, namespace: str, claim: str, folder: Path) -> str
     cluster.kubectl.apply({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
         "spec": {
-            "capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
+            "capacity": {"storage": "5Gi"}, "accessModes": MODES, "persistentVolumeReclaimPolicy": "Retain",
             "local": {"path": str(folder)},
             "claimRef": {"namespace": namespace, "name": claim},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [

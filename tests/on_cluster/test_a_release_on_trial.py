@@ -11,7 +11,6 @@ from releases import RELEASE, Installed, release_in
 
 import s3_servers
 from cluster import images, lifecycle
-from cluster.errors import ClusterError
 from cluster.places import places
 from platforms import new_copy
 
@@ -21,19 +20,15 @@ PIPELINE = "stages:\n  count: {cmd: 'wc -l < rows.txt > count.txt', deps: [rows.
 
 
 @pytest.fixture
-def trial_images(cluster: OnCluster) -> dict[str, str]:
+def trial_images(cluster: OnCluster, postgresql_image: str) -> dict[str, str]:
     """The images of the parts, loaded."""
     program = s3_servers.program("versitygw")
     if program is None:
         pytest.skip(s3_servers.MISSING)
-    try:
-        made = (images.postgresql(places().cache, print), images.versitygw(places().cache, Path(program)))
-    except ClusterError as error:
-        pytest.skip(f"no image of PostgreSQL: {error}")
+    store = images.versitygw(places().cache, Path(program))
     if cluster.files:
-        for image in made:
-            lifecycle.load(cluster.files, image.archive)
-    return {part: image.name for part, image in zip(PARTS, made, strict=True)}
+        lifecycle.load(cluster.files, store.archive)
+    return dict(zip(PARTS, (postgresql_image, store.name), strict=True))
 
 
 @pytest.fixture
