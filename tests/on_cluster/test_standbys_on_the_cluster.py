@@ -23,10 +23,10 @@ from platforms import Copy, new_copy
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 CLAIM = f"data-{RELEASE}-0"
 SETTINGS = {
-    "lease_seconds": str(LEASE), "engines": "local", "stage_cpus": "0.1", "stage_memory": "256Mi", "stage_disk": "256Mi",
+    "lease_seconds": LEASE, "engines": "local", "stage_cpus": 0.1, "stage_memory": "256Mi", "stage_disk": "256Mi",
 }  # fmt: skip
 _numbers = itertools.count(1)
-STALLED = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=5")
+STALLED = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30")
 """A request to a server that hangs is given up: the Service sends some there until its pod is not ready any more."""
 
 
@@ -84,14 +84,17 @@ class Work:
         """A push of another branch, which is tried again until it is taken."""
         self.copy.git("checkout", "--quiet", "-b", "meanwhile")
         self.commit = self.copy.write({"in.txt": "y\n"}).commit("meanwhile")
-        said = []
+        said: list[str] = []
 
         def pushed() -> bool:
             done = self.copy.git(*STALLED, "push", "--quiet", self.url, "meanwhile", check=False)
             said.append(done.stderr)
             return done.returncode == 0
 
-        self.servers.cluster.wait_for(pushed, f"a push is taken: {said}", 120)
+        try:
+            self.servers.cluster.wait_for(pushed, "a push is taken", 240)
+        except AssertionError as error:
+            raise AssertionError(f"{said}\n{self.servers.story()}") from error
 
     def end(self) -> None:
         """Let both runs end, and see that each has succeeded, once, with its results in git."""
