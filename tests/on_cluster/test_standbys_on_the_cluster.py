@@ -1,6 +1,7 @@
 """A release of the chart with two servers on one volume: one works, the other stands by and takes over in the middle of
 a run in pods, whatever becomes of the first one. Nothing is run twice, and nothing is lost."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -26,6 +27,7 @@ SETTINGS = {
     "lease_seconds": LEASE, "engines": "local", "stage_cpus": 0.1, "stage_memory": "256Mi", "stage_disk": "256Mi",
 }  # fmt: skip
 _numbers = itertools.count(1)
+OK = 200
 STALLED = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=30")
 """A request to a server that hangs is given up: the Service sends some there until its pod is not ready any more."""
 
@@ -81,7 +83,10 @@ class Work:
         return roles
 
     def push_until_taken(self) -> None:
-        """A push of another branch, which is tried again until it is taken."""
+        """A push of another branch as soon as the Service leads to a server that works. (What asks for a connection in
+        the moment in which the pods behind it change may wait for two minutes, as TCP does; git has no limit for that.)"""
+        reachable = functools.partial(self.servers.answers, self.servers.address, "/readyz")
+        self.servers.cluster.wait_for(lambda: reachable() == OK, "the Service leads to a server that works", 180)
         self.copy.git("checkout", "--quiet", "-b", "meanwhile")
         self.commit = self.copy.write({"in.txt": "y\n"}).commit("meanwhile")
         said: list[str] = []
