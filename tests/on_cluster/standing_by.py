@@ -69,7 +69,7 @@ class Servers(Installed):
     def _records(self) -> sqlalchemy.Engine:
         service = self.cluster.kubectl.data("get", "service", f"{RELEASE}-database", "-n", self.namespace)
         url = sqlalchemy.make_url(server_url(self.secret(f"{RELEASE}-database")["url"]))
-        return sqlalchemy.create_engine(url.set(host=service["spec"]["clusterIP"]), pool_pre_ping=True)
+        return sqlalchemy.create_engine(url.set(host=service["spec"]["clusterIP"]), poolclass=sqlalchemy.NullPool)
 
     def holder(self) -> str:
         """The pod whose server has the lease; "" is nobody."""
