@@ -206,7 +206,7 @@ def test_what_people_are_told_names_what_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", ["operator-guide.md", "operator-guide.zh-CN.md"])
 def test_the_values_of_the_guide_are_taken_and_name_the_secrets_that_it_makes(page: str) -> None:
     guide = (charting.ROOT / "docs" / page).read_text(encoding="utf-8")
-    shown = re.search(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    shown = re.search(r"^```yaml\n(image: .*?)^```", guide, re.MULTILINE | re.DOTALL)
     assert shown is not None
     values = yaml.safe_load(shown[1])
     made = set(re.findall(r"create secret generic (\S+) -n refmill", guide))
