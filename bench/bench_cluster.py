@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,7 @@ def _cluster() -> tuple[OnCluster, argo.Argo]:
 def _world(cluster: OnCluster, programs: argo.Argo) -> Iterator[World]:
     """A platform with its objects in MinIO, whose runs go into a namespace of their own."""
     image = images.python(places().cache, print)
-    assert cluster.files is not None
-    lifecycle.load(cluster.files, image.archive)
+    cluster.load(image)
     namespace = f"bench-{os.getpid()}"
     cluster.kubectl("create", "namespace", namespace)
     try:
@@ -346,19 +345,19 @@ def _ended(world: World, name: str, number: int) -> None:
 
 def _wide(stages: int, command: str) -> str:
     """Stages side by side, all with the same file."""
-    return "stages:\n" + "".join(
-        f"  s{number}: {{cmd: '{command} && cat in.txt > out{number}.txt', deps: [in.txt], outs: [out{number}.txt]}}\n"
-        for number in range(1, stages + 1)
-    )
+    return _stages(command, ["in.txt"] * stages)
 
 
 def _chain(stages: int, command: str) -> str:
     """Stages one after another, each with the file of the one before it."""
-    names = ["in.txt", *(f"out{number}.txt" for number in range(1, stages + 1))]
+    return _stages(command, ["in.txt", *(f"out{number}.txt" for number in range(1, stages))])
+
+
+def _stages(command: str, needed: Sequence[str]) -> str:
+    """A stage for each of these files, which copies it."""
     return "stages:\n" + "".join(
-        f"  s{number}: {{cmd: '{command} && cat {names[number - 1]} > {names[number]}', deps: [{names[number - 1]}],"
-        f" outs: [{names[number]}]}}\n"
-        for number in range(1, stages + 1)
+        f"  s{number}: {{cmd: '{command} && cat {need} > out{number}.txt', deps: [{need}], outs: [out{number}.txt]}}\n"
+        for number, need in enumerate(needed, 1)
     )
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import network
+from cluster import lifecycle, network
 from cluster.configuration import Files
-from cluster.images import BUSYBOX
+from cluster.images import BUSYBOX, Image
 from cluster.kubectl import Kubectl
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -76,6 +76,12 @@ class OnCluster:
 
     kubectl: Kubectl
     files: Files | None
+
+    def load(self, image: Image) -> str:
+        """Have an image there, but for a given cluster, which needs it before; gives its name."""
+        if self.files:
+            lifecycle.load(self.files, image.archive)
+        return image.name
 
     @staticmethod
     def wait_for(until: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> Any:

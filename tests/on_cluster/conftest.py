@@ -56,10 +56,7 @@ def cluster() -> Iterator[OnCluster]:
 @pytest.fixture(scope="session")
 def python_image(cluster: OnCluster) -> str:
     """An image with Python and git, loaded."""
-    image = images.python(places().cache, print)
-    if cluster.files:
-        lifecycle.load(cluster.files, image.archive)
-    return image.name
+    return cluster.load(images.python(places().cache, print))
 
 
 @pytest.fixture(scope="session")
@@ -69,10 +66,7 @@ def platform_images(cluster: OnCluster) -> dict[str, str]:
         found = {target: platform_image.built(places().cache, target, print) for target in platform_image.TARGETS}
     except ClusterError as error:
         pytest.skip(f"no image of the platform: {error}")
-    if cluster.files:
-        for image in found.values():
-            lifecycle.load(cluster.files, image.archive)
-    return {target: image.name for target, image in found.items()}
+    return {target: cluster.load(image) for target, image in found.items()}
 
 
 @pytest.fixture(scope="session")
@@ -82,9 +76,7 @@ def postgresql_image(cluster: OnCluster) -> str:
         image = images.postgresql(places().cache, print)
     except ClusterError as error:
         pytest.skip(f"no image of PostgreSQL: {error}")
-    if cluster.files:
-        lifecycle.load(cluster.files, image.archive)
-    return image.name
+    return cluster.load(image)
 
 
 @contextlib.contextmanager

@@ -111,6 +111,18 @@ class Installed:
         found: dict[str, Any] = self.cluster.wait_for(run, f"the run of {repository}", seconds)
         return found
 
+    def pods_of(self, run: Mapping[str, Any]) -> list[str]:
+        """The phases of all pods that Argo ever made for a run, out of the one Workflow that there is; Argo notes the
+        end of a pod later than the platform."""
+        where = ("get", "workflows.argoproj.io", "-n", self.namespace, "-l", f"refmill.dev/run={run['id']}")
+
+        def ended() -> dict[str, Any] | None:
+            (found,) = self.cluster.kubectl.data(*where)["items"]
+            return found if found["status"]["phase"] == "Succeeded" else None
+
+        workflow = self.cluster.wait_for(ended, "Argo says that it is over")
+        return [node["phase"] for node in workflow["status"]["nodes"].values() if node["type"] == "Pod"]
+
     def push(self, copy: Copy) -> dict[str, Any]:
         """Push as the first account; gives the run when it has ended."""
         copy.git("push", "--quiet", f"http://operator:{self.password}@{self.address}/operator/tiny.git", "main")

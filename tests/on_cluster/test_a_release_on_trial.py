@@ -10,7 +10,7 @@ from clusters import OnCluster
 from releases import RELEASE, Installed, release_in
 
 import s3_servers
-from cluster import images, lifecycle
+from cluster import images
 from cluster.places import places
 from platforms import new_copy
 
@@ -26,9 +26,7 @@ def trial_images(cluster: OnCluster, postgresql_image: str) -> dict[str, str]:
     if program is None:
         pytest.skip(s3_servers.MISSING)
     store = images.versitygw(places().cache, Path(program))
-    if cluster.files:
-        lifecycle.load(cluster.files, store.archive)
-    return dict(zip(PARTS, (postgresql_image, store.name), strict=True))
+    return dict(zip(PARTS, (postgresql_image, cluster.load(store)), strict=True))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from clusters import OnCluster
 from releases import RELEASE, Installed, release_in
 
 import charting
-from cluster import lifecycle, mlflow_image
+from cluster import mlflow_image
 from cluster.errors import ClusterError
 from cluster.places import places
 from platforms import Copy, new_copy
@@ -50,9 +50,7 @@ def image(cluster: OnCluster) -> str:
         made = mlflow_image.built(places().cache, NAMED.rpartition(":v")[2], print)
     except ClusterError as error:
         pytest.skip(f"no image of MLflow: {error}")
-    if cluster.files:
-        lifecycle.load(cluster.files, made.archive)
-    return made.name
+    return cluster.load(made)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ class Work:
             told = json.dumps(runs) + self.servers.story()
             assert run["status"] == "succeeded", told
             assert [(stage["status"], stage["attempt"]) for stage in run["stages"]] == [("succeeded", 1)] * 2, told
-            assert self.pods(run) == ["Succeeded"] * 2
+            assert self.servers.pods_of(run) == ["Succeeded"] * 2
         assert self.led.asked == ["slow", "slow"]
         assert second["number"] == 2
         for number, content in ((1, b"x\n"), (2, b"y\n")):
@@ -126,18 +126,6 @@ class Work:
         """All of them, newest first."""
         found: list[dict[str, Any]] = json.loads(self.servers.refmill("runs", self.repository, "--json"))
         return found
-
-    def pods(self, run: dict[str, Any]) -> list[str]:
-        """The phases of all pods that Argo ever made for a run, out of the one Workflow that there is; Argo notes its
-        end later than the platform."""
-        where = ("get", "workflows.argoproj.io", "-n", self.servers.namespace, "-l", f"refmill.dev/run={run['id']}")
-
-        def ended() -> dict[str, Any] | None:
-            (found,) = self.servers.cluster.kubectl.data(*where)["items"]
-            return found if found["status"]["phase"] == "Succeeded" else None
-
-        workflow = self.servers.cluster.wait_for(ended, "Argo says that it is over")
-        return [node["phase"] for node in workflow["status"]["nodes"].values() if node["type"] == "Pod"]
 
     def result(self, number: int) -> str:
         """The lock file of the one experiment that a run has."""

@@ -84,18 +84,6 @@ class Demo:
         """How each stage ended."""
         return {stage["name"]: stage["status"] for stage in self.shown(run)["stages"]}
 
-    def pods(self, run: dict[str, Any]) -> list[str]:
-        """The phases of all pods that Argo ever made for a run, out of the one Workflow that there is; Argo notes the
-        end of a pod later than the platform."""
-        said = ("get", "workflows.argoproj.io", "-n", self.installed.namespace, "-l", f"refmill.dev/run={run['id']}")
-
-        def ended() -> dict[str, Any] | None:
-            (found,) = self.installed.cluster.kubectl.data(*said)["items"]
-            return found if found["status"]["phase"] == "Succeeded" else None
-
-        workflow = self.installed.cluster.wait_for(ended, "Argo says that it is over")
-        return [node["phase"] for node in workflow["status"]["nodes"].values() if node["type"] == "Pod"]
-
     def lock(self, run: dict[str, Any]) -> str:
         """The lock file in the run's result."""
         found = self.stage.run("git", "ls-remote", "origin", f"refs/exps/*/run-{run['number']}", at=story.PIPELINE)
@@ -163,12 +151,14 @@ def _python(place: Path, index: str) -> Path:
 
 def test_the_demo_runs_in_pods_and_comes_to_what_the_local_engine_makes_of_it(demo: Demo, tmp_path: Path) -> None:
     assert demo.states(demo.first) == dict.fromkeys(STAGES, "succeeded")
-    assert demo.pods(demo.first) == ["Succeeded"] * len(STAGES)  # none may share a pod: they fan out and in
+    assert demo.installed.pods_of(demo.first) == ["Succeeded"] * len(
+        STAGES
+    )  # none may share a pod: they fan out and in
 
     run = demo.ended(demo.change("rounds", 120, 110))
     again = {"train@boosting", "evaluate"}
     assert demo.states(run) == {stage: "succeeded" if stage in again else "cached" for stage in STAGES}
-    assert demo.pods(run) == ["Succeeded"]  # the two are a chain now, which shares a pod
+    assert demo.installed.pods_of(run) == ["Succeeded"]  # the two are a chain now, which shares a pod
     lock = demo.lock(run)
     assert yaml.safe_load(lock)["stages"].keys() == STAGES
     assert lock == demo.lock_of_the_local_engine(tmp_path / "beside")
