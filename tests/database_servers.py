@@ -79,10 +79,14 @@ class DatabaseServer(ServerProcess):
         os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         return ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", *command]
 
+    def _environment(self) -> dict[str, str]:
+        """Two MariaDBs made at once take each other's temporary tables from a common folder."""
+        return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TMPDIR": str(self.folder)}
+
     def _run(self, *command: str) -> None:
         done = subprocess.run(
             self._as_somebody(*command), cwd=self.folder, capture_output=True, text=True, check=False,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            env=self._environment(),
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -110,8 +114,7 @@ class DatabaseServer(ServerProcess):
             command = [server, "--no-defaults", f"--datadir={data}", f"--port={self.port}", "--bind-address=127.0.0.1",
                        f"--socket={self.folder / 'socket'}", f"--pid-file={self.folder / 'pid'}",
                        "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve", *begin]  # fmt: skip
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-        self.begin(self._as_somebody(*command), cwd=self.folder, env=environment)
+        self.begin(self._as_somebody(*command), cwd=self.folder, env=self._environment())
         self._until_it_answers()
         (self.folder / "begun").touch()
         return self

@@ -122,6 +122,9 @@ class Settings:
     repository_refs: int = _setting(
         100_000, text("Refs that one repository may have; with as many, no new ones can be pushed."), least=1
     )
+    push_wait: float = _setting(
+        0.3, text("Seconds that the answer to a push waits for the plan, to show it."), unit="seconds"
+    )
     object_limit: str = _setting("64Gi", text("Largest object that the data remote takes."), unit="bytes")
     database: str = _setting(
         "",

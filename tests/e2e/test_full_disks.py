@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 @pytest.fixture
 def cramped(disk: SmallDisk) -> Iterator[Platform]:
     """A platform whose data directory is all of a small disk; its log lies elsewhere."""
-    running = Platform(disk.path / "data")
+    running = Platform(disk.path / "data", {"REFMILL_PUSH_WAIT": "0.3"})  # what has no room is planned later
     running.user("alice", "--admin")
     running.start()
     yield running

@@ -85,7 +85,7 @@ def test_a_remote_inside_the_network_is_not_asked_unless_allowed(
     folder, url = served
     copy = with_remote(tmp_path / "copy", folder, url)
     answer = copy.git("push", platform.url(f"alice/{name}", "alice"), "main").stderr
-    assert "missing data: 2 objects" in answer or "planning: " in answer  # on a slow machine
+    assert "missing data: 2 objects" in answer
     wait(lambda: "which is not asked for data" in platform.log(), "the refusal is logged")
     assert Handler.asked == []
     assert platform.runs(f"alice/{name}")[0]["status"] == "queued"
@@ -115,7 +115,7 @@ def test_a_bucket_that_the_repository_names_is_read_with_its_secrets(
         client.put_object("theirs", key, io.BytesIO(data), len(data))
 
     answer = copy.git("push", own.url(full, "alice"), "main").stderr
-    assert "looked for just now in s3://theirs/some/data" in answer or "planning: " in answer  # on a slow machine
+    assert "looked for just now in s3://theirs/some/data" in answer
     wait(lambda: "AccessDenied" in (own.runs(full)[0]["explanation"] or ""), "the run says what the store answered")
     said = own.runs(full)[0]["explanation"]
     assert f"s3://theirs/some/data ({s3.address}) answered: AccessDenied" in said

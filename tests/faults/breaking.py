@@ -49,7 +49,7 @@ class Breaking(Platform):
         self.faults.mkdir(exist_ok=True)
         environment = {"PYTHONPATH": str(INSIDE), "REFMILL_TEST_FAULTS": str(self.faults)}
         # The points are the same on every machine; a step with a control group loses nothing, so that it needs none.
-        super().__init__(place / "data", {**environment, "REFMILL_CGROUP": "off"})
+        super().__init__(place / "data", {**environment, "REFMILL_CGROUP": "off", "REFMILL_PUSH_WAIT": "0.3"})
 
     def start(self, *flags: str) -> "Breaking":
         """As `Platform.start`; the points know whom to kill."""

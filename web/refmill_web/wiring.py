@@ -186,7 +186,7 @@ def reception(parts: Parts) -> Reception:
     return Reception(
         inbox=parts.records.inbox, catalogue=parts.records.catalogue, repositories=parts.repositories, refs=parts.refs,
         resolver=parts.resolver, bell=parts.bell, speak=parts.speak, address=parts.address_of,
-        most_refs=parts.settings.repository_refs,
+        most_refs=parts.settings.repository_refs, patience=parts.settings.push_wait,
     )  # fmt: skip
 
 

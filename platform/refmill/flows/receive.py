@@ -35,8 +35,6 @@ parameters. What lies in a `.dvc` also tells where a project begins."""
 CHECK_SECONDS = 60.0
 """After which no further branch or project of a push is checked, and the push is refused: a file may take many seconds,
 and a push can bring thousands of branches."""
-ANSWER_SECONDS = 0.3
-"""How long git's answer waits for the plan; people feel more than that as slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +91,14 @@ class _Look:
 
 class Reception:
     """Both halves of a push. `speak` gives the translation into a user's language, `address` a repository's URL;
-    `most_refs` is how many refs a repository may have."""
+    `most_refs` is how many refs a repository may have, `patience` how many seconds git's answer waits for the plan."""
 
     def __init__(  # noqa: PLR0913 - a flow's ports are its arguments
         self, *, inbox: Inbox, catalogue: Catalogue, repositories: Repositories, refs: Refs, resolver: Resolver,
         bell: Bell, speak: Callable[[str], Translate], address: Callable[[Repository], str],
-        most_refs: int,
+        most_refs: int, patience: float,
     ) -> None:  # fmt: skip
-        self._most_refs = most_refs
+        self._most_refs, self._patience = most_refs, patience
         self._inbox, self._catalogue, self._repositories, self._refs = inbox, catalogue, repositories, refs
         self._resolver, self._bell, self._speak, self._address = resolver, bell, speak, address
 
@@ -137,7 +135,7 @@ class Reception:
         self._bell.ring("events")
         waiting = [number for number in events if number not in said.hopeless]
         answers: list[str] = []
-        until = time.monotonic() + ANSWER_SECONDS
+        until = time.monotonic() + self._patience
         while waiting and (left := until - time.monotonic()) > 0:
             self._bell.wait(frozenset({f"event:{waiting[0]}"}), min(left, 0.05))
             while waiting and (event := self._inbox.get(waiting[0])).state in ("handled", "void"):

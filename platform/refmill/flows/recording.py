@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -78,10 +77,14 @@ class Recorder:
             end, explanation = "superseded", text("a newer push to %(ref)s took its place", ref=branch)
         if status == "stopped":
             self._stop_stages(run_id)
-        self._archive(self._ending(run_id, end, explanation))  # first: a run that is called ended has its archive
-        self._states.move(run_id, end, expected=("queued", "running", "paused"), explanation=explanation)
-        with contextlib.suppress(errors.NotFound):  # deleted just now
-            self._archive(self._runs.get(run_id))
+        over = self._ending(run_id, end, explanation)
+        self._archive(over)  # first: a run that is called ended has its archive
+        moved = self._states.move(
+            run_id, end, expected=("queued", "running", "paused"), explanation=explanation, finished=over.finished
+        )
+        if not moved:
+            with contextlib.suppress(errors.NotFound):  # deleted just now
+                self._archive(self._runs.get(run_id))
         if run.source != run.commit:
             with contextlib.suppress(errors.Conflict, errors.NotFound):  # a crash before this had taken it away
                 self._refs.remove(run.repository_id, {run.source_ref: run.source})
@@ -96,7 +99,7 @@ class Recorder:
     def _ending(self, run_id: str, status: RunStatus, explanation: Text | None) -> Run:
         """The run as it is about to be."""
         run = self._runs.get(run_id)
-        return replace(run, status=status, finished=time.time_ns() // 1000, explanation=explanation)
+        return replace(run, status=status, finished=self._states.end_of(run), explanation=explanation)
 
     def _record(self, run: Run, files: Mapping[str, bytes], entries: Mapping[str, LockEntry]) -> Text | None:
         """Make the experiment, and the commit on the branch if it is asked for. A note if that could not be."""

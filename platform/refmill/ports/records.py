@@ -150,9 +150,15 @@ class RunStates(Protocol):
     """The index of runs: their course."""
 
     def move(
-        self, run_id: str, status: RunStatus, *, expected: Iterable[RunStatus], explanation: Text | None = None
-    ) -> bool:
-        """Change a run's status if it is one of `expected` (a conditional UPDATE); sets started and finished times."""
+        self, run_id: str, status: RunStatus, *, expected: Iterable[RunStatus], explanation: Text | None = None,
+        finished: int | None = None,
+    ) -> bool:  # fmt: skip
+        """Change a run's status if it is one of `expected` (a conditional UPDATE); sets started and finished times, the
+        latter to `finished` if that is given."""
+
+    def end_of(self, run: Run) -> int:
+        """When a run ends that ends now, in UTC microseconds: its beginning and what has passed since then, whatever
+        was done to the clock meanwhile. Of a run that another process began there is only the clock."""
 
     def set_stage(self, run_id: str, stage: StageRun, *, expected: Iterable[StageStatus] = ()) -> bool:
         """Store a stage's state; with `expected`, only if its latest attempt is in one of those."""

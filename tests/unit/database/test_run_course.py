@@ -49,9 +49,18 @@ def test_a_run_lasts_as_long_as_it_lasts_whatever_is_done_to_the_clock(url: str,
         records.states.set_stages(run.id, [StageRun("a", "running", started=clock())])
         clock.pass_seconds(ahead)
         passed += 5.0
-        records.states.move(run.id, "succeeded", expected=["running"])
+        end = records.states.end_of(records.runs.get(run.id))
+        passed += 1.0
+        records.states.move(run.id, "succeeded", expected=["running"], finished=end)
         found = records.runs.get(run.id)
         assert (found.finished or 0) - (found.started or 0) == 5_000_000
+    run = records.runs.add(a_run(repository, "untold"), a_plan("a"), pending("a"))
+    records.states.set_stages(run.id, [StageRun("a", "running", started=clock())])
+    clock.pass_seconds(3600)
+    passed += 7.0
+    records.states.move(run.id, "failed", expected=["running"])
+    found = records.runs.get(run.id)
+    assert (found.finished or 0) - (found.started or 0) == 7_000_000
     begun_elsewhere = records.runs.add(a_run(repository, "elsewhere", started=clock()), a_plan("a"), pending("a"))
     clock.pass_seconds(-60)
     records.states.move(begun_elsewhere.id, "stopped", expected=["queued"])

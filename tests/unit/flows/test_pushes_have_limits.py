@@ -42,7 +42,7 @@ def reception(world: World, most_refs: int = 100) -> tuple[Reception, Counting]:
     resolver = Counting(lambda source: GitTree(source.path, source.commit), max_stages=50)
     return Reception(
         inbox=world.records.inbox, catalogue=world.records.catalogue, repositories=world.repositories, refs=world.refs,
-        resolver=resolver, bell=world.bell, speak=lambda _: str, address=lambda _: "", most_refs=most_refs,
+        resolver=resolver, bell=world.bell, speak=lambda _: str, address=lambda _: "", most_refs=most_refs, patience=0,
     ), resolver  # fmt: skip
 
 

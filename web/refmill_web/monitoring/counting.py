@@ -9,7 +9,7 @@ from typing import Any, Literal
 from refmill import errors
 from refmill.model.pipelines import LockEntry
 from refmill.model.pushes import RefUpdate
-from refmill.model.runs import RUN_ENDED, RunStatus, StageRun, StageStatus
+from refmill.model.runs import RUN_ENDED, Run, RunStatus, StageRun, StageStatus
 from refmill.ports.engines import Listener
 from refmill.ports.records import Expected, Runs, RunStates
 from refmill.texts import Text
@@ -24,15 +24,19 @@ class CountedStates:
         self._states, self._runs, self._counters = states, runs, counters
 
     def move(
-        self, run_id: str, status: RunStatus, *, expected: Iterable[RunStatus], explanation: Text | None = None
-    ) -> bool:
-        moved = self._states.move(run_id, status, expected=expected, explanation=explanation)
+        self, run_id: str, status: RunStatus, *, expected: Iterable[RunStatus], explanation: Text | None = None,
+        finished: int | None = None,
+    ) -> bool:  # fmt: skip
+        moved = self._states.move(run_id, status, expected=expected, explanation=explanation, finished=finished)
         if moved and status in RUN_ENDED:
             try:
                 self._counters.run_ended(self._runs.get(run_id))
             except errors.RefmillError:  # it is deleted, or the database is away now: its end is stored all the same
                 pass
         return moved
+
+    def end_of(self, run: Run) -> int:
+        return self._states.end_of(run)
 
     def set_stage(self, run_id: str, stage: StageRun, *, expected: Iterable[StageStatus] = ()) -> bool:
         return self._noted([stage], told=self._states.set_stage(run_id, stage, expected=expected))

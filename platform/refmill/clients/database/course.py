@@ -14,7 +14,7 @@ from refmill.clients.database import rows, schema
 from refmill.clients.database.connection import Database
 from refmill.clients.database.runs import attempt_row
 from refmill.clients.database.schema import runs, stage_attempts, wishes
-from refmill.model.runs import RUN_ENDED, RunStatus, StageRun, StageStatus
+from refmill.model.runs import RUN_ENDED, Run, RunStatus, StageRun, StageStatus
 from refmill.ports.records import Expected
 from refmill.texts import Text, text
 
@@ -27,13 +27,12 @@ class RunCourse:
         self._begun: dict[str, float] = {}  # when runs that are under way began here, by the steady clock
 
     def move(
-        self, run_id: str, status: RunStatus, *, expected: Iterable[RunStatus], explanation: Text | None = None
-    ) -> bool:
+        self, run_id: str, status: RunStatus, *, expected: Iterable[RunStatus], explanation: Text | None = None,
+        finished: int | None = None,
+    ) -> bool:  # fmt: skip
         values: dict[str, Any] = {
-            "status": status,
-            "explanation": rows.optional_json(explanation),
-            "finished": self._end(run_id) if status in RUN_ENDED else None,
-        }
+            "status": status, "explanation": rows.optional_json(explanation), "finished": finished,
+        }  # fmt: skip
         unbegun = (runs.c.id == run_id) & runs.c.started.is_(None)
         this = (runs.c.id == run_id) & runs.c.status.in_(tuple(expected))
         with self._database.writing() as connection:
@@ -41,19 +40,24 @@ class RunCourse:
                 values["started"] = _first(self._database)
                 if connection.execute(select(runs.c.id).where(unbegun)).first() is not None:
                     self._begun[run_id] = self._database.steady()
+            if status in RUN_ENDED and finished is None:
+                started = connection.execute(select(runs.c.started).where(runs.c.id == run_id)).scalar()
+                values["finished"] = self._end(run_id, started)
             moved = connection.execute(runs.update().where(this).values(**values)).rowcount > 0
         if moved and status in RUN_ENDED:
             self._begun.pop(run_id, None)
         return moved
 
-    def _end(self, run_id: str) -> sqlalchemy.ColumnElement[int]:
-        """A run's end: its beginning and what has passed since then, whatever was done to the clock meanwhile. Of a run
-        that another process began there is only the clock."""
+    def end_of(self, run: Run) -> int:
+        return self._end(run.id, run.started)
+
+    def _end(self, run_id: str, started: int | None) -> int:
         now = self._database.clock()
-        end: Any = now
-        if (begun := self._begun.get(run_id)) is not None:
-            end = runs.c.started + int((self._database.steady() - begun) * 1_000_000)
-        return case((runs.c.started.is_(None), now), (runs.c.started > end, runs.c.started), else_=end)
+        if started is None:
+            return now
+        if (begun := self._begun.get(run_id)) is None:
+            return max(now, started)
+        return started + int((self._database.steady() - begun) * 1_000_000)
 
     def set_stage(self, run_id: str, stage: StageRun, *, expected: Iterable[StageStatus] = ()) -> bool:
         allowed = tuple(expected)

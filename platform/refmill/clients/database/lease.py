@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Float, MetaData, String, Table, exc
+from sqlalchemy.schema import CreateTable
 
 from refmill import errors
 from refmill.clients.database.connection import Database
@@ -132,7 +133,7 @@ class Leases:
     def _make_once(self) -> None:
         row = {"name": NAME, "holder": "", "mark": "", "seconds": 0.0, "epoch": 0, "beat": 0}
         with self._database.beside() as connection:
-            _TABLE.create(connection, checkfirst=True)
+            connection.execute(CreateTable(_TABLE, if_not_exists=True))
             if connection.execute(sqlalchemy.select(_TABLE.c.epoch).where(_ROW)).first() is None:
                 connection.execute(sqlalchemy.insert(_TABLE).values(row))
 
