@@ -14,10 +14,6 @@ from platforms import Copy, new_copy, wait
 
 DATA = b"some data\n"
 SPEC = "apiVersion: refmill/v1\nkind: Pipeline\nmetadata: {name: one}\nspec: {results: commit}\n"
-ENDED = (
-    "flows.recording.Recorder.ended > clients.database.course.RunCourse.move"
-    " > clients.database.connection.Database.writing : commit"
-)
 _COUNT = itertools.count(1)
 _WAITING = """
 SELECT md5 FROM missing_objects JOIN repositories ON repository_id = repositories.id JOIN users ON owner_id = users.id
@@ -96,21 +92,6 @@ def test_a_push_survives_a_death_at(point: str, breaking: Breaking, tmp_path: Pa
         if breaking.fired:
             break
     assert breaking.fired, f"{point} was not reached"
-    breaking.back()
-    assert_result(breaking, name, copy, run, proof)
-
-
-def test_a_death_while_the_archive_of_an_ended_run_is_written_anew_leaves_nothing(
-    breaking: Breaking, tmp_path: Path
-) -> None:
-    name, proof = f"alice/dies{next(_COUNT)}", tmp_path / "proof"
-    copy = project(tmp_path / "copy", proof)
-    breaking.back()
-    breaking.arm(ENDED, "archive.keep > archive._write : create")
-    push_and_upload(breaking, name, copy)
-    run = breaking.finished(name)
-    breaking.late()
-    assert breaking.fired
     breaking.back()
     assert_result(breaking, name, copy, run, proof)
 

@@ -36,11 +36,13 @@ def remembering(storage: Storage, made: Results, repositories: Repositories) -> 
     repository (see RunHistory)."""
 
     def memory(run: Run) -> Memory:
-        tree = repositories.tree(run.repository_id, run.source, project=run.project)
+        whole = tree = repositories.tree(run.repository_id, run.source)
+        if run.project:
+            tree = repositories.tree(run.repository_id, run.source, project=run.project)
         return Memory(
             storage.objects(run.repository_id), storage.runcache(run.repository_id), tree,
             lambda entry: made(run.repository_id, [entry])[0],
-            around=surroundings(repositories.tree(run.repository_id, run.source), run.project),
+            around=surroundings(whole, run.project),
         )  # fmt: skip
 
     return memory

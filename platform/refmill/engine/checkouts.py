@@ -26,14 +26,14 @@ GIT_SECONDS = 600.0  # a checkout of gigabytes from a slow disk
 BUSY = 0.01  # seconds before a folder that fills while it is emptied is emptied again
 SMALL = 64 << 10  # bytes of a file that is kept in memory: below that, opening it costs more than reading it
 MEMORY = 4 << 20  # bytes of a run's small files in memory; of the others the kernel keeps what it can
-SPARE = ("ORIG_HEAD", "objects/pack", "refs/heads", "refs/tags")  # git makes them where it needs them
-WHOLE = ("pack", "info/packs", "info/commit-graph")  # what a repack that was cut off left
-PACKING = ("pack.threads=1", "repack.writeBitmaps=false", "pack.writeReverseIndex=false",
-           "gc.writeCommitGraph=false", "repack.updateServerInfo=false")  # fmt: skip
+PACKING = ("--threads=1", "--window=0", "--depth=0", "--no-reuse-object")
 """How objects are packed so that the same ones give the same file."""
 STRIKES = 3
 """How often a checkout is made anew because git was ended by a signal."""
 CONFIG = {
+    "core.repositoryformatversion": "0",
+    "core.filemode": "true",
+    "core.bare": "false",
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "core.symlinks": "true",
@@ -43,6 +43,7 @@ CONFIG = {
     "gc.auto": "0",
     "advice.detachedHead": "false",
 }
+SHA256 = {"core.repositoryformatversion": "1", "extensions.objectFormat": "sha256"}
 
 
 def make(repository: Path, commit: str, target: Path, source: str = "") -> None:
@@ -64,22 +65,29 @@ def _make(repository: Path, commit: str, target: Path, source: str) -> None:
     temporary = target.with_name(target.name + ".tmp")
     remove(temporary)
     temporary.mkdir(parents=True)
-    _git(temporary, "init", "--quiet", "--template=", f"--object-format={_format(commit)}")
     folder = temporary / ".git"
-    (folder / "objects" / "info").mkdir(exist_ok=True)
-    (folder / "objects" / "info" / "alternates").write_bytes(os.fsencode((repository / "objects").resolve()) + b"\n")
-    (folder / "shallow").write_text(f"{commit}\n")
+    _begin(folder, repository, commit)
     (folder / "HEAD").write_text(source + "\n")
-    with (folder / "config").open("a", encoding="utf-8") as file:
-        for key, value in CONFIG.items():
-            section, _, name = key.partition(".")
-            file.write(f"[{section}]\n\t{name} = {value}\n")
     _git(temporary, "reset", "--hard", "--quiet", source)
     if source != commit:
         _git(temporary, "reset", "--soft", "--quiet", commit)
-    for name in SPARE:
-        remove(folder / name)
+    remove(folder / "ORIG_HEAD")
     temporary.rename(target)
+
+
+def _begin(folder: Path, repository: Path, commit: str) -> None:
+    """What `git init` makes without a template (gitrepository-layout(5)), with the objects of `repository`."""
+    (folder / "objects" / "info").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "objects" / "info" / "alternates").write_bytes(os.fsencode((repository / "objects").resolve()) + b"\n")
+    (folder / "shallow").write_text(f"{commit}\n")
+    settings = {**CONFIG, **(SHA256 if len(commit) == 64 else {})}
+    (folder / "config").write_text("".join(_setting(*setting) for setting in settings.items()), encoding="utf-8")
+
+
+def _setting(key: str, value: str) -> str:
+    section, _, name = key.partition(".")
+    return f"[{section}]\n\t{name} = {value}\n"
 
 
 def detach(checkout: Path, source: str) -> None:
@@ -89,10 +97,12 @@ def detach(checkout: Path, source: str) -> None:
     alternates = checkout / ".git" / "objects" / "info" / "alternates"
     if not alternates.exists():
         return
-    for name in WHOLE:
-        remove(checkout / ".git" / "objects" / name)
-    settings = [word for setting in PACKING for word in ("-c", setting)]
-    _git(checkout, *settings, "repack", "-a", "-d", "-F", "-q", "--window=0", "--depth=0")
+    packs = checkout / ".git" / "objects" / "pack"
+    remove(packs)  # what one that was cut off left
+    packs.mkdir()
+    reverse = ("-c", "pack.writeReverseIndex=false")
+    wanted = ("--revs", "--all", "--indexed-objects")
+    _git(checkout, *reverse, "pack-objects", "--quiet", *wanted, *PACKING, ".git/objects/pack/pack")
     _git(checkout, "read-tree", source)
     alternates.unlink()
 
@@ -138,10 +148,6 @@ def remove(path: Path) -> None:
                 os.chmod(folder, stat.S_IRWXU)
             shutil.rmtree(path, ignore_errors=True)
             return
-
-
-def _format(commit: str) -> str:
-    return "sha256" if len(commit) == 64 else "sha1"
 
 
 def _git(folder: Path, *arguments: str) -> None:

@@ -113,3 +113,26 @@ def test_a_checkout_that_was_being_detached_when_somebody_was_killed_is_finished
     checkouts.detach(checkout, run.commit)
     assert not list((checkout / ".git" / "objects" / "pack").glob("tmp*"))
     git(checkout, "fsck", "--full")
+
+
+@pytest.mark.parametrize("form", ["sha1", "sha256"])
+def test_a_checkout_with_changed_parameters_stands_by_itself(tmp_path: Path, form: str) -> None:
+    hosted, checkout = tmp_path / "hosted", tmp_path / "checkout"
+    hosted.mkdir()
+    git(hosted, "init", "--quiet", f"--object-format={form}")
+    shas = []
+    for value in ("1", "2"):
+        (hosted / "params.yaml").write_text(f"a: {value}\n")
+        git(hosted, "add", "--all")
+        git(hosted, "commit", "--quiet", "--message", value)
+        shas.append(git(hosted, "rev-parse", "HEAD"))
+    checkouts.make(hosted / ".git", shas[0], checkout, shas[1])
+    checkouts.detach(checkout, shas[1])
+    hosted.rename(tmp_path / "gone")
+    assert git(checkout, "rev-parse", "HEAD") == shas[0]
+    assert git(checkout, "diff", "--cached", "--name-only") == "params.yaml"
+    assert git(checkout, "status", "--porcelain") == "M  params.yaml"
+    git(checkout, "fsck", "--full")
+    git(checkout, "checkout", "--quiet", "--", "params.yaml")
+    git(checkout, "commit", "--quiet", "--message", "a command may commit")
+    assert git(checkout, "show", "HEAD:params.yaml") == "a: 2"

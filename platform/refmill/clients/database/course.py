@@ -77,19 +77,19 @@ class RunCourse:
     ) -> bool:
         last = {(schema.key(stage.address), stage.attempt): stage for stage in stages}
         with self._database.writing() as connection:
-            if expected and not _stand(connection, run_id, expected):
+            keys = {schema.key(address): asked for address, asked in (expected or {}).items()}
+            known = _known(connection, run_id, {key for key, _ in last} | keys.keys())
+            if not _stand(known, keys):
                 return False
             if any(stage.started is not None for stage in stages):
-                this = (runs.c.id == run_id) & (runs.c.status == "queued")
-                begun = {"status": "running", "started": _first(self._database), "explanation": None}
-                if connection.execute(runs.update().where(this).values(**begun)).rowcount:
+                begun = {"of_run": run_id, "now": self._database.clock()}
+                if connection.execute(_BEGIN, begun).rowcount:
                     self._begun.setdefault(run_id, self._database.steady())
-            known = _known(connection, run_id, {key for key, _ in last})
-            there = {(key, attempt) for key, attempt, _ in known}
+            there = {(row.address_key, row.attempt) for row in known}
             old = [_old(run_id, *at, stage) for at, stage in last.items() if at in there]
             if old:
                 connection.execute(_STORE, old)
-            positions = {key: position for key, _, position in known}
+            positions = {row.address_key: row.position for row in known}
             for at, stage in last.items():
                 if at not in there:
                     if at[0] not in positions:
@@ -111,8 +111,7 @@ class RunCourse:
 
     def wishes(self) -> Sequence[tuple[str, str]]:
         with self._database.reading() as connection:
-            found = connection.execute(select(wishes.c.run_id, wishes.c.wish).order_by(wishes.c.id))
-            return [(row.run_id, row.wish) for row in found]
+            return [(row.run_id, row.wish) for row in connection.execute(_WISHES)]
 
     def words(self, run_id: str, wish: str) -> tuple[str, ...]:
         this = (wishes.c.run_id == run_id) & (wishes.c.wish == wish)
@@ -138,20 +137,34 @@ _KEYS = 500
 """How many keys stand in one statement: less than the parameters that every database takes."""
 
 
+_NOW = bindparam("now", type_=runs.c.started.type)
+_BEGIN = (
+    runs.update()
+    .where(runs.c.id == bindparam("of_run"), runs.c.status == "queued")
+    .values(status="running", started=case((runs.c.started.is_(None), _NOW), else_=runs.c.started), explanation=None)
+)
+_KNOWN = (
+    select(stage_attempts.c.address_key, stage_attempts.c.attempt, stage_attempts.c.position, stage_attempts.c.status)
+    .where(
+        stage_attempts.c.run_id == bindparam("of_run"),
+        stage_attempts.c.address_key.in_(bindparam("of_keys", expanding=True)),
+    )
+    .with_for_update()
+)
+_WISHES = select(wishes.c.run_id, wishes.c.wish).order_by(wishes.c.id)
+
+
 def _first(database: Database) -> sqlalchemy.ColumnElement[int]:
     """When a run was started: now, if it was not before."""
     return case((runs.c.started.is_(None), database.clock()), else_=runs.c.started)
 
 
-def _known(connection: sqlalchemy.Connection, run_id: str, keys: set[str]) -> list[tuple[str, int, int]]:
-    """Key, attempt and position of every attempt of some stages."""
-    columns = (stage_attempts.c.address_key, stage_attempts.c.attempt, stage_attempts.c.position)
+def _known(connection: sqlalchemy.Connection, run_id: str, keys: set[str]) -> list[Any]:
+    """Key, number, position and status of every attempt of some stages."""
     asked = sorted(keys)
-    found: list[tuple[str, int, int]] = []
+    found: list[Any] = []
     for start in range(0, len(asked), _KEYS):
-        mine = (stage_attempts.c.run_id == run_id) & stage_attempts.c.address_key.in_(asked[start : start + _KEYS])
-        rows_of_these = connection.execute(select(*columns).where(mine).with_for_update())
-        found += [(row[0], row[1], row[2]) for row in rows_of_these]
+        found += connection.execute(_KNOWN, {"of_run": run_id, "of_keys": asked[start : start + _KEYS]})
     return found
 
 
@@ -170,13 +183,13 @@ def _newest(connection: sqlalchemy.Connection, run_id: str, address: str) -> sql
     ).first()
 
 
-def _stand(connection: sqlalchemy.Connection, run_id: str, expected: Mapping[str, Expected]) -> bool:
-    """Whether the latest attempts of these stages are as expected."""
-    for address, (attempt, statuses) in expected.items():
-        newest = _newest(connection, run_id, address)
-        if newest is None or newest.attempt != attempt or newest.status not in statuses:
-            return False
-    return True
+def _stand(known: Iterable[Any], expected: Mapping[str, Expected]) -> bool:
+    """Whether the latest attempts of these stages, which are told by their keys, are as expected."""
+    newest = {row.address_key: row for row in sorted(known, key=lambda row: int(row.attempt))}
+    return all(
+        key in newest and newest[key].attempt == attempt and newest[key].status in statuses
+        for key, (attempt, statuses) in expected.items()
+    )
 
 
 def _old(run_id: str, key: str, attempt: int, stage: StageRun) -> dict[str, Any]:

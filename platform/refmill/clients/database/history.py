@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from refmill.clients import codec
 from refmill.clients.database import rows, schema
 from refmill.clients.database.connection import Database
-from refmill.clients.database.runs import attempts_of, latest
+from refmill.clients.database.runs import ATTEMPTS, attempts_of, latest
 from refmill.clients.database.schema import runs, stage_attempts
 from refmill.model.pipelines import LockEntry
 from refmill.model.runs import Made, Run, RunStatus, StageRun
@@ -71,7 +71,7 @@ class RunArchive:
 
     def attempts(self, run_id: str) -> Sequence[StageRun]:
         with self._database.reading() as connection:
-            return [rows.stage(row) for row in connection.execute(attempts_of([run_id]))]
+            return [rows.stage(row) for row in connection.execute(ATTEMPTS, {"of_run": run_id})]
 
     def typical_seconds(self, repository_id: str, addresses: Iterable[str], project: str = "") -> dict[str, float]:
         recent = (

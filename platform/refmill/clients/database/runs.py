@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from refmill import errors
 from refmill.clients import codec
@@ -39,7 +39,7 @@ class RunIndex:
             counted = connection.execute(select(repositories.c.last_number).where(this).with_for_update()).scalar()
             if counted is None:
                 raise errors.NotFound(text("There is no such repository."))
-            known = connection.execute(rows.runs().where(runs.c.id == run.id)).first()
+            known = connection.execute(_BY_ID, {"of_run": run.id}).first()
             if known is not None:
                 return rows.run(known)
             number = counted + 1
@@ -48,7 +48,7 @@ class RunIndex:
             connection.execute(plans.insert().values(run_id=run.id, body=body))
             if positions:
                 connection.execute(stage_attempts.insert(), [attempt_row(run.id, *item) for item in positions])
-            return rows.run(connection.execute(rows.runs().where(runs.c.id == run.id)).one())
+            return rows.run(connection.execute(_BY_ID, {"of_run": run.id}).one())
 
     def restore(self, run: Run, plan: Plan, attempts: Iterable[StageRun]) -> bool:
         body, found = rows.plan_body(plan), list(attempts)
@@ -71,10 +71,10 @@ class RunIndex:
             return True
 
     def get(self, run_id: str) -> Run:
-        return self._one(runs.c.id == run_id)
+        return self._one(_BY_ID, of_run=run_id)
 
     def by_number(self, repository_id: str, number: int) -> Run:
-        return self._one((runs.c.repository_id == repository_id) & (runs.c.number == number))
+        return self._one(_BY_NUMBER, of_repository=repository_id, of_number=number)
 
     def list(
         self,
@@ -119,25 +119,31 @@ class RunIndex:
 
     def stages(self, run_id: str) -> Sequence[StageRun]:
         with self._database.reading() as connection:
-            return latest(connection.execute(attempts_of([run_id])))
+            return latest(connection.execute(ATTEMPTS, {"of_run": run_id}))
 
-    def _one(self, condition: sqlalchemy.ColumnElement[bool]) -> Run:
+    def _one(self, asked: sqlalchemy.Select[Any], **values: str | int) -> Run:
         with self._database.reading() as connection:
-            row = connection.execute(rows.runs().where(condition)).first()
+            row = connection.execute(asked, values).first()
         if row is None:
             raise errors.NotFound(text("There is no such run."))
         return rows.run(row)
 
 
+# To build a statement takes longer than to carry it out, and pods ask these again and again.
+_BY_ID = rows.runs().where(runs.c.id == bindparam("of_run"))
+_BY_NUMBER = rows.runs().where(
+    runs.c.repository_id == bindparam("of_repository"), runs.c.number == bindparam("of_number")
+)
+_ATTEMPTS = select(stage_attempts).order_by(
+    stage_attempts.c.run_id, stage_attempts.c.position, stage_attempts.c.address_key, stage_attempts.c.attempt
+)
+ATTEMPTS = _ATTEMPTS.where(stage_attempts.c.run_id == bindparam("of_run"))
+"""`attempts_of` one run, `of_run`."""
+
+
 def attempts_of(run_ids: Iterable[str]) -> sqlalchemy.Select[Any]:
     """All attempts of these runs, in the plans' order, each stage's attempts counting up."""
-    return (
-        select(stage_attempts)
-        .where(stage_attempts.c.run_id.in_(tuple(run_ids)))
-        .order_by(
-            stage_attempts.c.run_id, stage_attempts.c.position, stage_attempts.c.address_key, stage_attempts.c.attempt
-        )
-    )
+    return _ATTEMPTS.where(stage_attempts.c.run_id.in_(tuple(run_ids)))
 
 
 def latest(found: Iterable[Any]) -> Sequence[StageRun]:
