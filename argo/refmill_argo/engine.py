@@ -43,6 +43,7 @@ LOG = logging.getLogger(__name__)
 AGAIN = 10.0  # seconds after which a run is looked at though nothing was told: every hint may be lost
 UNKNOWN = 0.5  # seconds between two looks while the cluster has not been listed yet
 TAIL = 600.0  # seconds that the Workflow of a run that ended well may take to notice
+TAIL_LOOKS = 2.0  # seconds between two looks at one
 CLEAN = "the start"
 
 
@@ -56,6 +57,7 @@ class ArgoEngine:
         self._turns = Turns(parts.most)
         self._keep: frozenset[str] = frozenset()
         self._strays: set[str] = set()
+        self._began = time.monotonic()
         self._over = threading.Event()
         self._beyond = Beyond(parts.archive)
         self._rounds = Rounds(self._look, self._give_up)
@@ -332,8 +334,8 @@ class ArgoEngine:
         left = [item for item in self._workflows.of(run_id) if not item.over]
         waits = course.ended == "succeeded" and time.monotonic() - course.ended_at < TAIL
         if left and waits:
-            self._tell_parent(course, left)
-            return 2.0
+            self._tell_parent(course.name, left)
+            return TAIL_LOOKS
         self._beyond.forget(course.bundle.workflows if course.bundle is not None else ())
         if course.bundle is not None and course.bundle.workflows:
             self._clear(run_id, [item.name for item in left if not item.shutdown])
@@ -341,13 +343,13 @@ class ArgoEngine:
             self._courses.pop(run_id, None)
         return None
 
-    def _tell_parent(self, course: Course, left: Sequence[sights.WorkflowSight]) -> None:
+    def _tell_parent(self, parent: str, left: Sequence[sights.WorkflowSight]) -> None:
         """All stages ended well, and pods tell that before their Workflow is over: the last children's ends are told to
         the parent here, which would wait for them for ever."""
         going = {item.name for item in left}
         for item in left:
             for node in self._beyond.whole(item).suspends("c"):
-                if f"{course.name}-{node.display}" in going:
+                if f"{parent}-{node.display}" in going:
                     continue
                 with contextlib.suppress(errors.NotFound, errors.WrongUse):
                     step = SetNode(item.name, node.id, "Succeeded")
@@ -360,12 +362,25 @@ class ArgoEngine:
         self._parts.cluster.delete(SECRETS, contract.secret_name(run_id))
 
     def _clean(self) -> float | None:
-        """Workflows of runs that are over, or that nobody knows."""
+        """Workflows of runs that are over, or that nobody knows. One that ended well just before this engine began is
+        given the time to notice, as `_leave` does: ended by hand, it would be called failed on the cluster."""
         if not self._workflows.known:
             return UNKNOWN
+        again = None
         for run_id in {item.run for item in self._workflows.all()} - self._keep - self._courses.keys():
-            left = [item.name for item in self._workflows.of(run_id) if not item.over and not item.shutdown]
-            if left:
-                LOG.warning("the Workflows %s are of no run that goes on, and are ended", ", ".join(left))
-            self._clear(run_id, left)
-        return None
+            left = [item for item in self._workflows.of(run_id) if not item.over and not item.shutdown]
+            if left and time.monotonic() - self._began < TAIL and self._ended_well(run_id):
+                self._tell_parent(contract.workflow_name(run_id), left)
+                again = TAIL_LOOKS
+                continue
+            names = [item.name for item in left]
+            if names:
+                LOG.warning("the Workflows %s are of no run that goes on, and are ended", ", ".join(names))
+            self._clear(run_id, names)
+        return again
+
+    def _ended_well(self, run_id: str) -> bool:
+        try:
+            return self._parts.runs.get(run_id).status == "succeeded"
+        except errors.NotFound:
+            return False

@@ -472,6 +472,33 @@ def test_what_is_there_of_runs_that_are_over_is_ended(world: World):
     wait(lambda: (SECRETS.plural, world.name) not in world.cluster.things)
 
 
+def test_what_is_there_of_a_run_that_ended_well_just_now_may_notice_it(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("refmill_argo.engine.TAIL_LOOKS", 0.05)
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    wait((world.folder / "work" / world.run.id / "made").exists)
+    world.engines[0].close()
+    world.records.states.move(world.run.id, "succeeded", expected=["queued", "running"])
+    world.start().clean([])
+    time.sleep(0.5)
+    assert "shutdown" not in world.cluster.things[WF, world.name]["spec"]
+    world.workflow(retry(1), phase="Succeeded")
+    wait(lambda: (SECRETS.plural, world.name) not in world.cluster.things)
+    assert "shutdown" not in world.cluster.things[WF, world.name]["spec"]
+
+
+def test_it_does_not_have_for_ever(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("refmill_argo.engine.TAIL", 0.3)
+    monkeypatch.setattr("refmill_argo.engine.TAIL_LOOKS", 0.05)
+    world.start().submit(world.order)
+    world.workflow(retry(1))
+    wait((world.folder / "work" / world.run.id / "made").exists)
+    world.engines[0].close()
+    world.records.states.move(world.run.id, "succeeded", expected=["queued", "running"])
+    world.start().clean([])
+    wait(lambda: world.cluster.things[WF, world.name]["spec"].get("shutdown") == "Terminate")
+
+
 def test_a_run_that_is_paused_from_the_start_is_put_there_when_it_goes_on(world: World):
     world.order = replace(world.order, paused=True)
     engine = world.start()

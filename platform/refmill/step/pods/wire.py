@@ -19,6 +19,7 @@ from refmill.step.pods.halting import Halt
 
 PATIENCE = 1800.0  # seconds in which the platform may be away: an upgrade, a node that is lost
 FIRST, LONGEST = 0.25, 15.0  # seconds between two tries, which double
+CONNECTING = 15.0  # seconds: who asks while the pods behind a service change is answered by nobody
 SILENCE = 120.0  # seconds without a byte after which a connection is given up
 REDIRECTS = 5
 BLOCK = 256 << 10  # bytes of a file that are sent at a time
@@ -219,11 +220,22 @@ def _origin(url: str) -> Origin:
 
 
 def _connection(origin: Origin) -> http.client.HTTPConnection:
+    """An open connection. Raises OSError, HTTPException."""
+    made: http.client.HTTPConnection
     if origin[0] == "https":
-        return http.client.HTTPSConnection(origin[1], timeout=SILENCE, blocksize=BLOCK)
-    if origin[0] == "http":
-        return http.client.HTTPConnection(origin[1], timeout=SILENCE, blocksize=BLOCK)
-    raise http.client.HTTPException("%s:// cannot be asked" % origin[0])
+        made = http.client.HTTPSConnection(origin[1], timeout=CONNECTING, blocksize=BLOCK)
+    elif origin[0] == "http":
+        made = http.client.HTTPConnection(origin[1], timeout=CONNECTING, blocksize=BLOCK)
+    else:
+        raise http.client.HTTPException("%s:// cannot be asked" % origin[0])
+    try:
+        made.connect()
+        made.timeout = SILENCE
+        made.sock.settimeout(SILENCE)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def _answered(
