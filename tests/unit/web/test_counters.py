@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from fakes.record_values import a_plan, a_run, pending
 from refmill import errors
@@ -131,6 +131,16 @@ def test_whatever_is_asked_for_makes_no_new_kinds_of_lines() -> None:
     assert value(counters, "http_requests_in_progress", kind="pages") == 0
     assert value(counters, "http_request_seconds_count", kind="pages") == 4
     assert value(counters, "http_request_seconds_count", kind="live") == 0, "it follows a run for hours"
+
+
+def test_faults_are_told_before_there_is_one() -> None:
+    counters = Counters("web")
+    counters.request_ended("/ann/demo.git/info/refs", "GET", "200", counters.request_began("/ann/demo.git/info/refs"))
+    told = generate_latest(counters.registry).decode()
+    for code in ("500", "503"):
+        assert f'refmill_http_requests_total{{code="{code}",kind="refs",method="GET"}} 0.0' in told
+    counters.request_ended("/ann/demo.git/info/refs", "GET", "500", counters.request_began("/ann/demo.git/info/refs"))
+    assert value(counters, "http_requests_total", kind="refs", method="GET", code="500") == 1
 
 
 def test_the_machine_tells_what_stages_have_of_it() -> None:

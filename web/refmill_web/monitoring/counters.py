@@ -19,6 +19,8 @@ from refmill_web.monitoring.known import Role
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 _CODE = re.compile(r"[1-5]\d\d", re.ASCII)
+_FAULTS = ("500", "503")
+"""Codes that are told with a 0 before there is one: of what was not told at all before, Prometheus sees no increase."""
 _GIT = {"git-receive-pack": "push", "git-upload-pack": "fetch", "info/refs": "refs"}
 _FIRST = {
     "ws": "live", "api": "api", "static": "static", "healthz": "health", "readyz": "health", "metrics": "health",
@@ -110,9 +112,10 @@ class Counters:
         """It is done with it, whatever became of it."""
         kind = kind_of(path)
         self._requests_open.labels(kind).dec()
-        self._requests.labels(
-            kind, method if method in _METHODS else "other", code if _CODE.fullmatch(code) else "0"
-        ).inc()
+        method = method if method in _METHODS else "other"
+        self._requests.labels(kind, method, code if _CODE.fullmatch(code) else "0").inc()
+        for fault in _FAULTS:
+            self._requests.labels(kind, method, fault)
         if kind != _LIVE:
             self._request_seconds.labels(kind).observe(time.monotonic() - began)
 
