@@ -220,7 +220,20 @@ class Desk:
                 raise errors.Conflict(text("this attempt was ended by somebody else"))
             if over.state.entry is not None:
                 ongoing.known.learn(address, over.state.entry)
-        return {"again": over.follower is not None, "attempt": over.follower or attempt}
+        answer = {"again": over.follower is not None, "attempt": over.follower or attempt}
+        return answer if over.state.entry is None else answer | self._then(run, pod, who, said.get("then"))
+
+    def _then(self, run: Run, pod: int, who: str, said: object) -> dict[str, Any]:
+        """The beginning of the stage behind, for which a pod asks along with a good end. Nothing where it cannot begin:
+        the pod asks once more by itself, and hears why."""
+        index, attempt = (said.get("index"), said.get("attempt")) if isinstance(said, dict) else (None, None)
+        if type(index) is not int or type(attempt) is not int:
+            return {}
+        try:
+            return {"then": self.begin(living(self._parts.runs, run.id), pod, index, who, attempt)}
+        except (errors.RefmillError, OSError) as error:
+            LOG.info("%s: the stage behind does not begin with the end of the one before: %s", run.name, error)
+            return {}
 
     def _stage(self, run: Run, address: str) -> AbstractContextManager[None]:
         """One request of a stage at a time."""

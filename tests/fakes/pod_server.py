@@ -86,6 +86,7 @@ class PodServer:
         self.done = [False for _ in stages]
         self.cached: set[int] = set()
         self.go, self.loses, self.extra = True, False, dict[str, Any]()
+        self.tells_of_next = True
         self.wrong: list[str] = []
         self.requests: list[str] = []
         self.connections = 0
@@ -241,7 +242,7 @@ class PodServer:
         if attempt.end is not None:
             if attempt.end != told:
                 self.complain("another end of the same attempt")
-            return 200, attempt.answer
+            return 200, attempt.answer | self._then(told)
         self._running(index, told["attempt"])
         if attempt.who != told["who"]:
             return 409, {"message": "another pod has it"}
@@ -266,7 +267,17 @@ class PodServer:
         attempt.end, attempt.answer = told, {"again": again, "attempt": len(self.attempts[index]) + 1}
         if again:
             attempt.answer["attempt"] = attempt.number + 1
-        return 200, attempt.answer
+        return 200, attempt.answer | self._then(told)
+
+    def _then(self, told: dict[str, Any]) -> dict[str, Any]:
+        if "then" not in told or not self.tells_of_next:
+            return {}
+        if told["reason"] or told["code"]:
+            self.complain("the stage behind is to begin with a bad end")
+        index, number = told["then"]["index"], told["then"]["attempt"]
+        if index != next((place for place, done in enumerate(self.done) if not done), None):
+            self.complain(f"stage {index} is to begin, and is not the next one")
+        return {"then": self.begin(index, {"who": told["who"], "attempt": number})[1]}
 
     def _rest_of_log(self, index: int, told: dict[str, Any]) -> dict[str, Any] | None:
         rest = told.get("log") or {"offset": 0, "data": ""}

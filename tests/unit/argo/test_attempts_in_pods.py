@@ -58,6 +58,53 @@ def well(pod: NearPod, attempt: int = 1) -> dict[str, Any]:
     return pod.end(attempt=attempt, listing={"outs": WELL, "measured": {}})
 
 
+def test_the_next_stage_begins_with_a_good_end_that_asks_for_it(ground: Ground) -> None:
+    run = planted(ground)
+    pod = opened(ground, run)
+    pod.begin()
+    said = {"listing": {"outs": WELL, "measured": {}}, "then": {"index": 1, "attempt": 1}}
+    answer = pod.end(**said)
+    assert (answer["again"], answer["then"]["do"], answer["then"]["attempt"]) == (False, "run", 1)
+    assert answer["then"]["env"]["DVC_STAGE"] == "two"
+    assert [ground.stages(run)[name].status for name in ("one", "two")] == ["succeeded", "running"]
+    assert pod.end(**said) == answer == {**answer, "then": pod.begin(1)}, "asked again it is told the same"
+    assert ground.attempts(run, "two") == [(1, "running")]
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {"index": 7, "attempt": 1},
+        {"index": 1},
+        {"index": True, "attempt": 1},
+        [1, 1],
+        "1",
+        None,
+        {"index": -1, "attempt": 1},
+    ],
+)
+def test_what_cannot_begin_with_an_end_leaves_the_end_as_it_is(ground: Ground, then: Any) -> None:
+    run = planted(ground)
+    pod = opened(ground, run)
+    pod.begin()
+    assert pod.end(listing={"outs": WELL, "measured": {}}, then=then) == {"again": False, "attempt": 1}
+    assert [ground.stages(run)[name].status for name in ("one", "two")] == ["succeeded", "pending"]
+
+
+def test_a_bad_end_and_a_paused_run_begin_nothing(ground: Ground) -> None:
+    run = planted(ground)
+    pod = opened(ground, run)
+    pod.begin()
+    assert "then" not in pod.end(code=1, reason="failed", then={"index": 1, "attempt": 1})
+    other = ground.run(ground.parts.records.catalogue.get(run.repository_id), attempt=2)
+    pod = opened(ground, other)
+    pod.begin()
+    ground.parts.records.states.move(other.id, "paused", expected=["running"])
+    answer = pod.end(listing={"outs": WELL, "measured": {}}, then={"index": 1, "attempt": 1})
+    assert answer == {"again": False, "attempt": 1}
+    assert ground.stages(other)["two"].status == "pending"
+
+
 def test_a_pod_that_asks_again_is_told_the_same_and_another_one_begins_a_new_attempt(ground: Ground) -> None:
     run = planted(ground)
     pod = opened(ground, run)

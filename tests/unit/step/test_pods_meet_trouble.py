@@ -180,6 +180,24 @@ def test_a_pod_that_is_deleted_asks_its_commands_to_end_and_tells(pod: Pod, serv
     assert pod.left() == []
 
 
+def test_a_pod_that_is_deleted_as_the_next_stage_begins_tells_that_it_was_stopped(pod: Pod, serve) -> None:
+    server = serve(stage("s", "true"), stage("t", "touch $TMPDIR/ran"))
+    plain = server.ended
+
+    def slowly(*told):
+        answer = plain(*told)
+        if "then" in answer[1]:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        return answer
+
+    server.ended = slowly
+    process = pod.start(server)
+    assert process.wait(20) == 75
+    assert [end["reason"] for end in server.ends(1)] == ["stopped"]
+    assert not (pod.folder / "ran").exists()
+
+
 def test_commands_that_do_not_listen_are_killed_in_time(pod: Pod, serve) -> None:
     server = serve(stage("s", "trap '' TERM; echo begun; (setsid sleep 300 &); while :; do sleep 1; done"))
     process = pod.start(server)

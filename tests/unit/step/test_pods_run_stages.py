@@ -54,6 +54,32 @@ def test_objects_travel_by_addresses_of_the_store_without_the_token(pod: Pod, se
     assert server.count("PUT") == 1
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_the_next_stage_begins_with_the_end_of_the_one_before(pod: Pod, serve, tells: bool) -> None:
+    server = serve(
+        stage("a", "echo a > a", outs=["a"]), stage("b", "false", retries=1), stage("c", "cp a c", inputs={"a": "a"})
+    )
+    server.tells_of_next = tells
+    server.stages[1]["commands"] = ["[ -e $TMPDIR/again ] || { touch $TMPDIR/again; false; }"]
+    assert pod.run(server) == 0, pod.said
+    assert server.count("/begin") == (2 if tells else 4)  # a retry is asked for
+    assert [len(attempts) for attempts in server.attempts] == [1, 2, 1]
+
+
+def test_a_stage_that_turns_out_to_be_cached_or_unwanted_at_that_moment(pod: Pod, serve) -> None:
+    server = serve(stage("a", "true"), stage("b", "touch $TMPDIR/ran"), stage("c", "true"))
+    server.cached.add(1)
+    assert pod.run(server) == 0, pod.said
+    assert (server.done, server.count("/begin")) == ([True] * 3, 2)
+    assert not (pod.folder / "ran").exists()
+    stopped = serve(stage("a", "true"), stage("b", "touch $TMPDIR/ran"))
+    plain = stopped.ended
+    stopped.ended = lambda *told: (setattr(stopped, "go", False), plain(*told))[1]
+    assert pod.run(stopped) == 1
+    assert "the run was stopped" in pod.said
+    assert not (pod.folder / "ran").exists()
+
+
 def test_a_stage_that_is_done_or_cached_is_passed_over(pod: Pod, serve) -> None:
     server = serve(stage("done", "exit 9"), stage("cached", "exit 9"), stage("new", "echo ran"))
     server.done[0] = True

@@ -93,6 +93,8 @@ class Attempt:
     def __init__(self, pod: Pod, index: int, number: int) -> None:
         self.pod, self.index, self.number = pod, index, number
         self.stage: Mapping[str, Any] = pod.share["stages"][index]
+        self.then: Mapping[str, int] = {}
+        """The stage behind that begins with this one's good end, if there is one."""
         self.measured: Dict[str, int] = {}
         self.kept: List[outputs.Output] = []
         self._told: Dict[str, Any] = {}
@@ -114,7 +116,10 @@ class Attempt:
 
     def begin(self) -> Dict[str, Any]:
         """Ask to begin. Raises PodOver if nothing is to be done here, Refused, Away."""
-        answer = self.pod.wire.post(self.url("begin"), {"who": self.pod.who, "attempt": self.number})
+        return self.took(self.pod.wire.post(self.url("begin"), {"who": self.pod.who, "attempt": self.number}))
+
+    def took(self, answer: Dict[str, Any]) -> Dict[str, Any]:
+        """The server's answer to that, however it came. Raises PodOver."""
         if answer.get("do") not in ("run", "cached"):
             raise PodOver(FAILED, str(answer.get("why") or "the server says no"))
         self.number = int(answer.get("attempt") or self.number)
@@ -257,6 +262,8 @@ class Attempt:
         if end.well:
             document["listing"] = {key: self._told[key] for key in ("outs", "measured")}
             document["objects"] = self._along
+            if self.then and not self.pod.halt.asked:
+                document["then"] = self.then
         offset, data = self.log.tail if self.log is not None else (0, b"")
         if data:
             document["log"] = {"offset": offset, "data": base64.b64encode(data).decode("ascii")}

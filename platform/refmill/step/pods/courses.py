@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from refmill.step import output
 from refmill.step.pods import commands, script, workspace
@@ -24,12 +24,15 @@ OVER = frozenset({401, 403, 409, 410})
 
 def run(pod: Pod) -> int:
     """All stages of a pod, one after another."""
-    for index, stage in _open(pod):
-        number = int(stage.get("attempt") or 1)
+    left = _open(pod)
+    told: Optional[Dict[str, Any]] = None
+    for place, (index, stage) in enumerate(left):
+        number, behind = _number(stage), left[place + 1 : place + 2]
         while True:
             attempt = Attempt(pod, index, number)
-            with pod.halt.interruptible():
-                begun = attempt.begin()
+            attempt.then = {"index": behind[0][0], "attempt": _number(behind[0][1])} if behind else {}
+            begun = _begun(attempt, told)
+            told = None
             if begun["do"] == "cached":
                 say("%s: cached" % stage["address"])
                 break
@@ -39,13 +42,27 @@ def run(pod: Pod) -> int:
             if not answer.get("again"):
                 if not end.well:
                     return FAILED
-                if index + 1 < len(pod.share["stages"]):
+                if behind:
                     attempt.adopt()
+                told = answer.get("then")
                 break
             number = int(answer.get("attempt") or attempt.number + 1)
-        if pod.halt.asked:
+        if pod.halt.asked and told is None:  # else what has begun is told to be stopped
             return AGAIN
     return DONE
+
+
+def _number(stage: Mapping[str, Any]) -> int:
+    return int(stage.get("attempt") or 1)
+
+
+def _begun(attempt: Attempt, told: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """The beginning of an attempt, if it was not told already with the end of the one before. Raises PodOver, Stopped,
+    Refused, Away."""
+    if told is not None:
+        return attempt.took(told)
+    with attempt.pod.halt.interruptible():
+        return attempt.begin()
 
 
 def fetch(pod: Pod) -> int:
@@ -56,7 +73,7 @@ def fetch(pod: Pod) -> int:
     main = os.path.join(pod.folder, script.NAME)
     script.write(main, "exit 0\n")
     for index, stage in _open(pod):
-        attempt = Attempt(pod, index, int(stage.get("attempt") or 1))
+        attempt = Attempt(pod, index, _number(stage))
         start = time.monotonic()
         with pod.halt.interruptible():
             begun = attempt.begin()
