@@ -462,41 +462,31 @@ def test_an_archived_workflow_says_how_a_run_ended_that_nobody_looked_at(
     assert wait(lambda: world.ends) == [("failed", why)]
 
 
-def test_what_is_there_of_runs_that_are_over_is_ended(world: World):
-    world.start().submit(world.order)
-    world.workflow(retry(1))
-    wait((world.folder / "work" / world.run.id / "made").exists)
-    world.engines[0].close()
-    world.start().clean([])
-    wait(lambda: world.cluster.things[WF, world.name]["spec"].get("shutdown") == "Terminate")
-    wait(lambda: (SECRETS.plural, world.name) not in world.cluster.things)
-
-
-def test_what_is_there_of_a_run_that_ended_well_just_now_may_notice_it(world: World, monkeypatch: pytest.MonkeyPatch):
+def left_there(world: World, monkeypatch: pytest.MonkeyPatch, status: Any) -> None:
+    """A Workflow of a run that is over, and an engine that begins."""
     monkeypatch.setattr("refmill_argo.engine.TAIL_LOOKS", 0.05)
     world.start().submit(world.order)
     world.workflow(retry(1))
     wait((world.folder / "work" / world.run.id / "made").exists)
     world.engines[0].close()
-    world.records.states.move(world.run.id, "succeeded", expected=["queued", "running"])
+    world.records.states.move(world.run.id, status, expected=["queued", "running"])
     world.start().clean([])
+
+
+@pytest.mark.parametrize("status", ["stopped", "succeeded"])
+def test_what_is_there_of_runs_that_are_over_is_ended(world: World, monkeypatch: pytest.MonkeyPatch, status: str):
+    monkeypatch.setattr("refmill_argo.engine.TAIL", 0.3)
+    left_there(world, monkeypatch, status)
+    wait(lambda: world.cluster.things[WF, world.name]["spec"].get("shutdown") == "Terminate")
+    wait(lambda: (SECRETS.plural, world.name) not in world.cluster.things)
+
+
+def test_a_run_that_ended_well_just_now_is_given_time(world: World, monkeypatch: pytest.MonkeyPatch):
+    left_there(world, monkeypatch, "succeeded")
     time.sleep(0.5)
-    assert "shutdown" not in world.cluster.things[WF, world.name]["spec"]
     world.workflow(retry(1), phase="Succeeded")
     wait(lambda: (SECRETS.plural, world.name) not in world.cluster.things)
     assert "shutdown" not in world.cluster.things[WF, world.name]["spec"]
-
-
-def test_it_does_not_have_for_ever(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("refmill_argo.engine.TAIL", 0.3)
-    monkeypatch.setattr("refmill_argo.engine.TAIL_LOOKS", 0.05)
-    world.start().submit(world.order)
-    world.workflow(retry(1))
-    wait((world.folder / "work" / world.run.id / "made").exists)
-    world.engines[0].close()
-    world.records.states.move(world.run.id, "succeeded", expected=["queued", "running"])
-    world.start().clean([])
-    wait(lambda: world.cluster.things[WF, world.name]["spec"].get("shutdown") == "Terminate")
 
 
 def test_a_run_that_is_paused_from_the_start_is_put_there_when_it_goes_on(world: World):
