@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "GIT_TERMINAL_PROMPT": "0",
         "DVC_NO_ANALYTICS": "1",
         "TZ": "UTC",
-        "REFMILL_PUSH_WAIT": "20",  # once a push has ended its run is there, also on a busy machine
+        "REFMILL_PUSH_WAIT": "5",  # once a push has ended its run is there, also on a busy machine
     }
     os.environ.setdefault("LANG", "C.UTF-8")
     # The programs of the environment under test, `dvc`, `uv` and `refmill`, come before those of the machine.

@@ -146,7 +146,7 @@ def _kill(pids: Iterable[int]) -> None:
 def campaign(place: Path, seed: int, kills: int) -> Toll:
     """That many kills while PUSHERS people push."""
     began, toll = time.monotonic(), Toll()
-    platform = Platform(place / "data").start()
+    platform = Platform(place / "data", {"REFMILL_PUSH_WAIT": "0.3"}).start()  # the engine is dead most of the time
     try:
         platform.user("alice", "--admin")
         pushers = [
