@@ -377,6 +377,7 @@ class ArgoEngine:
             if names:
                 LOG.warning("the Workflows %s are of no run that goes on, and are ended", ", ".join(names))
             self._clear(run_id, names)
+            self._keep |= {run_id}  # it is done with, and its Workflow stays listed until its time is over
         return again
 
     def _ended_well(self, run_id: str) -> bool:

@@ -12,9 +12,8 @@ from refmill.step.pods.halting import Halt
 
 
 @pytest.fixture
-def silent() -> Iterator[tuple[str, socket.socket]]:
-    """The address of a port that takes no connections, and its socket: the kernel drops what its queue has no room
-    for."""
+def silent() -> Iterator[str]:
+    """The address of a port that takes no connections: the kernel drops what its queue has no room for."""
     waiting: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
@@ -23,17 +22,17 @@ def silent() -> Iterator[tuple[str, socket.socket]]:
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
             waiting.append(one)
-        yield f"http://127.0.0.1:{port}", listener
+        yield f"http://127.0.0.1:{port}"
         for one in waiting:
             one.close()
 
 
 def test_a_connection_that_is_not_taken_is_given_up_sooner_than_a_silent_one(
-    silent: tuple[str, socket.socket], monkeypatch: pytest.MonkeyPatch
+    silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wire, "CONNECTING", 0.5)
     with pytest.raises(TimeoutError):
-        wire.Wire(silent[0], "secret", Halt()).once("GET", "/x")
+        wire.Wire(silent, "secret", Halt()).once("GET", "/x")
 
 
 def test_one_that_is_taken_may_be_silent_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:

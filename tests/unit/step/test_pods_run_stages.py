@@ -56,11 +56,9 @@ def test_objects_travel_by_addresses_of_the_store_without_the_token(pod: Pod, se
 
 @pytest.mark.parametrize("tells", [True, False])
 def test_the_next_stage_begins_with_the_end_of_the_one_before(pod: Pod, serve, tells: bool) -> None:
-    server = serve(
-        stage("a", "echo a > a", outs=["a"]), stage("b", "false", retries=1), stage("c", "cp a c", inputs={"a": "a"})
-    )
+    once_more = stage("b", "[ -e $TMPDIR/again ] || { touch $TMPDIR/again; false; }", retries=1)
+    server = serve(stage("a", "echo a > a", outs=["a"]), once_more, stage("c", "cp a c", inputs={"a": "a"}))
     server.tells_of_next = tells
-    server.stages[1]["commands"] = ["[ -e $TMPDIR/again ] || { touch $TMPDIR/again; false; }"]
     assert pod.run(server) == 0, pod.said
     assert server.count("/begin") == (2 if tells else 4)  # a retry is asked for
     assert [len(attempts) for attempts in server.attempts] == [1, 2, 1]

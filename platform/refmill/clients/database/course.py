@@ -37,7 +37,7 @@ class RunCourse:
         this = (runs.c.id == run_id) & runs.c.status.in_(tuple(expected))
         with self._database.writing() as connection:
             if status == "running":
-                values["started"] = _first(self._database)
+                values["started"] = _first(self._database.clock())
                 if connection.execute(select(runs.c.id).where(unbegun)).first() is not None:
                     self._begun[run_id] = self._database.steady()
             if status in RUN_ENDED and finished is None:
@@ -137,11 +137,15 @@ _KEYS = 500
 """How many keys stand in one statement: less than the parameters that every database takes."""
 
 
-_NOW = bindparam("now", type_=runs.c.started.type)
+def _first(now: int | sqlalchemy.BindParameter[int | None]) -> sqlalchemy.ColumnElement[int | None]:
+    """When a run was started: now, if it was not before."""
+    return case((runs.c.started.is_(None), now), else_=runs.c.started)
+
+
 _BEGIN = (
     runs.update()
     .where(runs.c.id == bindparam("of_run"), runs.c.status == "queued")
-    .values(status="running", started=case((runs.c.started.is_(None), _NOW), else_=runs.c.started), explanation=None)
+    .values(status="running", started=_first(bindparam("now", type_=runs.c.started.type)), explanation=None)
 )
 _KNOWN = (
     select(stage_attempts.c.address_key, stage_attempts.c.attempt, stage_attempts.c.position, stage_attempts.c.status)
@@ -152,11 +156,6 @@ _KNOWN = (
     .with_for_update()
 )
 _WISHES = select(wishes.c.run_id, wishes.c.wish).order_by(wishes.c.id)
-
-
-def _first(database: Database) -> sqlalchemy.ColumnElement[int]:
-    """When a run was started: now, if it was not before."""
-    return case((runs.c.started.is_(None), database.clock()), else_=runs.c.started)
 
 
 def _known(connection: sqlalchemy.Connection, run_id: str, keys: set[str]) -> list[Any]:
