@@ -6,6 +6,7 @@ look that fails says nothing about the run: it is only made again, later and lat
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
@@ -31,6 +32,8 @@ class Rounds:
     ) -> None:  # fmt: skip
         self._look, self._give_up = look, give_up
         self._due: dict[str, float] = {}
+        # Of hundreds that wait, the first without a look at all of them; an entry that `_due` does not confirm is void.
+        self._order: list[tuple[float, str]] = []
         self._busy: set[str] = set()
         self._failures: dict[str, int] = {}
         self._wrong: dict[str, int] = {}
@@ -46,8 +49,10 @@ class Rounds:
         """Look within so many seconds; an earlier look that is due stays."""
         due = time.monotonic() + seconds
         with self._changed:
-            self._due[key] = min(due, self._due.get(key, due))
-            self._changed.notify()
+            if due < self._due.get(key, float("inf")):
+                self._due[key] = due
+                heapq.heappush(self._order, (due, key))
+                self._changed.notify()
 
     def forget(self, key: str) -> None:
         """Nothing is to be looked at any more."""
@@ -71,21 +76,34 @@ class Rounds:
             again = self._looked(key)
             with self._changed:
                 self._busy.discard(key)
-                self._changed.notify()
+                if key in self._due:
+                    heapq.heappush(self._order, (self._due[key], key))
+                    self._changed.notify()
             if again is not None:
                 self.soon(key, again)
 
     def _next(self) -> str | None:
         with self._changed:
             while self._open:
+                first = self._first()
                 now = time.monotonic()
-                waiting = [(due, key) for key, due in self._due.items() if key not in self._busy]
-                first = min(waiting, default=None)
                 if first is not None and first[0] <= now:
+                    heapq.heappop(self._order)
                     del self._due[first[1]]
                     self._busy.add(first[1])
+                    if self._order:
+                        self._changed.notify()  # another thread waits for what comes after it
                     return first[1]
                 self._changed.wait(None if first is None else first[0] - now)
+        return None
+
+    def _first(self) -> tuple[float, str] | None:
+        """Who is looked at next, and when. One that is being looked at has its place again after that."""
+        while self._order:
+            due, key = self._order[0]
+            if key not in self._busy and self._due.get(key) == due:
+                return due, key
+            heapq.heappop(self._order)
         return None
 
     def _looked(self, key: str) -> float | None:
