@@ -89,7 +89,7 @@ class Place:
     def end(self, paper: Over) -> None:
         """Note how it ended. Raises OSError."""
         files.make_directory(self.folder)
-        attempts.write(self.folder / OVER, codec.to_json(paper))
+        attempts.write(self.folder / OVER, codec.to_json(paper, [paper.state.entry]))
 
     @property
     def log(self) -> Path:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from archive import Project
-from oracle import Snapshot, content, named, snapshot, visible
+from oracle import Outcome, Snapshot, content, named, snapshot, visible
 
-from platforms import OVER, Copy, Platform, wait
+from platforms import OVER, SECONDS, Copy, Platform, wait
 from refmill.formats import yamlfile
 from refmill.formats.hashing import md5_bytes
 from warm import Done, Warm
@@ -107,10 +107,10 @@ class Pushed:
     name: str
     folders: tuple[str, ...] = ("",)
 
-    def ended(self) -> dict[str, str]:
+    def ended(self, seconds: float = SECONDS) -> dict[str, str]:
         """The status of its runs as `""` (of one that failed, if any did), and of each stage by its address, as soon as
         the run of each of its DVC projects is over."""
-        runs = wait(self._over, f"{self.name} ends; {self.platform.log()[-3000:]}")
+        runs = wait(self._over, f"{self.name} ends; {self.platform.log()[-3000:]}", seconds)
         found = {"": next((status for _, _, status in runs if status == "failed"), runs[0][2])}
         for run, folder, _ in runs:
             stages = self.platform.query(
@@ -201,6 +201,26 @@ def _know_remote(pushed: Pushed, root: Path) -> None:
                "password": platform.user("alice")}  # fmt: skip
     lines = ["[core]", "remote = refmill", "['remote \"refmill\"']", *(f"{key} = {section[key]}" for key in section)]
     (root / ".dvc" / "config.local").write_text("\n".join(lines) + "\n")
+
+
+def assert_as_by_dvc(
+    pushed: Pushed, project: Project, wanted: Outcome, reference: Path, before: set[str]
+) -> None:  # fmt: skip
+    """The runs of a push end as `dvc repro` did, run the same stages, and record what it left in `reference`; `before`
+    are the entries of the caches that were there before."""
+    ended = pushed.ended()
+    if project.code:
+        assert ended[""] == "failed"
+        failed = {stage for stage, status in ended.items() if status == "failed" and stage}
+        assert failed == {stage for stage in wanted.ran if f"failed to reproduce '{stage}'" in wanted.said}
+        assert {stage for stage, status in ended.items() if status == "succeeded"} == wanted.ran - failed
+        return
+    assert ended[""] in {"succeeded", "nothing"}, pushed.platform.log()[-3000:]
+    ran = {stage for stage, status in ended.items() if status == "succeeded" and stage}
+    if not before:
+        assert ran == {stage for stage, what in wanted.stages.items() if what == "run"}
+    # The run-cache of earlier runs elsewhere does not travel with a push.
+    assert_pushed(pushed, reference, {path for path in before if path.startswith("runs/")} if ran else None)
 
 
 def assert_pushed(pushed: Pushed, reference: Path, before: set[str] | None, told: str = "") -> None:

@@ -2,7 +2,8 @@
 
 The rule to keep: what YAML knows and JSON does not (dates, sets, bytes, keys that are no strings) travels in tagged
 objects such as ``{"$date": "2026-01-31"}``; a dictionary with a key of that look is tagged itself (``$map``), so that
-no file can forge a tag.
+no file can forge a tag. What an alias of YAML stands for is one value in two places, and dvc.lock is written so; where
+that is asked for, the first of them is an ``$anchor``, the others are an ``$alias``.
 """
 
 from __future__ import annotations
@@ -10,30 +11,56 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import functools
 import json
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
-def dumps(value: object) -> str:
-    """`value` (dataclasses of the model, plain containers, scalars) as JSON. Raises TypeError for anything else."""
-    return json.dumps(_plain(value, {}), separators=(",", ":"))  # in ASCII, so that lone surrogates survive
+def dumps(value: object, aliased: Iterable[object] = ()) -> str:
+    """`value` (dataclasses of the model, plain containers, scalars) as JSON. Lists and dictionaries that stand in two
+    places of one of `aliased`, which are parts of `value`, are one again after `loads`. Raises TypeError for anything
+    else."""
+    memo = _Memo()
+    for part in aliased:
+        _find_aliases(part, set(), memo)
+    return json.dumps(_plain(value, memo), separators=(",", ":"))  # in ASCII, so that lone surrogates survive
 
 
 def loads(body: str | bytes) -> Any:
     """What `dumps` wrote, dataclasses as dictionaries. Raises ValueError, TypeError, RecursionError."""
-    return json.loads(body, object_hook=_untagged)
+    anchored = '"$anchor"' in body if isinstance(body, str) else b'"$anchor"' in body
+    return json.loads(body, object_hook=functools.partial(_bound, {}) if anchored else _untagged)
 
 
-_Memo: TypeAlias = dict[int, dict[str, Any]]
-"""Dataclasses by `id` that have been made plain: a plan holds each of its stages several times. All of them live as
-long as the value that is written."""
+class _Memo:
+    """What has been met of the value that is written, by `id`: all of it lives as long as that. `plain` are dataclasses
+    as they have been made plain, for a plan holds each of its stages several times; `shared` are the numbers of lists
+    and dictionaries that stand in two places, `written` those that stand there already."""
+
+    __slots__ = ("plain", "shared", "written")
+
+    def __init__(self) -> None:
+        self.plain: dict[int, dict[str, Any]] = {}
+        self.shared: dict[int, int] = {}
+        self.written: set[int] = set()
+
+
+def _find_aliases(value: Any, seen: set[int], memo: _Memo) -> None:
+    if not isinstance(value, list | dict):
+        return
+    if id(value) in seen:
+        memo.shared.setdefault(id(value), len(memo.shared))
+        return
+    seen.add(id(value))
+    for item in value.values() if isinstance(value, dict) else value:
+        _find_aliases(item, seen, memo)
 
 
 def _shape(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
@@ -53,6 +80,8 @@ def _plain(value: Any, memo: _Memo) -> Any:
     kind = type(value)
     if kind in _SCALARS:
         return value
+    if memo.shared and id(value) in memo.shared:
+        return _aliased(value, memo)
     if kind is tuple or kind is list:
         return [item if type(item) in _SCALARS else _plain(item, memo) for item in value]
     if kind is dict:
@@ -62,15 +91,27 @@ def _plain(value: Any, memo: _Memo) -> Any:
     shape = _SHAPES[kind]
     if shape is None:
         return _rare(value, memo)
-    if (known := memo.get(id(value))) is not None:
+    if (known := memo.plain.get(id(value))) is not None:
         return known
     names, values = shape
     found = {
         name: item if type(item) in _SCALARS else _plain(item, memo)
         for name, item in zip(names, values(value), strict=True)
     }
-    memo[id(value)] = found
+    memo.plain[id(value)] = found
     return found
+
+
+def _aliased(value: Any, memo: _Memo) -> dict[str, Any]:
+    """The first time with all that it holds, then by its number."""
+    number = memo.shared[id(value)]
+    if number in memo.written:
+        return {"$alias": number}
+    memo.written.add(number)
+    del memo.shared[id(value)]
+    found = _plain(value, memo)
+    memo.shared[id(value)] = number
+    return {"$anchor": [number, found]}
 
 
 def _mapping(value: Mapping[Any, Any], memo: _Memo) -> dict[str, Any]:
@@ -131,6 +172,19 @@ def _untagged(value: dict[str, Any]) -> Any:
         return read(body)
     except binascii.Error as error:
         raise ValueError(tag) from error
+
+
+def _bound(anchors: dict[Any, Any], value: dict[str, Any]) -> Any:
+    """As `_untagged`, where `anchors` by number have been read; JSON is read in the order in which it was written."""
+    if len(value) == 1:
+        if "$anchor" in value:
+            number, found = value["$anchor"]
+            return anchors.setdefault(number, found)
+        if "$alias" in value:
+            if value["$alias"] not in anchors:
+                raise ValueError("$alias")
+            return anchors[value["$alias"]]
+    return _untagged(value)
 
 
 def _key(value: Any) -> Any:

@@ -143,7 +143,7 @@ def stage_values(value: StageRun) -> dict[str, Any]:
         "seconds": value.seconds,
         "exit_code": value.exit_code,
         "explanation": optional_json(value.explanation),
-        "entry": optional_json(value.entry),
+        "entry": None if value.entry is None else codec.to_json(value.entry, [value.entry]),
         "cpu_seconds": value.usage.cpu_seconds,
         "peak_memory": value.usage.peak_memory,
         "output_bytes": value.usage.output_bytes,
@@ -164,7 +164,8 @@ def inputs_key(entry: LockEntry) -> str | None:
 
 def plan_body(value: Plan) -> bytes:
     """A plan's column. It names every stage several times; level 1 makes it ten times smaller in no time."""
-    return zlib.compress(codec.to_json(value).encode(), 1)
+    known = [stage.entry for stage in value.stages]
+    return zlib.compress(codec.to_json(value, known).encode(), 1)
 
 
 def plan_json(body: bytes) -> str:
