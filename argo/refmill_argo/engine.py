@@ -22,9 +22,9 @@ from refmill import errors
 from refmill.engine.endings import told
 from refmill.engine.progress import OVER, Outcome
 from refmill.model.pipelines import LockEntry
-from refmill.model.runs import StageRun
+from refmill.model.runs import RUN_ENDED, StageRun
 from refmill.ports.engines import RunOrder
-from refmill.texts import Text, counted, text
+from refmill.texts import Text, text
 from refmill_argo import closing, contract, courses, doing, judging, papers, sights
 from refmill_argo.beyond import Beyond
 from refmill_argo.cluster import PODS, SECRETS, WORKFLOWS, Thing
@@ -54,8 +54,9 @@ class ArgoEngine:
         self._parts = parts
         self._courses: dict[str, Course] = {}
         self._guard = threading.Lock()
-        self._turns = Turns(parts.most)
+        self._turns = Turns(parts.most, parts.each)
         self._keep: frozenset[str] = frozenset()
+        self._earlier: set[str] = set()
         self._strays: set[str] = set()
         self._began = time.monotonic()
         self._over = threading.Event()
@@ -101,6 +102,8 @@ class ArgoEngine:
     def clean(self, keep: Iterable[str]) -> None:
         """End what is on the cluster of runs that are not in `keep`. At start-up."""
         self._keep = frozenset(keep)
+        with self._guard:
+            self._earlier = set(self._keep)
         self._rounds.soon(CLEAN, 0)
 
     def _set_paused(self, run_id: str, *, paused: bool) -> None:
@@ -191,8 +194,12 @@ class ArgoEngine:
         """Put the run onto the cluster, if it is its turn; else the seconds after which to ask again."""
         order, parts, bundle = course.order, self._parts, course.bundle
         if bundle is None or course.paused:
+            self._leave_turn(order.run.id)
             return AGAIN
-        if not self._turns.take(order):
+        self._count_earlier()
+        mine = self._turns.take(order)
+        self._wake_next()
+        if not mine:
             self._say_turn(course)
             return AGAIN
         made = doing.submit(
@@ -208,16 +215,48 @@ class ArgoEngine:
         run_id = course.order.run.id
         rows = {row.address: row for row in self._parts.runs.stages(run_id)}
         pausing = {pod.stages[0] for pod in course.pods if pod.pause}
-        why = counted(
-            "waits for its turn: %(count)s other run is on the cluster, as many as may be",
-            "waits for its turn: %(count)s other runs are on the cluster, as many as may be",
-            self._turns.count,
-        )
+        why = self._turns.why(course.order.owner)
         progress = judging.progress(self._sight(course, rows=list(rows.values())))
         ready = [rows[address] for address in progress.ready() if address not in pausing]
         states = [StageRun(row.address, "queued", row.attempt, explanation=why) for row in ready]
         if states:
             self._change(run_id, states, ready)
+
+    def _count_earlier(self) -> None:
+        """Count in the runs that an earlier start has put onto the cluster, as long as nobody has looked at them since:
+        those that wait may be handed in before them."""
+        for run_id in tuple(self._earlier):
+            owner = self._owner_there(run_id)
+            with self._guard:
+                if run_id not in self._earlier:
+                    continue
+                if owner:
+                    self._turns.count_in(run_id, owner)
+                else:
+                    self._turns.leave(run_id)
+                    self._earlier.discard(run_id)
+
+    def _owner_there(self, run_id: str) -> str:
+        """Whose run it is, if it is on the cluster and goes on; else "". What was made just before a kill is noted
+        nowhere."""
+        noted = contract.workflow_name(run_id) in papers.made(self._parts.work, run_id)
+        if not noted and not self._workflows.of(run_id):
+            return ""
+        try:
+            run = self._parts.runs.get(run_id)
+        except errors.NotFound:
+            return ""
+        return "" if run.status in RUN_ENDED else run.repository.partition("/")[0]
+
+    def _leave_turn(self, run_id: str) -> None:
+        with self._guard:
+            self._earlier.discard(run_id)
+        self._turns.leave(run_id)
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        if run_id := self._turns.next:
+            self._rounds.soon(run_id, 0)
 
     def _sight(self, course: Course, rows: list[StageRun] | None = None) -> Sight:
         """The cluster first, the records then."""
@@ -246,6 +285,8 @@ class ArgoEngine:
     def _judge(self, course: Course) -> float | None:
         if course.name in papers.made(self._parts.work, course.order.run.id):
             self._turns.take(course.order, there=True)
+        with self._guard:
+            self._earlier.discard(course.order.run.id)
         found = self._sight(course)
         verdict = judging.judge(found)
         if not self._do(course, verdict):
@@ -322,8 +363,7 @@ class ArgoEngine:
         run_id = course.order.run.id
         self._parts.listener.ended(run_id, status, files, entries, why)
         course.ended, course.ended_at = status, time.monotonic()
-        for waiting in self._turns.leave(run_id):
-            self._rounds.soon(waiting, 0)
+        self._leave_turn(run_id)
         return 0.0
 
     def _leave(self, course: Course) -> float | None:

@@ -21,9 +21,9 @@ class Parts:
 
     `work` holds the runs' folders; `memory` gives what is remembered in a run's repository; `runner` is the step
     runner, whose digest `options` name; `token` gives a run's token. `keep(run, address, attempt, log)` copies the
-    finished log of an attempt to where it lasts. At most `most` runs are on the cluster at a time; an image may take
-    `patience` seconds to come; `relist` seconds lie between two looks at everything. `archive` tells what Argo keeps in
-    its database, None where no Argo Server is set.
+    finished log of an attempt to where it lasts. At most `most` runs are on the cluster at a time, and `each` of one
+    owner (0: any number); an image may take `patience` seconds to come; `relist` seconds lie between two looks at
+    everything. `archive` tells what Argo keeps in its database, None where no Argo Server is set.
     """
 
     work: Path
@@ -38,6 +38,7 @@ class Parts:
     keep: Callable[[Run, str, int, Path], None]
     bell: Bell
     most: int = 20
+    each: int = 0
     patience: float = 300.0
     relist: float = 300.0
     archive: Archive | None = None

@@ -285,6 +285,9 @@ class Settings:
     argo_runs: int = _setting(
         20, text("Argo: runs that may be on the cluster at the same time, in turns between owners; 0 is no limit.")
     )
+    argo_owner_runs: int = _setting(
+        0, text("Argo: runs of one owner that may be on the cluster at the same time; 0 is no limit of its own.")
+    )
     argo_patience: float = _setting(
         300.0, text("Argo: how long an image may fail to come before its stage fails."), unit="seconds"
     )

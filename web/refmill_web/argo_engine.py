@@ -94,6 +94,7 @@ def make(
             keep=keep,
             bell=bell,
             most=settings.argo_runs,
+            each=settings.argo_owner_runs,
             patience=settings.argo_patience,
             archive=archive(settings),
         )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from argo_worlds import World
+from refmill.clients.database import open_records, sqlite_url
 from refmill.model.pipelines import Output, Pipeline, Stage
 from refmill.model.plans import Plan, StagePlan, Verdict
-from refmill.model.runs import Run
+from refmill.model.runs import Run, StageRun
 from refmill.model.stages import StageSettings
 from refmill.ports.engines import RunOrder
+from refmill_argo import rounds, watching
 from refmill_argo.options import Options
 
 RUN = Run(
@@ -56,3 +61,25 @@ def order() -> Orders:
 @pytest.fixture(scope="session")
 def options() -> Options:
     return Options(server="https://refmill.example.org", runner="f" * 64)
+
+
+@pytest.fixture
+def world(order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(watching, "FIRST", 0.02)
+    monkeypatch.setattr(rounds, "FIRST", 0.02)
+    records = open_records(sqlite_url(tmp_path / "refmill.db"))
+    owner = records.people.add("ada", None)
+    repository = records.catalogue.add(owner.name, "digits")
+    made = order([[], [0]], settings={0: {"fuse": False}, 1: {"fuse": False}})
+    run = records.runs.add(
+        replace(made.run, repository_id=repository.id),
+        made.plan,
+        [StageRun(item.stage.address, "pending") for item in made.plan.stages],
+    )
+    found = World(tmp_path, records, replace(made, run=run))
+    yield found
+    found.cluster.away = False
+    for engine in found.engines:
+        engine.close()
+    found.cluster.hang_up()
+    records.close()

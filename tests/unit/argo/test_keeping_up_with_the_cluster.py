@@ -10,6 +10,7 @@ import pytest
 from fakes.kubernetes_objects import FakeCluster
 from platforms import wait
 from refmill import errors
+from refmill.ports.engines import RunOrder
 from refmill.texts import text
 from refmill_argo import rounds, sights, watching
 from refmill_argo.cluster import PODS
@@ -181,21 +182,113 @@ def test_a_run_is_looked_at_by_one_at_a_time_and_once_more_after_news():
     found.close()
 
 
-def test_owners_take_turns_and_the_older_run_comes_first(order):
-    def run(name: str, owner: str, created: int = 0, priority: int = 0):
-        made = order([[]])
-        return replace(made, run=replace(made.run, id=name, created=created, priority=priority), owner=owner)
+@pytest.fixture
+def of(order) -> Callable[..., RunOrder]:
+    """Makes runs by name, of the owner that its first letter stands for."""
 
+    def made(name: str, created: int = 0, priority: int = 0) -> RunOrder:
+        found = order([[]])
+        run = replace(found.run, id=name, created=created, priority=priority)
+        return replace(found, run=run, owner={"a": "ann", "b": "bob"}[name[0]])
+
+    return made
+
+
+def test_owners_take_turns_and_the_older_run_comes_first(of):
     turns = Turns(2)
-    assert turns.take(run("a1", "ann"))
-    assert turns.take(run("a2", "ann", 1))
-    assert not turns.take(run("a3", "ann", 2))
-    assert not turns.take(run("b1", "bob", 3))
-    assert sorted(turns.leave("a1")) == ["a3", "b1"]
-    assert not turns.take(run("a3", "ann", 2))
-    assert turns.take(run("b1", "bob", 3))
-    assert turns.take(run("a4", "ann", 9, priority=5), there=True)  # it was there before a restart
+    assert turns.take(of("a1"))
+    assert turns.take(of("a2", 1))
+    assert not turns.take(of("a3", 2))
+    assert not turns.take(of("b1", 3))
+    assert turns.next == ""
+    turns.leave("a1")
+    assert turns.next == "b1"
+    assert not turns.take(of("a3", 2))
+    assert turns.take(of("b1", 3))
+    assert turns.take(of("a4", 9, priority=5), there=True)  # it was there before a restart
     turns.leave("a2")
     turns.leave("a4")
-    assert not turns.take(run("a5", "ann", 9))
-    assert turns.take(run("a3", "ann", 2))
+    assert not turns.take(of("a5", 9))
+    assert turns.take(of("a3", 2))
+
+
+def test_of_an_owners_runs_the_one_of_higher_priority_begins_first(of):
+    turns, began = Turns(1), ["a0"]
+    runs = {name: of(name, created, priority) for name, created, priority in (
+        ("a0", 0, 0), ("a1", 1, 0), ("a2", 2, 7), ("a3", 3, 7), ("a4", 4, -1),
+    )}  # fmt: skip
+    assert [turns.take(order) for order in runs.values()] == [True, False, False, False, False]
+    while True:
+        turns.leave(began[-1])
+        if not (name := turns.next):
+            break
+        assert turns.take(runs[name])
+        began.append(name)
+    assert began == ["a0", "a2", "a3", "a1", "a4"]
+
+
+def test_whatever_an_owners_runs_are_worth_the_others_have_their_turns(of):
+    turns, began = Turns(1), ["a0"]
+    runs = {name: of(name, created, priority) for name, created, priority in (
+        ("a0", 0, 9), ("a1", 1, 9), ("a2", 2, 9), ("a3", 3, 9), ("b1", 4, 0), ("b2", 5, 0),
+    )}  # fmt: skip
+    assert turns.take(runs["a0"])
+    while True:
+        for name, order in runs.items():
+            assert name in began or not turns.take(order)
+        turns.leave(began[-1])
+        if not (name := turns.next):
+            break
+        assert turns.take(runs[name])
+        began.append(name)
+    assert began == ["a0", "b1", "a1", "b2", "a2", "a3"]
+
+
+def test_of_one_owner_only_so_many_are_there_and_others_pass(of):
+    turns = Turns(3, 1)
+    assert turns.take(of("a1"))
+    assert not turns.take(of("a2", 1, priority=9))
+    assert turns.next == ""
+    assert turns.take(of("b1", 2))
+    assert str(turns.why("ann")) == "waits for its turn: ann has 1 run on the cluster, as many as one owner may have"
+    assert turns.take(of("a3", 3), there=True)  # as before a restart with another limit
+    assert str(turns.why("ann")) == "waits for its turn: ann has 2 runs on the cluster, as many as one owner may have"
+    turns.leave("a1")
+    assert not turns.take(of("a2", 1, priority=9))
+    turns.leave("a3")
+    assert turns.next == "a2"
+    assert turns.take(of("a2", 1, priority=9))
+
+
+def test_without_a_limit_for_all_an_owner_has_one_all_the_same(of):
+    turns = Turns(0, 2)
+    assert [turns.take(of(name)) for name in ("a1", "a2", "a3", "b1", "b2", "b3")] == [True, True, False] * 2
+
+
+def test_where_everybodys_places_are_taken_that_is_said(of):
+    turns = Turns(2, 2)
+    assert turns.take(of("a1"))
+    assert turns.take(of("b1"))
+    assert not turns.take(of("a2"))
+    assert str(turns.why("ann")) == "waits for its turn: 2 other runs are on the cluster, as many as may be"
+
+
+def test_a_run_that_waits_no_more_holds_up_nobody(of):
+    turns = Turns(1)
+    assert turns.take(of("a1"))
+    assert not turns.take(of("a2", 1))
+    assert not turns.take(of("a3", 2))
+    turns.leave("a2")  # it is paused
+    turns.leave("a1")
+    assert turns.next == "a3"
+
+
+def test_a_run_of_an_earlier_start_counts_before_it_is_handed_in(of):
+    turns = Turns(2, 1)
+    turns.count_in("a1", "ann")
+    assert not turns.take(of("a2"))
+    assert turns.take(of("b1"))
+    assert turns.take(of("a1"))
+    assert not turns.take(of("b2"))
+    turns.leave("a1")
+    assert turns.take(of("a2"))

@@ -4,123 +4,22 @@ import base64
 import gzip
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from argo_worlds import WF, World
 from fakes.argo_archive import FakeArchive
 from fakes.kubernetes_objects import FakeCluster
 from platforms import wait
 from refmill import errors
-from refmill.clients.bell import LocalBell
-from refmill.clients.database import Records, open_records, sqlite_url
-from refmill.clients.resolver.warming import MemoryTree
-from refmill.model.runs import CONSENT, Run, StageRun
-from refmill.plans.decide import Memory
-from refmill.ports.engines import RunOrder
+from refmill.model.runs import CONSENT, StageRun
 from refmill.texts import text
-from refmill_argo import apart, doing, layout, notes, rounds, watching
+from refmill_argo import apart, doing, layout, notes, rounds
 from refmill_argo.cluster import CONFIG_MAPS, PODS, SECRETS, WORKFLOWS
-from refmill_argo.engine import ArgoEngine
 from refmill_argo.judging import SetNode
 from refmill_argo.notes import TELLING
-from refmill_argo.options import Options
-from refmill_argo.parts import Parts
-
-WF = WORKFLOWS.plural
-
-
-@dataclass
-class World:
-    folder: Path
-    records: Records
-    order: RunOrder
-    cluster: FakeCluster = field(default_factory=FakeCluster)
-    bell: LocalBell = field(default_factory=LocalBell)
-    ends: list[tuple[str, str]] = field(default_factory=list)
-    waited: list[tuple[str, ...]] = field(default_factory=list)
-    kept: dict[tuple[str, int], str] = field(default_factory=dict)
-    engines: list[ArgoEngine] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
-
-    @property
-    def run(self) -> Run:
-        return self.order.run
-
-    @property
-    def name(self) -> str:
-        return f"rf-{self.run.id}"
-
-    def stages(self, run_id: str, stages: Sequence[StageRun]) -> None:
-        raise AssertionError("states go through the records")
-
-    def waits(self, run_id: str, stages: Sequence[str]) -> None:
-        self.waited.append(tuple(stages))
-
-    def ended(
-        self, run_id: str, status: Any, files: Any, entries: Any, explanation: Any = None, *, fault: bool = False
-    ) -> None:
-        self.records.states.move(run_id, status, expected=("queued", "running", "paused"))
-        self.ends.append((status, str(explanation or "")))
-
-    def start(self, **parts: Any) -> ArgoEngine:
-        for engine in self.engines:
-            engine.close()
-
-        def keep(run: Run, address: str, attempt: int, log: Path) -> None:
-            self.kept[address, attempt] = log.read_text()
-
-        options = Options(server="https://refmill.example.org", runner="f" * 64, installation="here")
-        memory: Any = Memory(None, None, MemoryTree(self.files))  # type: ignore[arg-type]
-        found = ArgoEngine(
-            Parts(
-                work=self.folder / "work", listener=self, cluster=self.cluster, options=options, runner=b"the runner",
-                token=lambda run_id: f"token-{run_id}", runs=self.records.runs, states=self.records.states,
-                memory=lambda run: memory, keep=keep, bell=self.bell, **{"relist": 0.2, **parts},
-            )
-        )  # fmt: skip
-        self.engines.append(found)
-        return found
-
-    def row(self, address: str) -> StageRun:
-        return next(row for row in self.records.runs.stages(self.run.id) if row.address == address)
-
-    def tell(self, *states: StageRun) -> None:
-        """A pod tells, through the platform."""
-        self.records.states.set_stages(self.run.id, states)
-        self.bell.ring(TELLING + self.run.id)
-
-    def workflow(self, *nodes: dict[str, Any], **status: Any) -> None:
-        """Argo goes on with the Workflow."""
-        wait(lambda: (WF, self.name) in self.cluster.things)
-        known = {"phase": "Running", "nodes": {node["id"]: node for node in nodes}}
-        self.cluster.change(WORKFLOWS, self.name, {"status": known | status})
-        self.cluster.hang_up()
-
-
-@pytest.fixture
-def world(order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(watching, "FIRST", 0.02)
-    monkeypatch.setattr(rounds, "FIRST", 0.02)
-    records = open_records(sqlite_url(tmp_path / "refmill.db"))
-    owner = records.people.add("ada", None)
-    repository = records.catalogue.add(owner.name, "digits")
-    made = order([[], [0]], settings={0: {"fuse": False}, 1: {"fuse": False}})
-    run = records.runs.add(
-        replace(made.run, repository_id=repository.id),
-        made.plan,
-        [StageRun(item.stage.address, "pending") for item in made.plan.stages],
-    )
-    found = World(tmp_path, records, replace(made, run=run))
-    yield found
-    found.cluster.away = False
-    for engine in found.engines:
-        engine.close()
-    found.cluster.hang_up()
-    records.close()
 
 
 def retry(number: int, phase: str = "Running") -> dict[str, Any]:
