@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from numbered_runs import APART, COUNT, SHAPES
 from refmill import errors
 from refmill.ports.engines import RunOrder
 from refmill_argo import layout
@@ -109,21 +109,6 @@ def checked(order: RunOrder, options: Options) -> list[dict[str, object]]:
     whole = sum(len(json.dumps(workflow["spec"])) for workflow in found)
     assert whole / len(order.plan.stages) <= 200 or len(order.plan.stages) < 100
     return found
-
-
-COUNT = 5000
-APART = {number: {"fuse": False} for number in range(COUNT)}
-SHAPES = {
-    "alone": [()] * COUNT,
-    "in a row": [(number - 1,) if number else () for number in range(COUNT)],
-    "fan": [(), *[(0,)] * (COUNT - 2), tuple(range(1, COUNT - 1))],
-    "pairs": [(), *[(number - 1,) if number % 2 == 0 else (0,) for number in range(1, COUNT - 1)],
-              tuple(range(2, COUNT - 1, 2))],
-    "grid": [tuple(need for need in (number - 1, number - 70) if need >= 0 and number % 70) for number in range(COUNT)],
-    "anyhow": [tuple({random.Random(number * 9 + turn).randrange(number) for turn in range(4)}) if number else ()
-               for number in range(COUNT)],
-    "dense": [tuple(range(max(0, number - 60), number - number % 3)) for number in range(COUNT)],
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("shape", SHAPES)
