@@ -15,12 +15,13 @@ from refmill.ports.objects import RunCache, Store
 @dataclass
 class Ground:
     """Stores by the name of their repository; `bucket` is what they lie in, if they do; `anew` makes one that knows
-    nothing, as after a restart on another machine."""
+    nothing, as after a restart on another machine. What is near a bucket lies in `near`."""
 
     store: Callable[[str], Store]
     run_cache: Callable[[str], RunCache]
     anew: Callable[[str], Store]
     bucket: Bucket | None = None
+    near: Path = Path()
 
 
 def md5(data: bytes) -> str:
@@ -36,6 +37,7 @@ def in_bucket(place: Place, near: Path) -> Ground:
         lambda name: S3RunCache(bucket, f"r/{name}/", near / name),
         lambda name: S3Objects(Bucket(place), f"r/{name}/", near / uuid.uuid4().hex / name),
         bucket,
+        near,
     )
 
 

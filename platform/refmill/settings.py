@@ -170,6 +170,11 @@ class Settings:
         text("Address of the S3 store as clients reach it, if it is another one; for links to objects."),
         unit="address",
     )
+    s3_part: str = _setting(
+        "64Mi",
+        text("Pods send larger objects to S3 in parts of this size; from 5Mi to 5Gi."),
+        unit="bytes",
+    )
     remotes: str = _setting(
         "public",
         text(

@@ -16,12 +16,14 @@ Service: TypeAlias = Literal["read", "write"]
 @dataclass(frozen=True, slots=True)
 class Admission:
     """Leave to enter: the repository's id, the user's name ("" for somebody not signed in), and where it lies. `moved`
-    is told to a pusher who came by a former address; who only reads may go on using it."""
+    is told to a pusher who came by a former address; who only reads may go on using it. `run` is the run whose token
+    somebody came with."""
 
     repository_id: str
     user: str
     path: Path
     moved: Text | None = None
+    run: str = ""
 
 
 class Gate(Protocol):

@@ -28,6 +28,7 @@ _ROOT = "DATA_REMOTE_ROOT"
 @dataclass(frozen=True)
 class Admitted:
     repository_id: str
+    run: str = ""
 
 
 class TwoUsers:

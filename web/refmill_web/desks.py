@@ -76,7 +76,7 @@ class RunGate:
         repository = self._catalogue.find(owner, name)
         if repository is None or repository.id != run.repository_id:
             raise errors.NotFound(text("the token of a run opens its own repository's data alone"))
-        return Admission(repository.id, run.created_by, self._repositories.path(repository.id))
+        return Admission(repository.id, run.created_by, self._repositories.path(repository.id), run=run.id)
 
 
 def _token(authorization: str | None) -> str:

@@ -7,7 +7,8 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from refmill.quantities import quantity
 from refmill.settings import DATABASE, Settings
 from refmill.texts import text
 
+FORSAKEN_DAYS = 7
+"""After which nobody goes on with what people began to send in parts."""
 RESERVED = frozenset(
     [
         "about",
@@ -168,7 +171,7 @@ def _bucket(settings: Settings) -> s3.Bucket:
             settings.objects, endpoint=settings.s3_endpoint, region=settings.s3_region,
             credentials=settings.s3_credentials, style=settings.s3_style, encryption=settings.s3_encryption,
             kms_key=settings.s3_kms_key, ca=settings.s3_ca, create=settings.s3_create_bucket,
-            public=settings.s3_public,
+            public=settings.s3_public, part=int(quantity(settings.s3_part)),
         )
     )  # fmt: skip
 
@@ -189,6 +192,23 @@ def store(settings: Settings, repository_id: str) -> Store:
     if not settings.objects:
         return DirectoryStore(root)
     return s3.S3Objects(_bucket(settings), prefix(repository_id), root)
+
+
+def forsake(settings: Settings, over: Callable[[str], bool]) -> None:
+    """Give up what runs that are over sent in parts and never settled, and what people began to send days ago. Raises
+    Unavailable."""
+    if not settings.objects:
+        return
+    old = time.time() - FORSAKEN_DAYS * 86_400
+    for folder in objects(settings, "any").parent.glob("[!.]*/refmill/parts"):
+        repository_id = folder.parent.parent.name
+        store(settings, repository_id).forsake(lambda run, began: began < old or (run != "" and over(run)))
+
+
+def leave(settings: Settings, repository_id: str, near: Path) -> None:
+    """The same of a repository that is deleted, whose copies lie in `near` now."""
+    if settings.objects:
+        s3.S3Objects(_bucket(settings), prefix(repository_id), near).forsake(lambda *_: True)
 
 
 def run_cache(settings: Settings, repository_id: str) -> HostedRunCache:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import zlib
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Literal, Protocol
@@ -22,7 +23,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from refmill import errors
 from refmill.formats.hashing import OLD
 from refmill.model.people import is_name
-from refmill.ports.objects import Read, Store
+from refmill.ports.objects import Read, Store, Underway
 from refmill.texts import Text, text
 from refmill_web import batch
 
@@ -47,6 +48,7 @@ _HEADERS = [
 ]
 
 _EMPTY = ("Content-Length", "0")
+_AGAIN = ("Retry-After", "5")  # seconds: large objects take minutes to be read
 
 Headers = list[tuple[str, str]]
 
@@ -57,6 +59,10 @@ class Admitted(Protocol):
     @property
     def repository_id(self) -> str:
         """The repository's id."""
+
+    @property
+    def run(self) -> str:
+        """The run that comes with its token, "" for people."""
 
 
 class Gate(Protocol):
@@ -86,6 +92,8 @@ class DataRemote:
             extra: Headers = []
             if isinstance(error, errors.Unauthorized):
                 extra.append(("WWW-Authenticate", 'Basic realm="Refmill", charset="UTF-8"'))
+            if isinstance(error, Underway):
+                extra.append(_AGAIN)
             return _say(environ, start_response, error.status, error.message, error.remedy, extra)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -129,13 +137,13 @@ class DataRemote:
         body = bytearray()
         while block := read(CHUNK):
             body += block
-        operation, wanted = batch.parse(bytes(body))
+        asked = batch.parse(_unpacked(bytes(body), environ.get("HTTP_CONTENT_ENCODING", "identity").lower()))
         admitted = self._gate.admit(
-            owner, name, "read" if operation == "download" else "write", environ.get("HTTP_AUTHORIZATION")
+            owner, name, "read" if asked.operation == "download" else "write", environ.get("HTTP_AUTHORIZATION")
         )
         store, base = self._stores(admitted.repository_id), f"{self._address}/{owner}/{name}.dvc"
-        found = batch.answer(store, operation, wanted, base, self._limit)
-        for md5 in batch.arrived(operation, found):
+        found = batch.answer(store, asked, base, self._limit, admitted.run)
+        for md5 in batch.arrived(asked.operation, found):
             self._tell(admitted.repository_id, md5)
         told = json.dumps({"objects": found}).encode()
         start_response("200 OK", [*_HEADERS, ("Content-Type", "application/json"), ("Content-Length", str(len(told)))])
@@ -216,6 +224,22 @@ def _part(environ: WSGIEnvironment, size: int, etag: str) -> tuple[int, int] | N
         return size - min(int(found[2]), size), size
     start, last = int(found[1]), int(found[2] or size)
     return (min(start, size), min(last + 1, size)) if start <= last or not found[2] else None
+
+
+def _unpacked(body: bytes, encoding: str) -> bytes:
+    """A request for objects as it was before the step runner packed it. Raises WrongUse, LimitExceeded."""
+    if encoding == "identity":
+        return body
+    packed = zlib.decompressobj(wbits=31)  # 31: as gzip does
+    try:
+        found = packed.decompress(body, batch.LONGEST + 1) if encoding == "gzip" else b""
+    except zlib.error as error:
+        raise errors.WrongUse(text("the body is not what gzip makes")) from error
+    if len(found) > batch.LONGEST:
+        raise errors.LimitExceeded(text("a request for objects has at most %(limit)s bytes", limit=batch.LONGEST))
+    if not packed.eof:
+        raise errors.WrongUse(text("a body is sent as it is, or packed by gzip"))
+    return found
 
 
 def _length(environ: WSGIEnvironment) -> int | None:

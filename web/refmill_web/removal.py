@@ -41,6 +41,7 @@ def finish(settings: Settings, gone: Path) -> None:
         prefix = places.prefix(repository_id)
         try:
             bucket.remove([item.key for item in bucket.list(prefix)])
+            places.leave(settings, repository_id, gone)
         except errors.Unavailable as error:
             LOG.warning("what is below %s in the bucket is removed later: %s", prefix, error)
             return

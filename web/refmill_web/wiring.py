@@ -38,7 +38,7 @@ from refmill.flows.upkeep import Calendar, Keeping, Upkeep
 from refmill.model.fences import Fence
 from refmill.model.people import Repository
 from refmill.model.plans import Plan
-from refmill.model.runs import STAGE_ENDED, Run
+from refmill.model.runs import RUN_ENDED, STAGE_ENDED, Run
 from refmill.plans import digests
 from refmill.ports.engines import Engine, Listener, RunOrder
 from refmill.ports.repositories import Refs
@@ -229,8 +229,24 @@ def works(parts: Parts) -> Works:
     )  # fmt: skip
     sweeper = Sweeper(catalogue=kept.catalogue, refs=parts.refs, inbox=kept.inbox, journal=kept.journal, asides=asides)
     keep = functools.partial(_keep, parts)
-    make_room = functools.partial(places.make_room, parts.settings)
+    make_room = functools.partial(_make_room, parts)
     return Works(parts, engine, planner, control, sweeper, upkeep, asides, elsewhere, lacking, keep, make_room)
+
+
+def _make_room(parts: Parts) -> None:
+    """On the disk, and in the bucket of what was sent to it in parts and never became an object."""
+    places.make_room(parts.settings)
+
+    def over(run_id: str) -> bool:
+        try:
+            return parts.records.runs.get(run_id).status in RUN_ENDED
+        except errors.NotFound:
+            return True
+
+    try:
+        places.forsake(parts.settings, over)
+    except errors.Unavailable as error:
+        LOG.warning("uploads that were broken off stay in the bucket for now: %s", error)
 
 
 def _engines(parts: Parts, listener: Listener, sandbox: Sandbox) -> Engines:

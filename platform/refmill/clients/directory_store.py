@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +18,7 @@ from refmill.clients.objects import INCOMING, DirectoryObjects
 from refmill.clients.sending import damaged, held_back
 from refmill.formats import directories
 from refmill.formats.hashing import OLD
-from refmill.ports.objects import Kept, Objects, Offer, Opened, Read
+from refmill.ports.objects import Kept, Objects, Offer, Opened, PartOffers, Piecemeal, Read
 from refmill.texts import text
 
 LOG = logging.getLogger(__name__)
@@ -83,6 +83,18 @@ class DirectoryStore(DirectoryObjects):
 
     def settle(self, md5: str, ticket: str, *, limit: int) -> bool:
         raise errors.NotFound(text("nothing was sent under this ticket"))
+
+    def in_parts(self, size: int) -> bool:
+        return False
+
+    def parts(self, wanted: Piecemeal, seconds: int, *, limit: int) -> PartOffers:
+        raise errors.WrongUse(text("objects are sent here in one piece"))
+
+    def settle_parts(self, sent: Piecemeal, etags: Sequence[str], *, limit: int) -> bool:
+        raise errors.NotFound(text("nothing was sent under this ticket"))
+
+    def forsake(self, over: Callable[[str, float], bool]) -> None:
+        """Nothing: there are no parts."""
 
     def kept(self) -> Iterator[Kept]:
         for md5 in self.names():

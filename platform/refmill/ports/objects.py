@@ -6,11 +6,12 @@ another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias
 
+from refmill import errors
 from refmill.model.pipelines import LockEntry
 
 Read: TypeAlias = Callable[[int], bytes]
@@ -66,10 +67,40 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An address at which whoever has it may PUT an object without credentials; `ticket` names what was sent there."""
+    """An address at which whoever has it may PUT an object without credentials, with these headers; `ticket` names what
+    was sent there."""
 
     href: str
     ticket: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Piecemeal:
+    """What somebody wants to send in parts: an object of `size` bytes. `sender` is the run that they belong to, "" for
+    people; `ticket` is "" at first, and then names what is sent. Parts are asked for from number `first` on."""
+
+    md5: str
+    size: int
+    sender: str = ""
+    ticket: str = ""
+    first: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PartOffers:
+    """Addresses at which whoever has them may PUT parts without credentials, from number `first` on. All parts but the
+    last have `size` bytes, and there are `count` of them."""
+
+    ticket: str
+    size: int
+    count: int
+    first: int
+    hrefs: Sequence[str]
+
+
+class Underway(errors.Unavailable):
+    """The same is being done already, for somebody who asked before: asked again later, it may be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +140,22 @@ class Store(Objects, Protocol):
     def settle(self, md5: str, ticket: str, *, limit: int) -> bool:
         """Give what was sent to an offer its name, as `take` does; False if it was there already. Raises as that, and
         NotFound where nothing was sent."""
+
+    def in_parts(self, size: int) -> bool:
+        """Whether an object of so many bytes is sent past this program in parts, by whoever can do that."""
+
+    def parts(self, wanted: Piecemeal, seconds: int, *, limit: int) -> PartOffers:
+        """Where parts of an object may be sent to for so long; without a ticket the upload begins. Raises NotFound for
+        a ticket of another object, sender or repository, WrongUse, LimitExceeded above `limit` bytes."""
+
+    def settle_parts(self, sent: Piecemeal, etags: Sequence[str], *, limit: int) -> bool:
+        """Make an object of all its parts, whose ETags these are, and give it its name as `settle` does. Raises as
+        that, and WrongUse where these are not the parts that were sent. What was refused is given up; where the store
+        is away the same may be asked again."""
+
+    def forsake(self, over: Callable[[str, float], bool]) -> None:
+        """Give up the uploads in parts, with all that was sent, of senders of whom `over` says so; it is told the
+        sender, "" for people, and when the upload began (UTC seconds). Raises Unavailable."""
 
     def names(self) -> Iterator[str]:
         """Every object's name of today, in order."""

@@ -34,6 +34,8 @@ from minio.sse import Sse, SseKMS, SseS3
 from refmill import errors
 from refmill.clients.s3 import faults
 from refmill.clients.s3.known import Known
+from refmill.clients.s3.multipart import LARGEST, SMALLEST, Multipart
+from refmill.clients.s3.pieces import Turns
 from refmill.ports.blobs import Blob
 from refmill.texts import text
 
@@ -65,7 +67,7 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where the objects are and how they are reached. `public` is the endpoint as clients outside see it; `style` says
-    where the bucket's name stands in addresses."""
+    where the bucket's name stands in addresses; what is larger than `part` bytes is sent by others in such parts."""
 
     bucket: str
     prefix: str = ""
@@ -78,6 +80,7 @@ class Place:
     ca: str = ""
     create: bool = False
     public: str = ""
+    part: int = 64 << 20
 
     @property
     def shown(self) -> str:
@@ -100,6 +103,8 @@ def place(address: str, **settings: Any) -> Place:
             text("s3_kms_key and s3_encryption = kms go together: the one names the key of the other"),
             text('Set s3_encryption = "kms" and name the key, or take both away.'),
         )
+    if not SMALLEST <= found.part <= LARGEST:
+        raise errors.WrongUse(text("s3_part is at least 5Mi and at most 5Gi: S3 takes no other parts"))
     return found
 
 
@@ -112,10 +117,12 @@ class Bucket:
     def __init__(self, where: Place) -> None:
         self.place = where
         self.known = Known()
+        self.settling = Turns()
         self.failures = 0
         """Requests that the store could not answer, also when asked again, or refused."""
-        self._client = _client(where, where.endpoint)
-        self._links = _client(where, where.public) if where.public else self._client
+        provider = _credentials(where)
+        self._client = _client(where, where.endpoint, provider)
+        self._links = _client(where, where.public, provider) if where.public else self._client
         self._name, self._prefix = where.bucket, where.prefix
         self._sse: Sse | None = None
         if where.encryption == "s3":
@@ -123,6 +130,9 @@ class Bucket:
         elif where.encryption == "kms":
             self._sse = SseKMS(where.kms_key, {})
         self._translated = functools.partial(faults.translated, where.shown, self._failed)
+        self.multipart = Multipart(
+            self._client, self._links, provider, self._name, self._prefix, self._sse, self._translated
+        )
 
     def _failed(self) -> None:
         self.failures += 1
@@ -314,11 +324,11 @@ class Bucket:
                 text("the object store %(where)s removes nothing: %(detail)s", where=self.place.shown, detail=detail)
             )
 
-    def link(self, key: str, method: str, seconds: int) -> str:
-        """An address at which whoever has it may GET or PUT the object for so long, without credentials."""
+    def link(self, key: str, seconds: int) -> str:
+        """An address at which whoever has it may GET the object for so long, without credentials."""
         with self._translated():
             return self._links.get_presigned_url(
-                method, self._name, self._prefix + key, expires=timedelta(seconds=seconds)
+                "GET", self._name, self._prefix + key, expires=timedelta(seconds=seconds)
             )
 
 
@@ -354,7 +364,7 @@ def _found(key: str, item: Object) -> Blob:
     return Blob(key, item.size or 0, written.timestamp())
 
 
-def _client(where: Place, endpoint: str) -> Minio:
+def _client(where: Place, endpoint: str, credentials: Provider) -> Minio:
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
         raise errors.WrongUse(
@@ -371,7 +381,7 @@ def _client(where: Place, endpoint: str) -> Minio:
     try:
         client = Minio(
             parts.netloc, secure=parts.scheme == "https", region=where.region or None, http_client=pool,
-            credentials=_credentials(where),
+            credentials=credentials,
         )  # fmt: skip
     except ValueError as error:
         raise errors.WrongUse(

@@ -17,6 +17,8 @@ from refmill import errors
 from refmill.texts import Text, text
 
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
+NO_UPLOAD = frozenset({"NoSuchUpload"})
+OTHER_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge", "MalformedXML"})
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "RequestTimeout", "TooManyRequests", "InternalError"})
 NO_BUCKET = frozenset({"NoSuchBucket"})
 UNKNOWN_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "XAdminNoSuchUser"})

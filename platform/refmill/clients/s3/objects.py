@@ -15,26 +15,26 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from refmill import errors
 from refmill.clients import files, uploads
 from refmill.clients.objects import INCOMING, DirectoryObjects
-from refmill.clients.s3.bucket import PART, Bucket
+from refmill.clients.s3 import pieces
+from refmill.clients.s3.arrivals import ON_THE_WAY, Arrival
+from refmill.clients.s3.bucket import Bucket
+from refmill.clients.s3.inparts import InParts, check_size, nothing_sent
 from refmill.clients.sending import damaged, held_back
 from refmill.errors import Damaged, LimitExceeded, NotFound
 from refmill.formats import directories, hashing
 from refmill.formats.hashing import OLD
 from refmill.ports.blobs import Blob
-from refmill.ports.objects import Kept, Objects, Offer, Opened, Read
+from refmill.ports.objects import Kept, Objects, Offer, Opened, PartOffers, Piecemeal, Read
 from refmill.texts import text
 
 RENEW = 86_400.0
 """Seconds after which an object that somebody asks for is made young again; as of a directory store."""
-ON_THE_WAY = "incoming/"
-"""Keys, below the prefix, of what is being hashed."""
 _TICKET = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _POINTER = 64  # bytes of what leads from an old name to that of today
 
@@ -47,6 +47,7 @@ class S3Objects:
         self._bucket, self._root, self._known = bucket, root, bucket.known
         self._near = DirectoryObjects(near, aside=near / INCOMING)
         self._aside = near / INCOMING
+        self._in_parts = InParts(bucket, f"{ON_THE_WAY}{root}", near / "refmill" / "parts")
 
     def present(self, md5s: Iterable[str]) -> set[str]:
         return set(self.sizes(md5s))
@@ -186,7 +187,7 @@ class S3Objects:
                 pass
             self._renew(there.key, there)
             return False
-        arrival = _Arrival(self._bucket, md5, came, limit)
+        arrival = Arrival(self._bucket, md5, came, limit)
         try:
             self._settle(md5, arrival, arrival.receive())
         finally:
@@ -194,36 +195,58 @@ class S3Objects:
         return True
 
     def offer(self, md5: str, seconds: int) -> Offer | None:
-        ticket = secrets.token_hex(16)
-        return Offer(self._bucket.link(self._sent(ticket), "PUT", seconds), ticket)
+        ticket = pieces.new_ticket()
+        href, headers = self._bucket.multipart.put_link(self._sent(ticket), seconds)
+        return Offer(href, ticket, headers)
 
     def settle(self, md5: str, ticket: str, *, limit: int) -> bool:
         key = self._sent(ticket)
-        found = self._bucket.stat(key) if _TICKET.fullmatch(ticket) else None
-        if found is None:
-            raise NotFound(text("nothing was sent under this ticket"))
-        # Whoever has the address may send something else at any moment: what is read and named is a copy out of reach.
-        private = f"{ON_THE_WAY}{md5}-{secrets.token_hex(8)}"
-        arrival = _Arrival(self._bucket, md5, iter(()), limit, sent=private)
-        try:
-            if found.size > limit:
-                raise LimitExceeded(text("an object may have %(limit)s bytes here", limit=limit))
-            if (there := self._there(md5)) is not None:
+        with self._bucket.settling.alone(key):
+            found = self._bucket.stat(key) if _TICKET.fullmatch(ticket) else None
+            if found is None:
+                raise nothing_sent()
+            # Whoever has the address may send something else at any moment: what is read and named is a copy out of
+            # reach.
+            private = f"{ON_THE_WAY}{md5}-{secrets.token_hex(8)}"
+            arrival = Arrival(self._bucket, md5, iter(()), limit, sent=private)
+            try:
+                check_size(found.size, limit)
+                if (there := self._there(md5)) is not None:
+                    self._renew(there.key, there)
+                    return False
+                self._bucket.copy(key, private)
+                arrival.read(limit)
+                self._settle(md5, arrival, None)
+            finally:
+                arrival.discard()
+                self._bucket.remove([key])
+        return True
+
+    def in_parts(self, size: int) -> bool:
+        return size > self._bucket.place.part
+
+    def parts(self, wanted: Piecemeal, seconds: int, *, limit: int) -> PartOffers:
+        return self._in_parts.offers(wanted, seconds, limit)
+
+    def settle_parts(self, sent: Piecemeal, etags: Sequence[str], *, limit: int) -> bool:
+        with self._in_parts.settling(sent) as (key, upload):
+            if (there := self._there(sent.md5)) is not None:
                 self._renew(there.key, there)
                 return False
-            self._bucket.copy(key, private)
+            self._in_parts.complete(key, upload, etags)
+            arrival = Arrival(self._bucket, sent.md5, iter(()), limit, sent=key)
             arrival.read(limit)
-            self._settle(md5, arrival, None)
-        finally:
-            arrival.discard()
-            self._bucket.remove([key])
-        return True
+            self._settle(sent.md5, arrival, None)
+            return True
+
+    def forsake(self, over: Callable[[str, float], bool]) -> None:
+        self._in_parts.forsake(over)
 
     def _sent(self, ticket: str) -> str:
         """Where what is sent to an offer of this repository lies."""
         return f"{ON_THE_WAY}{self._root}{ticket}"
 
-    def _settle(self, md5: str, arrival: _Arrival, data: bytes | None) -> None:
+    def _settle(self, md5: str, arrival: Arrival, data: bytes | None) -> None:
         """Give what has arrived, and is what its name says, that name; `data` is a small one, which went nowhere."""
         if md5.endswith(".dir"):
             uploads.check_length(arrival.size)
@@ -255,7 +278,7 @@ class S3Objects:
     def link(self, md5: str, seconds: int) -> str | None:
         if not self.present([md5]):
             raise _absent(md5)
-        return self._bucket.link(self._key(md5), "GET", seconds)
+        return self._bucket.link(self._key(md5), seconds)
 
     def names(self) -> Iterator[str]:
         for item in self.kept():
@@ -289,6 +312,8 @@ class S3Objects:
             self._near.path(name).unlink(missing_ok=True)
 
     def sweep(self, before: float) -> None:
+        self.forsake(lambda _, began: began < before)
+        self._in_parts.sweep(ON_THE_WAY, before)
         self._bucket.remove([item.key for item in self._bucket.list(ON_THE_WAY) if item.written < before])
 
     def verify(self, md5: str) -> bool:
@@ -357,72 +382,6 @@ class S3Objects:
 
     def _pointer(self, md5: str) -> str:
         return f"{self._root}refmill/old/{md5.removeprefix(OLD)}"
-
-
-class _Arrival:
-    """An object on its way in. A small one is held in memory; a large one gets a name of its own in the bucket, which
-    nobody asks for, until its hash is known."""
-
-    def __init__(self, bucket: Bucket, md5: str, came: Iterator[bytes], limit: int, sent: str = "") -> None:
-        self._bucket, self._md5, self._came, self._limit = bucket, md5, came, limit
-        self._digest = uploads.digest_for(md5)
-        self._today: Any = hashlib.md5(usedforsecurity=False)
-        self.key = sent or f"{ON_THE_WAY}{md5}-{secrets.token_hex(8)}"
-        self.size = 0
-        self._sent = bool(sent)
-
-    @property
-    def today(self) -> str:
-        """Its name of today."""
-        return str(self._today.hexdigest())
-
-    def receive(self) -> bytes | None:
-        """All of it, or None if it went on to the bucket. Raises WrongUse if it is not what its name says."""
-        head = bytearray()
-        while len(head) <= PART and (block := self._next()):
-            head += block
-        if len(head) <= PART:
-            uploads.check_hash(self._md5, self._digest)
-            return bytes(head)
-        self._sent = True
-
-        def read(size: int) -> bytes:
-            if not head:
-                head.extend(self._next())
-            block = bytes(head[:size])
-            del head[:size]
-            return block
-
-        self._bucket.put_stream(self.key, read, self._limit)
-        uploads.check_hash(self._md5, self._digest)
-        return None
-
-    def read(self, limit: int) -> None:
-        """What somebody else sent. Raises WrongUse if it is not what its name says, LimitExceeded."""
-        came = self._bucket.blocks(self.key)
-        self._came = uploads.blocks(lambda _: next(came, b""), limit)
-        while self._next():
-            pass
-        uploads.check_hash(self._md5, self._digest)
-
-    def _next(self) -> bytes:
-        block = next(self._came, b"")
-        self.size += len(block)
-        self._digest.update(block)
-        self._today.update(block)
-        return block
-
-    def whole(self) -> bytes:
-        """What went on to the bucket."""
-        return b"".join(self._bucket.blocks(self.key))
-
-    def discard(self) -> None:
-        """Take away what has another name now, or never gets one; what stays after a crash is removed with its age."""
-        if self._sent:
-            try:
-                self._bucket.remove([self.key])
-            except errors.Unavailable:
-                pass  # the collection of garbage takes it later
 
 
 def _use(path: Path) -> None:

@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import os
 import shutil
-import threading
 from typing import IO, Any, Dict, Iterable, Iterator, List, Mapping, Set, Tuple
 
 from refmill.step.pods import hashing, pool, workspace
@@ -20,6 +19,7 @@ from refmill.step.pods.wire import Answer, Refused, Unreadable, Wire
 
 MOST = 1000  # objects of one request
 ROUNDS = 4  # how often new addresses are asked for, where those that were given did not work
+LARGE = 5 << 20  # bytes above which the size is told, so that parts may be wanted: no store takes smaller ones
 READ_ONLY = 0o444
 SHORT = 64 << 10  # bytes that are read of an answer which says no
 
@@ -30,6 +30,7 @@ class Objects:
     def __init__(self, folder: str, wire: Wire, batch: str) -> None:
         self._folder, self._wire, self._batch = folder, wire, batch
         self._sound: Set[str] = set()
+        self._partly: Dict[str, Tuple[hashing.Digest, int]] = {}
         os.makedirs(folder, exist_ok=True)
 
     def bring(self, names: Iterable[str]) -> None:
@@ -39,6 +40,7 @@ class Objects:
             if not hashing.is_name(name):
                 raise AttemptFailed("input-damaged", "%s is no MD5" % name[:80])
         failed: List[Tuple[str, str]] = []
+        self._partly.clear()
         for _ in range(ROUNDS):
             failed = []
             for names_now in _chunks(lacking):
@@ -113,12 +115,13 @@ class Objects:
         raise AttemptFailed("output-refused", "the store does not take %s: %s" % (name, why))
 
     def _send_some(self, files: Mapping[str, str], failed: List[Tuple[str, str]]) -> None:
-        offers = self._ask("upload", list(files))
+        sizes = {name: size for name, size in ((name, _size(path)) for name, path in files.items()) if size > LARGE}
+        offers = self._ask("upload", list(files), **({"sizes": sizes} if sizes else {}))
         tickets: Dict[str, str] = {}
 
         def put(name: str) -> None:
             offer = offers.get(name, {})
-            if offer.get("present"):
+            if offer.get("present") or offer.get("parts"):
                 return
             try:
                 headers = {"Content-Type": "application/octet-stream", **offer.get("headers", {})}
@@ -134,14 +137,25 @@ class Objects:
                     tickets[name] = offer["ticket"]
 
         pool.each(put, files)
-        settled = self._ask("settle", dict(tickets)) if tickets else {}
-        for name in tickets:
+        settled: Dict[str, Mapping[str, Any]] = dict(self._ask("settle", dict(tickets))) if tickets else {}
+        in_parts = [name for name in sizes if offers.get(name, {}).get("parts")]
+        for name in in_parts:  # one after the other: each has as many connections as there are
+            settled[name] = self._send_in_parts(name, files[name], sizes[name])
+        for name in [*tickets, *in_parts]:
             told = settled.get(name, {})
             if told.get("status") not in (200, 201):
                 failed.append((name, str(told.get("message") or told.get("error") or "it is not settled")))
 
-    def _ask(self, operation: str, objects: Any) -> Dict[str, Dict[str, Any]]:
-        found = self._wire.post(self._batch, {"operation": operation, "objects": objects})
+    def _send_in_parts(self, name: str, path: str, size: int) -> Mapping[str, Any]:
+        from refmill.step.pods import parts  # noqa: PLC0415 - most pods never need it
+
+        try:
+            return parts.send(self._wire, self._ask, name, path, size)
+        except Unreadable as error:
+            raise AttemptFailed("output-unreadable", str(error)) from error
+
+    def _ask(self, operation: str, objects: Any, **said: Any) -> Dict[str, Dict[str, Any]]:
+        found = self._wire.post(self._batch, {"operation": operation, "objects": objects, **said})
         offers = found.get("objects", found)
         return offers if isinstance(offers, dict) else {}
 
@@ -180,12 +194,13 @@ class Objects:
         os.chmod(target, (0o644 if own else READ_ONLY) | (0o111 if executable else 0))
 
     def _fetch(self, name: str, offer: Mapping[str, Any], failed: List[Tuple[str, str]]) -> None:
-        """Bring one object, going on where a connection broke off."""
-        digest = hashing.Digest(name)
+        """Bring one object, going on where a connection broke off, or an address was no longer good."""
+        digest, start = self._partly.pop(name, (hashing.Digest(name), 0))
         place = self._path(name)
-        temporary = "%s.%d" % (place, threading.get_ident())
+        temporary = place + ".part"
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        with open(temporary, "wb", buffering=0) as file:
+        with open(temporary, "r+b" if start else "wb", buffering=0) as file:
+            file.seek(start)
 
             def attempt() -> Answer:
                 nonlocal digest
@@ -206,9 +221,11 @@ class Objects:
                 return Answer(200, {}, b"")
 
             try:
-                self._wire.insist(attempt)
+                self._wire.insist(attempt, file.tell)
             except Refused as error:
                 failed.append((name, str(error)))
+                self._partly[name] = digest, file.tell()
+                return
             except BaseException:
                 os.unlink(temporary)
                 raise
@@ -218,8 +235,7 @@ class Objects:
             self._sound.add(name)
             return
         os.unlink(temporary)
-        if not any(name == other for other, _ in failed):
-            failed.append((name, "what arrived is something else"))
+        failed.append((name, "what arrived is something else"))
 
     def _write(self, name: str, content: bytes) -> None:
         place = self._path(name)
@@ -255,6 +271,14 @@ def _write(file: IO[bytes], data: bytes) -> None:
 def _told(response: http.client.HTTPResponse) -> Answer:
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, headers, response.read(SHORT))
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; 0 of one that is gone, which whoever sends it finds out."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _chunks(names: List[str]) -> Iterator[List[str]]:

@@ -28,8 +28,18 @@ JSON = "application/json"
 NEAR_AGAIN = frozenset({408, 425, 429})
 
 Origin = Tuple[str, str]
-Body = Union[bytes, str]
-"""Bytes, or the path of a file that is sent."""
+
+
+class Piece(NamedTuple):
+    """The bytes of a file from `start` on, `size` of them."""
+
+    path: str
+    start: int
+    size: int
+
+
+Body = Union[bytes, str, Piece]
+"""Bytes, or the path of a file that is sent, or a piece of one."""
 
 
 class Answer(NamedTuple):
@@ -108,10 +118,10 @@ class Wire:
         """One try of one request, whatever the answer. Raises OSError, HTTPException, Unreadable."""
         return self._whole(method, self.address(url), body, headers or {})
 
-    def insist(self, attempt: Callable[[], Answer]) -> Answer:
+    def insist(self, attempt: Callable[[], Answer], came: Callable[[], int] = lambda: 0) -> Answer:
         """Try until it works, with growing pauses. Who says when to ask again is there, and may let one wait for as
-        long as they like. Raises Refused, Away."""
-        pause, until = FIRST, time.monotonic() + self._patience
+        long as they like; so is who sent something: `came` tells how much so far. Raises Refused, Away."""
+        pause, until, had = FIRST, time.monotonic() + self._patience, came()
         while True:
             after = 0.0
             try:
@@ -127,6 +137,8 @@ class Wire:
                 told = answer.headers.get("retry-after", "")
                 if told.isdigit():
                     after, until, pause = float(told), time.monotonic() + self._patience, FIRST
+            if came() > had:
+                pause, until, had = FIRST, time.monotonic() + self._patience, came()
             if self._halt.passed(until):
                 raise Away(why)
             # Not all pods of a run at the same moment.
@@ -177,7 +189,9 @@ class Wire:
         found = {"User-Agent": "refmill-runner", "Accept-Encoding": "identity", **headers}
         if _origin(url) in self._own:
             found["Authorization"] = self._authorization
-        if isinstance(body, str):
+        if isinstance(body, Piece):
+            found["Content-Length"] = str(body.size)
+        elif isinstance(body, str):
             try:
                 found["Content-Length"] = str(os.path.getsize(body))
             except OSError as error:
@@ -244,7 +258,10 @@ def _answered(
     parts = urlsplit(url)
     target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
     try:
-        if isinstance(body, str):
+        if isinstance(body, Piece):
+            with _opened(body.path) as file:
+                connection.request(method, target, _Reader(file, body), dict(headers))
+        elif isinstance(body, str):
             with _opened(body) as file:
                 connection.request(method, target, file, dict(headers))
         else:
@@ -257,6 +274,22 @@ def _answered(
             pass
         raise
     return connection.getresponse()
+
+
+class _Reader:
+    """Reads a piece of a file as if it were all of it."""
+
+    def __init__(self, file: IO[bytes], piece: Piece) -> None:
+        self._file, self._left = file, piece.size
+        file.seek(piece.start)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes. Raises Unreadable if the file is shorter than it was."""
+        block = self._file.read(self._left if size < 0 else min(size, self._left))
+        if self._left and not block:
+            raise Unreadable("%s has become shorter" % self._file.name)
+        self._left -= len(block)
+        return block
 
 
 def _opened(path: str) -> IO[bytes]:
