@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "rfr_testrun_0123456789abcdef"
 RUN = "testrun"
-FAULTS = ("503", "429", "413", "410", "409", "404", "drop", "answer lost", "truncate", "garble", "wait")
+FAULTS = ("503", "429", "413", "410", "409", "404", "403", "400", "drop", "answer lost", "truncate", "garble", "wait")
 
 
 def md5(data: bytes) -> str:
@@ -72,14 +72,16 @@ class Attempt:
 
 
 class PodServer:
-    """`signed` gives addresses at a second port, as an S3 store would; `objects` is what the store has."""
+    """`signed` gives addresses at a second port, as an S3 store would; `objects` is what the store has. What is larger
+    than `part` bytes is taken in such parts; a platform of before knows nothing of that, and has no `part`."""
 
     def __init__(
-        self, stages: list[dict[str, Any]], archive: bytes, *, signed: bool = False, project: str = ""
+        self, stages: list[dict[str, Any]], archive: bytes, *, signed: bool = False, project: str = "", part: int = 0
     ) -> None:
         self.stages, self.archive, self.signed, self.project = stages, archive, signed, project
         self.objects: dict[str, bytes] = {}
         self.arriving: dict[str, bytes] = {}
+        self.part, self.asked = part, list[dict[str, Any]]()
         self.environments: dict[str, bytes] = {}
         self.attempts: list[list[Attempt]] = [[] for _ in stages]
         self.made: dict[str, dict[str, Any]] = {}
@@ -315,9 +317,34 @@ class PodServer:
 
     def batch(self, asked: dict[str, Any]) -> dict[str, Any]:
         operation, objects = asked["operation"], asked["objects"]
+        self.asked.append(asked)
         if len(objects) > 1000:
             self.complain("too many objects in one request")
+        if self.part:
+            found = {name: self._in_parts(operation, name, asked) for name in objects}
+            if any(found.values()):
+                return {"objects": {name: found[name] or self._offered(operation, name, objects) for name in objects}}
         return {"objects": {name: self._offered(operation, name, objects) for name in objects}}
+
+    def _in_parts(self, operation: str, name: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+        size = asked.get("sizes", {}).get(name, 0)
+        if operation == "upload" and size > self.part and name not in self.objects:
+            return {"parts": True}
+        if operation == "parts":
+            ticket, first = asked["objects"][name] or f"{name}-{len(self.asked)}", asked["first"][name]
+            count = -(-size // self.part)
+            numbers = range(first, min(first + 2, count + 1))
+            hrefs = [f"{self.store_url}/parts/{ticket}/{number}?at={len(self.asked)}" for number in numbers]
+            return {"ticket": ticket, "size": self.part, "count": count, "first": first, "hrefs": hrefs}
+        if operation != "settle" or name not in asked.get("etags", {}):
+            return None
+        parts = [
+            self.arriving.get(f"parts/{asked['objects'][name]}/{n + 1}", b"") for n in range(-(-size // self.part))
+        ]
+        if [f'"{md5(part)}"' for part in parts] != asked["etags"][name] or md5(b"".join(parts)) != name:
+            return {"error": 400, "message": "these are other parts"}
+        self.objects[name] = b"".join(parts)
+        return {"status": 201}
 
     def _offered(self, operation: str, name: str, objects: Any) -> dict[str, Any]:
         base = self.store_url if self.signed else self.url + "/o/n.dvc/files/md5"
@@ -345,6 +372,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     world: PodServer
     store: bool
+    etag = ""
 
     def setup(self) -> None:
         super().setup()
@@ -408,7 +436,7 @@ class _Handler(BaseHTTPRequestHandler):
             (r"POST /o/n\.dvc/batch", lambda: (200, self.world.batch(json.loads(body)))),
             (r"(GET|PUT) (?:/o/n\.dvc/files/md5)?/(..)/(.{30}(?:\.dir)?)", lambda m, a, b: self._object(m, a + b, body)),
             (r"GET /o/n\.dvc/(..)/(.{30}(?:\.dir)?)", lambda a, b: self._object("GET", f"old-{a}{b}", b"")),
-            (r"PUT /(upload/.{32})", lambda key: self._signed(key, body)),
+            (r"PUT /(upload/.{32}|parts/[0-9a-f-]+/\d+)", lambda key: self._signed(key, body)),
         ]  # fmt: skip
         for pattern, answer in routes:
             if found := re.fullmatch(pattern, f"{self.command} {parts.path}"):
@@ -448,6 +476,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _signed(self, key: str, body: bytes) -> tuple[int, Any]:
         self.world.arriving[key] = body
+        self.etag = md5(body)
         return 200, {}
 
     def _bytes(self, status: int, data: bytes, how: str) -> None:
@@ -477,6 +506,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {
             "Content-Type": "application/json",
             "Content-Length": str(len(data)),
+            **({"ETag": f'"{self.etag}"'} if self.etag else {}),
             **(headers or {}),
         }.items():
             self.send_header(name, value)
