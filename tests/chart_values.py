@@ -63,6 +63,11 @@ VALUES: dict[str, dict[str, Any]] = {
         },
         "argo": {"enabled": True, "namespace": "runs"},
     },
+    "maintenance": {"maintenance": True, "metrics": {"enabled": True}, "argo": {"enabled": True}},
+    "maintenance-of-standbys": {
+        "maintenance": True, "replicas": 3, "storage": {"existingClaim": "shared", "accessModes": ["ReadWriteMany"]},
+        "database": {"trial": {"enabled": True}},
+    },
     "a-claim-that-is-there": {
         "nameOverride": "mine", "storage": {"existingClaim": "old"}, "admin": {"name": ""}, "replicas": 0,
         "networkPolicy": {"enabled": False}, "ingress": {"enabled": True, "host": "a.example.org", "className": "traefik"},

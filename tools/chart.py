@@ -118,6 +118,12 @@ TREE: Tree = {
         " scales with `argo` ([scale.md](scale.md)).",
         {"minimum": 0},
     ),
+    "maintenance": Value(
+        False,
+        "Whether one pod, whatever `replicas` says, has all that a server has and no platform works in it: for `refmill"
+        " gc`, `refmill repo reindex` and files of a backup, by `kubectl exec`. The Service leads nowhere meanwhile"
+        " ([operator guide](operator-guide.md#on-a-cluster)).",
+    ),
     "url": Value(
         "", "Address under which people reach the platform; empty takes the host of the ingress.",
         {"pattern": r"^$|^https?://[^/\s?#]+"},
@@ -219,8 +225,9 @@ TREE: Tree = {
     }),
     "networkPolicy": Group("Who reaches the server; the cluster's network must enforce such policies.", {
         "enabled": Value(
-            True, "Whether there is one: to the server's port alone, and from it not to node credentials. Each part"
-            " that the chart puts beside it has one, too, and reaches nothing itself."
+            True, "Whether there is one: to the server's port alone, and from it not to node credentials, unless a"
+            " bucket without `objectStore.secret` has it ask for the pod's role, which is told at such an address"
+            " (169.254.0.0/16). Each part that the chart puts beside it has one, too, and reaches nothing itself."
         ),
         "from": Value([], "Peers that may reach it, as Kubernetes writes them; empty is everybody.",
                       {"items": {"type": "object"}}),

@@ -61,8 +61,17 @@ class Installed:
         values = self.values | {"settings": self.values["settings"] | settings}
         self.helm("upgrade", "--install", RELEASE, str(charting.CHART), *words, values=values)
 
+    def change(self, value: str, *words: str) -> None:
+        """The same release with one more value, as people are told to change it."""
+        self.helm("upgrade", RELEASE, str(charting.CHART), "--reuse-values", "--set", value, *words)
+
+    def inside(self, *words: str) -> list[str]:
+        """What is run for a command in the server's pod, which may read."""
+        pod = ("exec", "-i", self.server, "-c", "refmill", "-n", self.namespace, "--")
+        return self.cluster.kubectl.command(*pod, *words)
+
     def refmill(self, *words: str) -> str:
-        """What a command in the server's pod says."""
+        """What a command of ours says there."""
         pod = ("exec", self.server, "-c", "refmill", "-n", self.namespace, "--")
         return self.cluster.kubectl(*pod, "refmill", *words)
 

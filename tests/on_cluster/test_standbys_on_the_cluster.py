@@ -16,7 +16,7 @@ import pytest
 import yaml
 from clusters import OnCluster
 from pushing import FIT, HERE, SPEC, Lead
-from releases import RELEASE, Installed, release_in
+from releases import MINUTES, RELEASE, Installed, release_in
 from standing_by import LEASE, RENEWED, Pod, Roles, Servers, container, name
 
 from platforms import Copy, new_copy
@@ -278,6 +278,22 @@ def test_the_server_that_works_is_not_evicted_and_the_other_one_is(servers: Serv
     assert servers.taken_over(works, began) < LEASE - RENEWED
     work.push_until_taken()
     assert name(servers.settled().works) == name(after.waits)
+    work.end()
+
+
+def test_for_maintenance_all_servers_end_and_a_run_goes_on_when_they_are_back(servers: Servers, work: Work) -> None:
+    work.begin()
+    before = {pod["metadata"]["uid"] for pod in servers.pods()}
+    servers.change("maintenance=true", "--wait", f"--timeout={MINUTES}m")
+    (pod,) = servers.pods(ending=True)
+    assert pod["metadata"]["uid"] not in before
+    assert (servers.holder(), servers.answers(servers.address, "/healthz")) == ("", 0)
+    servers.refmill("gc", "--yes")
+    servers.refmill("repo", "reindex")
+    assert servers.holder() == ""
+    servers.change("maintenance=false")
+    work.push_until_taken()
+    servers.settled(without={*before, pod["metadata"]["uid"]})
     work.end()
 
 

@@ -213,3 +213,13 @@ def test_the_values_of_the_guide_are_taken_and_name_the_secrets_that_it_makes(pa
     text = charting.rendered(values, "refmill")
     assert made == {values[name]["secret"] for name in ("encryption", "admin", "database", "objectStore")}
     assert all(name in text for name in made)
+
+
+@pytest.mark.parametrize("page", ["operator-guide.md", "operator-guide.zh-CN.md", "upkeep.md"])
+def test_what_the_pages_set_is_taken(page: str) -> None:
+    text = (charting.ROOT / "docs" / page).read_text(encoding="utf-8")
+    lines = re.findall(r"^helm upgrade .*$", text, re.MULTILINE)
+    assert lines
+    for line in lines:
+        said = [word for pair in re.findall(r"--set (\S+=\S+)", line) for word in ("--set", pair)]
+        assert template({}, *said).returncode == 0, line
