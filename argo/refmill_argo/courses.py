@@ -10,6 +10,7 @@ from typing import Any
 from refmill.model.runs import StageRun
 from refmill.model.stages import StageSettings
 from refmill.ports.engines import RunOrder
+from refmill.texts import Text
 from refmill_argo import contract, notes
 from refmill_argo.compiling import Bundle
 from refmill_argo.explaining import Wanted
@@ -23,7 +24,8 @@ from refmill_argo.sights import PodSight, WorkflowSight
 @dataclass(slots=True)
 class Course:
     """A run that the engine holds. `bundle` and `pods` are known from the first look on; `told` are the stages whose
-    waiting for consent was told; `ended` is how it ended, once that was told: then only the cluster is to be left."""
+    waiting for consent was told; `waits` is why it is not on the cluster yet, as it was told; `ended` is how it ended,
+    once that was told: then only the cluster is to be left."""
 
     order: RunOrder
     paused: bool
@@ -31,6 +33,7 @@ class Course:
     bundle: Bundle | None = None
     pods: tuple[PodPlan, ...] = ()
     told: tuple[str, ...] = ()
+    waits: Text | None = None
     ended: str = ""
     ended_at: float = 0.0
 

@@ -212,15 +212,16 @@ class ArgoEngine:
 
     def _say_turn(self, course: Course) -> None:
         """Say at the stages that could start why they do not. Not at pause points, whose being queued is a consent."""
-        run_id = course.order.run.id
+        run_id, why = course.order.run.id, self._turns.why(course.order.owner)
+        if course.waits == why:
+            return  # of hundreds that wait, each is looked at again and again
         rows = {row.address: row for row in self._parts.runs.stages(run_id)}
         pausing = {pod.stages[0] for pod in course.pods if pod.pause}
-        why = self._turns.why(course.order.owner)
         progress = judging.progress(self._sight(course, rows=list(rows.values())))
         ready = [rows[address] for address in progress.ready() if address not in pausing]
         states = [StageRun(row.address, "queued", row.attempt, explanation=why) for row in ready]
-        if states:
-            self._change(run_id, states, ready)
+        if not states or self._change(run_id, states, ready):
+            course.waits = why
 
     def _count_earlier(self) -> None:
         """Count in the runs that an earlier start has put onto the cluster, as long as nobody has looked at them since:

@@ -135,3 +135,24 @@ def test_a_run_that_is_paused_while_it_waits_holds_up_nobody(world: World, soon:
     assert not world.is_there(second)
     engine.resume(second.run.id)
     wait(lambda: world.is_there(second))
+
+
+def test_a_run_that_waits_is_asked_for_once_however_often_it_is_looked_at(
+    world: World, soon: None, monkeypatch: pytest.MonkeyPatch
+):
+    first, second, *_ = runs(world)
+    engine = world.start(most=1)
+    engine.submit(first)
+    wait(lambda: world.is_there(first))
+    engine.submit(second)
+    wait(lambda: why(world, second))
+    asked: list[str] = []
+    stages = world.records.runs.stages
+
+    def noted(run_id: str) -> object:
+        asked.append(run_id)
+        return stages(run_id)
+
+    monkeypatch.setattr(world.records.runs, "stages", noted)
+    wait(lambda: asked.count(first.run.id) >= 3)
+    assert second.run.id not in asked
