@@ -15,6 +15,7 @@ DEMO_EXIT ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 CLUSTER_ARGS ?=
+CLUSTER_HOST ?=
 BENCH_ARGS ?=
 COVERAGE ?=
 WORKERS ?= auto
@@ -60,7 +61,8 @@ cluster-down: $(DEV) ## end it, or clear what one that was killed has left
 
 test-cluster: $(DEV) ## the tests that need a cluster: that one, one of their own, or KUBECONFIG=FILE
 	@$(if $(GIVEN_CLUSTER),,cd tests && $(CURDIR)/$(BIN)/python -m cluster build)
-	$(if $(GIVEN_CLUSTER),REFMILL_CLUSTER_KUBECONFIG='$(abspath $(GIVEN_CLUSTER))') $(PYTEST) -m cluster tests/on_cluster $(PYTEST_ARGS)
+	$(if $(GIVEN_CLUSTER),REFMILL_CLUSTER_KUBECONFIG='$(abspath $(GIVEN_CLUSTER))' REFMILL_CLUSTER_HOST='$(CLUSTER_HOST)') \
+		$(PYTEST) -m cluster tests/on_cluster $(PYTEST_ARGS)
 
 test-all: $(DEV) ## all of them but the cluster's, with the full counts; hours
 	$(PYTEST) $(PARALLEL) -m 'not cluster' $(PYTEST_ARGS)

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cluster import lifecycle, network
 from cluster.configuration import Files
 from cluster.images import BUSYBOX, Image
@@ -19,6 +22,7 @@ from cluster.kubectl import Kubectl
 
 TESTS = Path(__file__).resolve().parent.parent
 SECONDS = 90.0
+NO_WAY = "pods of the given cluster reach this machine at no address: name one with CLUSTER_HOST=ADDRESS"
 COMMAND = [sys.executable, "-m", "cluster"]
 
 
@@ -42,6 +46,19 @@ def processes(name: str) -> list[int]:
     return found
 
 
+@contextlib.contextmanager
+def away(name: str) -> Iterator[None]:
+    """A program of the cluster's own is killed, and the one that takes its place does nothing before the end."""
+    (killed,) = processes(name)
+    os.kill(killed, signal.SIGKILL)
+    (new,) = OnCluster.wait_for(lambda: [pid for pid in processes(name) if pid != killed], f"{name} is started anew")
+    os.kill(new, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(new, signal.SIGCONT)
+
+
 class Silent(http.server.BaseHTTPRequestHandler):
     """Answers without a word in the tests' output."""
 
@@ -57,14 +74,14 @@ class Silent(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served(answers: type[Silent]) -> Iterator[str]:
-    """A server on this machine that pods reach; gives its address. Nobody waits for requests that are under way at its
+def served(answers: type[Silent], host: str) -> Iterator[str]:
+    """A server at an address of this machine; gives its own. Nobody waits for requests that are under way at its
     end."""
-    server = http.server.ThreadingHTTPServer((network.HOST, 0), answers)
+    server = http.server.ThreadingHTTPServer((host, 0), answers)
     server.daemon_threads, server.block_on_close = True, False
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://{network.HOST}:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
@@ -72,10 +89,19 @@ def served(answers: type[Silent]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class OnCluster:
-    """A cluster that is up; `files` are None where it is not ours."""
+    """A cluster that is up; `files` are None where it is not ours. `host` is where its pods reach this machine, "" where
+    they do not."""
 
     kubectl: Kubectl
     files: Files | None
+    host: str = network.HOST
+
+    @property
+    def here(self) -> str:
+        """The address of this machine for pods; without one the test is skipped."""
+        if not self.host:
+            pytest.skip(NO_WAY)
+        return self.host
 
     def load(self, image: Image) -> str:
         """Have an image there, but for a given cluster, which needs it before; gives its name."""

@@ -1,6 +1,7 @@
 """A cluster for the tests: the one that is up, or one that comes for them and goes with them, or a given one."""
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import shutil
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import given
 import pytest
 from clusters import OnCluster, command
 from pushing import Lead, lead, platform_on
@@ -20,7 +22,6 @@ from cluster.kubectl import Kubectl
 from cluster.places import places
 from platforms import Platform
 
-GIVEN = "REFMILL_CLUSTER_KUBECONFIG"
 FIRST = "test_cluster_comes_and_goes.py"
 """Begins where there is no cluster, so it comes before the tests that share one."""
 _numbers = itertools.count(1)
@@ -28,18 +29,21 @@ _numbers = itertools.count(1)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != FIRST)
+    hosts = ["127.0.0.1", "::1", "localhost", *network.RANGES, *given.hosts()]
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "::1", "localhost", *network.RANGES]))
+            item.add_marker(pytest.mark.allow_hosts(hosts))
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[OnCluster]:
     """A cluster on which pods can be made."""
-    if given := os.environ.get(GIVEN):
+    if (named := given.kubeconfig()) is not None:
         program = shutil.which("kubectl")
         path = Path(program) if program else components.programs(places().cache, print)["kubectl"]
-        yield OnCluster(Kubectl(path, Path(given)), None)
+        made = OnCluster(Kubectl(path, named), None, "")
+        with _namespace(made) as namespace:
+            yield dataclasses.replace(made, host=given.way(made, namespace, named))
         return
     found = lifecycle.status()
     own = found.state != "running"
@@ -131,9 +135,9 @@ def platform(
 
 
 @pytest.fixture
-def led() -> Iterator[Lead]:
+def led(cluster: OnCluster) -> Iterator[Lead]:
     """Says what commands do in pods."""
-    with lead() as made:
+    with lead(cluster.here) as made:
         yield made
 
 
@@ -161,7 +165,7 @@ def argo_program() -> Path:
 @pytest.fixture
 def no_cluster() -> Iterator[None]:
     """No cluster is there before, and none after."""
-    if os.environ.get(GIVEN):
+    if given.kubeconfig() is not None:
         pytest.skip("a cluster is given, which is not ours to start and end")
     if lifecycle.status().state in {"running", "broken"}:
         pytest.skip("a cluster is up already, and stays: make cluster-down")

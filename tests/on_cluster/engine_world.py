@@ -223,7 +223,7 @@ def world(cluster: OnCluster, namespace: str, folder: Path, image: str) -> Itera
             self.answer(json.dumps(made.answer(said)).encode())
 
     try:
-        with served(Answers) as made.address:
+        with served(Answers, cluster.here) as made.address:
             cluster.kubectl("apply", "-f", "-", stdin=manifests.installation(made.options()))
             try:
                 yield made

@@ -10,7 +10,6 @@ from typing import Any
 
 from clusters import OnCluster, Silent, served
 
-from cluster import network
 from platforms import Copy, Platform, new_copy
 from refmill.clients import codec
 from refmill.texts import Text
@@ -34,7 +33,7 @@ def platform_on(
         **settings,
     })  # fmt: skip
     try:
-        made.start("--host", network.HOST)
+        made.start("--host", cluster.here)
         cluster.kubectl("apply", "-f", "-", stdin=made.refmill("render", "--installation"))
         made.user("alice", "--admin")
         yield made
@@ -44,9 +43,9 @@ def platform_on(
 
 def restart(platform: Platform) -> None:
     """As after the end of its machine's power: it is killed, and comes back at the same address."""
-    port = platform.address.rpartition(":")[2]
+    host, _, port = platform.address.removeprefix("http://").rpartition(":")
     platform.kill()
-    platform.start("--host", network.HOST, "--port", port)
+    platform.start("--host", host, "--port", port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +120,15 @@ class Pushed:
             line.split(maxsplit=3) for line in copy.git("ls-tree", "-r", "-z", ref).stdout.rstrip("\0").split("\0")
         ]
         return {
-            path: (mode, copy.bytes_of("git", "cat-file", "blob", blob)) for mode, _, blob, path in lines if path != FIT
+            path: (mode, copy.bytes_of("git", "cat-file", "blob", blob))
+            for mode, _, blob, path in lines
+            if Path(path).name != FIT
         }
 
 
-def push(platform: Platform, name: str, copy: Copy, owner: str = "alice") -> Pushed:
+def push(platform: Platform, name: str, copy: Copy, owner: str = "alice", branch: str = "main") -> Pushed:
     """Push a working copy."""
-    copy.git("push", "--quiet", platform.url(f"{owner}/{name}", owner), "main")
+    copy.git("push", "--quiet", platform.url(f"{owner}/{name}", owner), f"main:refs/heads/{branch}")
     return Pushed(platform, copy, name, owner)
 
 
@@ -140,7 +141,8 @@ def assert_alike(there: Pushed, here: Pushed) -> None:
     """The cluster made what the local engine made: the same bytes in the same files, and the same attempts."""
     assert (there.engine, here.engine) == ("argo", "local")
     far, near = there.result(), here.result()
-    assert far["dvc.lock"][1].decode() == near["dvc.lock"][1].decode()
+    for path in (path for path in far if Path(path).name == "dvc.lock"):
+        assert far[path][1].decode() == near[path][1].decode()
     assert far == near
     assert _ends(there) == _ends(here)
 
@@ -182,8 +184,8 @@ class Lead:
 
 
 @contextlib.contextmanager
-def lead() -> Iterator[Lead]:
-    """A server on this machine that pods reach."""
+def lead(host: str) -> Iterator[Lead]:
+    """A server at an address of this machine that pods reach."""
 
     class Answers(Silent):
         def do_GET(self) -> None:  # noqa: N802 - http.server's name
@@ -193,6 +195,6 @@ def lead() -> Iterator[Lead]:
             with contextlib.suppress(OSError):
                 self.answer(made.scripts[name].get(timeout=600).encode())
 
-    with served(Answers) as address:
+    with served(Answers, host) as address:
         made = Lead(address)
         yield made

@@ -7,7 +7,6 @@ from clusters import OnCluster
 from pushing import FIT, HERE, SPEC, Attempted, Lead, Pushed, assert_alike, platform_on, push_new
 
 import s3_servers
-from cluster import network
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 AWAY = "does not answer"
@@ -19,7 +18,7 @@ def test_a_run_waits_for_a_store_that_is_away_and_goes_on(
 ):
     (tmp_path / "platform").mkdir()
     with (
-        s3_servers.s3_server("minio", tmp_path / "s3", network.HOST) as s3,
+        s3_servers.s3_server("minio", tmp_path / "s3", workflows.here) as s3,
         platform_on(workflows, namespace, python_image, tmp_path / "platform", **s3.settings()) as platform,
     ):
         files = {

@@ -7,8 +7,6 @@ import urllib.request
 import pytest
 from clusters import OnCluster
 
-from cluster import network
-
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ASK = """
 import ssl, sys, urllib.error, urllib.request
@@ -118,12 +116,10 @@ def test_names_of_services_resolve_inside_a_pod(cluster, namespace):
 
 
 def test_a_pod_reaches_a_server_on_this_machine(cluster, namespace):
-    if cluster.files is None:
-        pytest.skip("a given cluster need not reach this machine")
-    with http.server.ThreadingHTTPServer((network.HOST, 0), http.server.SimpleHTTPRequestHandler) as server:
+    with http.server.ThreadingHTTPServer((cluster.here, 0), http.server.SimpleHTTPRequestHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        cluster.run(namespace, "calls", f"wget -q -O /dev/null http://{network.HOST}:{server.server_port}/")
+        cluster.run(namespace, "calls", f"wget -q -O /dev/null http://{cluster.here}:{server.server_port}/")
         ended = cluster.finished(namespace, "calls")
         server.shutdown()
         thread.join()

@@ -113,7 +113,8 @@ def demo(
     with release_in(workflows, namespace_of_module, platform_images, folder / "volume") as installed:
         wanted = {_version(installed, platform_images["runner"]), "{}.{}".format(*sys.version_info)}
         packages = wheels.folder(places().cache, REQUIREMENTS, wanted, print)
-        with served(functools.partial(Files, directory=str(packages))) as address:  # type: ignore[arg-type]
+        files: Any = functools.partial(Files, directory=str(packages))
+        with served(files, workflows.here) as address:
             index = f"{address}/"
             installed.install(argo_index=index)
             token = installed.refmill("token", "add", USER).strip()
