@@ -19,6 +19,7 @@ from refmill.texts import Text, text
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
 NO_UPLOAD = frozenset({"NoSuchUpload"})
 OTHER_PARTS = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "EntityTooLarge", "MalformedXML"})
+UNABLE = frozenset({"NotImplemented", "MethodNotAllowed"})
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "RequestTimeout", "TooManyRequests", "InternalError"})
 NO_BUCKET = frozenset({"NoSuchBucket"})
 UNKNOWN_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "XAdminNoSuchUser"})

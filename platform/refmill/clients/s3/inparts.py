@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from refmill.clients.s3 import pieces
@@ -18,6 +19,15 @@ from refmill.texts import text
 
 AT_ONCE = 100
 """Addresses of parts in one answer: six gigabytes' worth, for which their hour is enough."""
+
+
+@dataclass(slots=True)
+class Settling:
+    """An upload that is to become an object, where its parts lie, and whether they are one already."""
+
+    key: str
+    upload: pieces.Upload
+    one: bool = False
 
 
 class InParts:
@@ -39,31 +49,32 @@ class InParts:
         return PartOffers(ticket, upload.part, upload.count, wanted.first, hrefs)
 
     @contextmanager
-    def settling(self, sent: Piecemeal) -> Iterator[tuple[str, pieces.Upload]]:
-        """The key and the facts of an upload that is to become an object; whatever came of it, nothing is left of it
-        then, unless the store is away. Raises NotFound, Underway."""
+    def settling(self, sent: Piecemeal) -> Iterator[Settling]:
+        """An upload that is to become an object; whatever came of it, nothing is left of it then, unless the store is
+        away. Raises NotFound, Underway."""
         sender, ticket = _sender(sent), sent.ticket
         key = self._key(sender, ticket)
         with self._bucket.settling.alone(key):
-            upload = self._find(sent)
+            found = Settling(key, self._find(sent))
             try:
-                yield key, upload
+                yield found
             except Unavailable:
                 raise  # all of it is there when the store answers again
             except BaseException:
-                self._give_up(sender, ticket, upload)
+                self._give_up(sender, ticket, None if found.one else found.upload)
                 raise
-            self._give_up(sender, ticket, upload)
+            self._give_up(sender, ticket, None if found.one else found.upload)
 
-    def complete(self, key: str, upload: pieces.Upload, etags: Sequence[str]) -> None:
+    def complete(self, found: Settling, etags: Sequence[str]) -> None:
         """Make one object of the parts; from then on nobody can send anything to it. Raises WrongUse, NotFound."""
-        if len(etags) != upload.count:
+        if len(etags) != found.upload.count:
             raise WrongUse(text("these are not all of the object's parts"))
-        self._bucket.multipart.complete(key, upload.id, etags)
-        found = self._bucket.stat(key)
-        if found is None:
+        self._bucket.multipart.complete(found.key, found.upload.id, etags)
+        facts = self._bucket.stat(found.key)
+        if facts is None:
             raise nothing_sent()
-        if found.size != upload.size:
+        found.one = True
+        if facts.size != found.upload.size:
             raise WrongUse(text("what was sent has another length than was said"))
 
     def forsake(self, over: Callable[[str, float], bool]) -> None:
@@ -103,7 +114,7 @@ class InParts:
         return found
 
     def _give_up(self, sender: str, ticket: str, upload: pieces.Upload | None) -> None:
-        """Take away what is left of an upload: its parts, or the object that was made of them."""
+        """Take away what is left of an upload: its parts, unless they are one, and the object that was made of them."""
         key = self._key(sender, ticket)
         if upload is not None:
             self._bucket.multipart.abort(key, upload.id)

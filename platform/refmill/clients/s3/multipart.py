@@ -119,14 +119,19 @@ class Multipart:
                     raise
 
     def begun(self, prefix: str, before: float) -> Iterator[tuple[str, str]]:
-        """Keys below `prefix`, and ids, of uploads that began before that time (UTC seconds). MinIO lists only those
-        of one key, and ends them itself after a day."""
+        """Keys below `prefix`, and ids, of uploads that began before that time (UTC seconds); none where the store does
+        not let us see them. MinIO lists only those of one key, and ends them itself after a day."""
         marker: str | None = None
         with self._translated():
             while True:
-                found = self._client._list_multipart_uploads(
-                    self._name, prefix=self._prefix + prefix, key_marker=marker, max_uploads=_AT_ONCE
-                )
+                try:
+                    found = self._client._list_multipart_uploads(
+                        self._name, prefix=self._prefix + prefix, key_marker=marker, max_uploads=_AT_ONCE
+                    )
+                except S3Error as error:
+                    if error.code in faults.DENIED | faults.UNABLE:
+                        return  # a right of its own, and a rule of the bucket does the same
+                    raise
                 for item in found.uploads:
                     if item.initiated_time is None or item.initiated_time.timestamp() < before:
                         yield str(item.object_name).removeprefix(self._prefix), str(item.upload_id)

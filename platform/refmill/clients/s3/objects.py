@@ -229,12 +229,12 @@ class S3Objects:
         return self._in_parts.offers(wanted, seconds, limit)
 
     def settle_parts(self, sent: Piecemeal, etags: Sequence[str], *, limit: int) -> bool:
-        with self._in_parts.settling(sent) as (key, upload):
+        with self._in_parts.settling(sent) as upload:
             if (there := self._there(sent.md5)) is not None:
                 self._renew(there.key, there)
                 return False
-            self._in_parts.complete(key, upload, etags)
-            arrival = Arrival(self._bucket, sent.md5, iter(()), limit, sent=key)
+            self._in_parts.complete(upload, etags)
+            arrival = Arrival(self._bucket, sent.md5, iter(()), limit, sent=upload.key)
             arrival.read(limit)
             self._settle(sent.md5, arrival, None)
             return True
