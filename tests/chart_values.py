@@ -29,7 +29,10 @@ EVERYTHING: dict[str, Any] = {
     "metrics": {"enabled": True, "secret": "my-token", "key": "bearer", "from": [
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},
     ]},
-    "argo": {"enabled": True, "namespace": "runs", "networks": ["10.0.0.0/8", "fd00::/8"]},
+    "argo": {
+        "enabled": True, "namespace": "runs", "networks": ["10.0.0.0/8", "fd00::/8"],
+        "proxy": {"secret": "my-proxy", "key": "address"},
+    },
     "serviceAccount": {"annotations": {"example.org/role": "refmill"}},
     "pod": {
         "annotations": {"example.org/a": "b"}, "labels": {"team": "ml"}, "nodeSelector": {"pool": "servers"},

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from refmill.settings import Settings
+from refmill.settings import SECRET, Settings
 
 CHART = "charts/refmill"
 NOTE = "Written by `make docs` from tools/chart.py; change it there."
@@ -94,6 +94,8 @@ def _settings() -> Value:
             schema["enum"] = list(item.metadata["choices"])
         if item.metadata["unit"] == "bytes":
             schema["type"] = ["string", "integer"]
+        if item.metadata["unit"] in SECRET:
+            schema["pattern"] = "^[^@]*$"  # no ConfigMap holds a password
         properties[item.name] = schema
     words = "Settings of the platform by their keys ([settings.md](settings.md)), like `stage_memory: 4Gi`. The schema"
     words += " knows all of them but those that other values decide."
@@ -274,6 +276,10 @@ TREE: Tree = {
             [], "Networks (CIDR) with the API server, the platform and the objects, for stages without network.",
             {"items": {"type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]+$"}},
         ),
+        "proxy": Group("A proxy that asks for a password; one without may stand in `settings.argo_proxy`.", {
+            "secret": _names("", "Name of the Secret with its address, as the setting `argo_proxy` has it."),
+            "key": Value("url", "The address' key in that Secret."),
+        }),
     }),
     "serviceAccount": Group("The server's account.", {
         "annotations": _words("Its annotations, as for a role at a cloud."),

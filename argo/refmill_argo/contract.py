@@ -76,6 +76,7 @@ def plan(order: RunOrder, pods: Sequence[Sequence[StagePlan]]) -> dict[str, Any]
         "run": order.run.id,
         "project": order.run.project,
         "on_error": order.on_error,
+        "network": order.network,
         "environments": dict(environments),
         "rerun_on_environment_change": order.rerun_on_environment_change,
         "pods": [[_stage(item, settings[item.stage.address]) for item in pod] for pod in pods],

@@ -38,6 +38,7 @@ from refmill.texts import Text, text
 from refmill_argo import archives, contract, figures, listings, outcomes, tokens
 from refmill_argo.notes import TELLING, Begun, Over, Place, earlier, place
 from refmill_argo.ongoing import Ongoing, Runners
+from refmill_argo.proxies import Proxy
 
 LOG = logging.getLogger(__name__)
 TRIES = 5
@@ -63,7 +64,8 @@ class Paused(errors.Unavailable):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the desk works with: as those of the local engine (`refmill.engine.parts`). `addresses(run)` are the run's
-    data remote, as pods reach it, and the address of this run's pods; `index` is where pods take packages from."""
+    data remote, as pods reach it, and the address of this run's pods; `index` is where pods take packages from, `proxy`
+    what they go through to get there."""
 
     work: Path
     key: bytes
@@ -77,6 +79,7 @@ class Parts:
     addresses: Callable[[Run], tuple[str, str]]
     bell: Bell
     index: str = ""
+    proxy: Proxy = field(default_factory=Proxy)
     stage_memory: int = 2 << 30
     bounds: Bounds = field(default_factory=Bounds)
     files: int = directories.MAX_FILES
@@ -111,7 +114,9 @@ class Desk:
         states: dict[str, dict[str, Any]] = {}
         for stage in said:
             address = stage["address"]
-            named = stage["secrets"] if go and address not in done else {}
+            # Where nothing more begins, the log of what runs is still to be masked.
+            wanted = address not in done and (go or stages[address].status == "running")
+            named = stage["secrets"] if wanted else {}
             values = self._parts.secrets(run, set(named.values())) if named else {}
             states[address] = {
                 "attempt": stages[address].attempt,
@@ -122,7 +127,7 @@ class Desk:
         remote, pods = self._parts.addresses(run)
         return contract.share(ongoing.document, pod, states, go=go) | {
             "archive": f"{pods}/{archives.NAME}", "batch": f"{remote}/batch", "remote": remote, "log_limit": LOG_LIMIT,
-            "index": self._parts.index,
+            "index": self._parts.index, "proxy": self._parts.proxy.told(ongoing.document),
         }  # fmt: skip
 
     def archive(self, run: Run) -> Path:

@@ -20,19 +20,31 @@ from refmill.quantities import quantity
 from refmill.texts import Text, text
 
 FILE = "refmill.toml"
-_ADDRESS = re.compile(r"https?://[^/\s?#]+[^\s?#]*", re.ASCII)
-_GROUP = re.compile(r"(/(?!\.\.?(/|$))[^/\0\n]+)+")
-_BUCKET = re.compile(r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/=-]*)?)?", re.ASCII)
+_WRITTEN = {
+    unit: re.compile(pattern, re.ASCII)
+    for unit, pattern in {
+        "address": r"(https?://[^/\s?#]+[^\s?#]*)?",
+        "bucket": r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()/=-]*)?)?",
+        "group": r"auto|off|(/(?!\.\.?(/|$))[^/\0\n]+)+",
+        "hosts": r"(?!.*//)[A-Za-z0-9_.:*/\[\],\s-]*",
+        "proxy": r"(https?://([^/\s?#@:]+(:[^/\s?#@]*)?@)?([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?)?",
+    }.items()
+}
+"""How texts of these units look."""
 _EXPECTED = {
     "bytes": text("an amount of bytes, like 2Gi or 500M"),
     "bucket": text("s3://BUCKET or s3://BUCKET/PREFIX"),
     "address": text("an address, like https://refmill.example.org"),
+    "proxy": text("a proxy's address, like http://proxy.example.org:3128 or http://USER:PASSWORD@proxy.example.org"),
+    "hosts": text("hosts, domains and networks with commas between them, like .example.org, 10.0.0.0/8"),
     "group": text("auto, off, or a control group's path, like /refmill"),
     "list": text("a list with commas between its items"),
 }
 _TRUTHS = {
     "1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False,
 }  # fmt: skip
+SECRET = ("proxy",)
+"""Units of settings that may hold a password, which is shown to nobody."""
 DATABASE = "refmill.db"
 """In the data directory; where there is none, no platform has ever been."""
 
@@ -236,6 +248,22 @@ class Settings:
         ),
         unit="address",
     )
+    argo_proxy: str = _setting(
+        "",
+        text(
+            "Argo: HTTP proxy through which pods take packages, and stages reach the network (`argo_proxy_stages`); it"
+            " may hold a user and a password. Empty takes what the image's variables say."
+        ),
+        unit="proxy",
+    )
+    argo_no_proxy: str = _setting(
+        "",
+        text("Argo: what pods reach without that proxy, beside the platform: hosts, domains (.example.org), networks."),
+        unit="hosts",
+    )
+    argo_proxy_stages: bool = _setting(
+        True, text("Argo: whether commands of stages that have the network get the proxy's variables.")
+    )
     argo_account: str = _setting("refmill-stage", text("Argo: service account of pods; it needs no rights."))
     argo_executor_account: str = _setting(
         "refmill-executor", text("Argo: service account whose token Argo's own containers in a pod get.")
@@ -411,7 +439,7 @@ def _checked(name: str, written: Any, source: str) -> Any:
             text(
                 "%(source)s: “%(value)s” is not right for the setting “%(name)s”",
                 source=source,
-                value=str(written)[:200],
+                value="***" if setting.metadata["unit"] in SECRET else str(written)[:200],
                 name=name,
             ),
             text("Expected: %(what)s.", what=expected(setting)),
@@ -458,12 +486,8 @@ def _value(setting: Any, written: Any) -> Any:
         return words
     if not isinstance(written, str) or (meta["choices"] and written not in meta["choices"]):
         raise ValueError("another word")
-    if meta["unit"] == "address" and written and not _ADDRESS.fullmatch(written):
-        raise ValueError("no address")
-    if meta["unit"] == "group" and written not in ("auto", "off") and not _GROUP.fullmatch(written):
-        raise ValueError("no group")
-    if meta["unit"] == "bucket" and not _BUCKET.fullmatch(written):
-        raise ValueError("no bucket")
+    if (pattern := _WRITTEN.get(meta["unit"])) is not None and not pattern.fullmatch(written):
+        raise ValueError("of another form")
     return written
 
 

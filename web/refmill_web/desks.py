@@ -15,7 +15,7 @@ from refmill.ports.repositories import Repositories
 from refmill.ports.waking import Bell
 from refmill.settings import Settings
 from refmill.texts import text
-from refmill_argo import tokens
+from refmill_argo import proxies, tokens
 from refmill_argo.desk import Desk, Parts, living
 from refmill_repos.gate import Admission, Service
 from refmill_web import gate, local_engine, places
@@ -49,6 +49,7 @@ def make(
             addresses=addresses,
             bell=bell,
             index=settings.argo_index,
+            proxy=proxies.proxy(settings, base, own),
             stage_memory=int(specs.quantity(settings.stage_memory)),
             bounds=local_engine.bounds(settings),
             files=settings.stage_files or directories.MAX_FILES,

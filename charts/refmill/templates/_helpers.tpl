@@ -186,7 +186,8 @@ envFrom:
     name: {{ include "refmill.name" . }}-settings
 {{- $database := include "refmill.databaseSecret" . }}
 {{- $objects := include "refmill.objectsSecret" . }}
-{{- if or $database $objects }}
+{{- $proxy := .Values.argo.proxy.secret }}
+{{- if or $database $objects $proxy }}
 env:
 {{- if $database }}
 - name: REFMILL_DATABASE
@@ -199,6 +200,11 @@ env:
   valueFrom:
     secretKeyRef: {name: {{ $objects | quote }}, key: {{ $key }}}
 {{- end }}
+{{- end }}
+{{- with $proxy }}
+- name: REFMILL_ARGO_PROXY
+  valueFrom:
+    secretKeyRef: {name: {{ . | quote }}, key: {{ $.Values.argo.proxy.key | quote }}}
 {{- end }}
 {{- end }}
 {{- end -}}

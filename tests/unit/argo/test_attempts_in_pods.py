@@ -229,6 +229,22 @@ def test_a_stage_whose_secret_is_not_set_fails_by_name(ground: Ground) -> None:
     assert ground.stages(run)["one"].status == "failed"
 
 
+@pytest.mark.parametrize("why", ["another failed", "it is stopped"])
+def test_what_is_masked_is_known_to_the_end_though_nothing_more_begins(ground: Ground, why: str) -> None:
+    """Of an image without Python a container of its own masks the log, after the command."""
+    run = planted(ground, "  stages: {beside: {secrets: {KEY: SERVICE}}}\n")
+    ground.parts.records.secrets.set(run.repository_id, "SERVICE", "tr0ub4dor", "alice")
+    opened(ground, run, 2).begin()
+    if why == "another failed":
+        pod = opened(ground, run)
+        pod.begin()
+        pod.end(code=1, reason="failed")
+    else:
+        ground.parts.records.states.ask(run.id, "stop")
+    found = opened(ground, run, 2).share
+    assert (found["go"], found["stages"][0]["secrets"]) == (False, {"KEY": "tr0ub4dor"})
+
+
 def test_a_stage_whose_input_turns_out_to_be_missing_is_blocked(ground: Ground) -> None:
     run = planted(ground, files={"dvc.yaml": FILES["dvc.yaml"].replace("outs: [one.txt]", "outs: [one]").replace(
         "deps: [one.txt]", "deps: [one/missing.txt]")})  # fmt: skip

@@ -117,6 +117,13 @@ def test_containers_are_confined_as_the_restricted_level_asks() -> None:
         }  # fmt: skip
 
 
+def test_a_proxy_with_a_password_comes_out_of_a_secret_and_one_without_stands_in_the_settings() -> None:
+    wanted = {"name": "REFMILL_ARGO_PROXY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "url"}}}
+    for container in containers({"argo": {"proxy": {"secret": "mine"}}}):
+        assert container["env"] == [wanted]
+    assert variables({"settings": {"argo_proxy": "http://proxy:3128"}})["REFMILL_ARGO_PROXY"] == "http://proxy:3128"
+
+
 def test_services_of_the_namespace_are_no_settings() -> None:
     # A Service that is called refmill would set REFMILL_PORT=tcp://…
     pod = objects({})["StatefulSet", "mill"]["spec"]["template"]["spec"]
@@ -168,6 +175,7 @@ def test_the_key_that_is_made_is_one_and_is_kept() -> None:
     ({"settings": {"threads": 0}}, "/settings/threads"),
     ({"settings": {"network": "no"}}, "/settings/network"),
     ({"argo": {"networks": ["everywhere"]}}, "/argo/networks/0"),
+    ({"settings": {"argo_proxy": "http://mill:word@proxy:3128"}}, "/settings/argo_proxy"),
     ({"url": "refmill.example.org"}, "/url"),
     ({"colour": "red"}, "'colour' not allowed"),
 ])  # fmt: skip

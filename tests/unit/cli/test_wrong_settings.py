@@ -21,6 +21,12 @@ WRONG = [
     ("threads", "0", "a whole number of at least 1"),
     ("gpus", "-2", "a whole number of at least -1"),
     ("url", "refmill.example.org", "an address, like https://refmill.example.org"),
+    (
+        "argo_no_proxy",
+        "http://mill.svc",
+        "hosts, domains and networks with commas between them, like .example.org, 10.0.0.0/8",
+    ),
+    ("argo_owner_runs", "-1", "a whole number of at least 0"),
 ]
 
 
@@ -101,3 +107,30 @@ def test_help_shows_the_defaults(refmill) -> None:
     shown = " ".join(refmill("up", "--help").out.split())
     assert "[REFMILL_PORT; default: 8700]" in shown
     assert "[REFMILL_SANDBOX; default: auto]" in shown
+
+
+@pytest.mark.parametrize("value", [
+    "proxy.example.org:3128", "socks5://mill:p4ssw0rd@proxy:1080", "http://mill:p4ss/w0rd@proxy:3128",
+    "http://mill:p4ss@w0rd@proxy:3128", "http://mill:p4ssw0rd@proxy:3128/path", "http://mill:p4ssw0rd@:3128",
+    "http://mill:p4ssw0rd@proxy:port",
+])  # fmt: skip
+def test_a_proxy_is_refused_and_not_shown(refmill, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("REFMILL_ARGO_PROXY", value)
+    done = refmill("up", "--data", "data")
+    assert (done.code, done.out) == (2, "")
+    assert "REFMILL_ARGO_PROXY: “***” is not right for the setting “argo_proxy”" in done.err
+    assert "Expected: a proxy's address, like http://proxy.example.org:3128 or" in done.err
+    assert "w0rd" not in done.err
+
+
+@pytest.mark.parametrize("value", [
+    "", "http://proxy:3128", "https://proxy.example.org/", "http://10.0.0.1:80", "http://[fd00::1]:3128",
+    "http://mill@proxy", "http://mill:p%40ss%2Fw0rd@proxy.example.org:3128",
+])  # fmt: skip
+def test_a_proxy_is_taken_as_it_is_written(tmp_path: Path, value: str) -> None:
+    assert settings.load({"data": tmp_path}, {"REFMILL_ARGO_PROXY": value}).argo_proxy == value
+
+
+def test_what_is_reached_without_a_proxy_is_a_list(tmp_path: Path) -> None:
+    written = {"REFMILL_ARGO_NO_PROXY": ".svc, 10.0.0.0/8 fd00::/8,*"}
+    assert settings.load({"data": tmp_path}, written).listed("argo_no_proxy") == (".svc", "10.0.0.0/8", "fd00::/8", "*")

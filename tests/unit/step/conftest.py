@@ -1,5 +1,7 @@
 """Attempts that are watched, and attempts in control groups of their own where this machine gives us any; and pods."""
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,3 +55,14 @@ def serve() -> Iterator[Callable[..., PodServer]]:
     for server in made:
         server.stop()
         assert server.wrong == []
+
+
+@pytest.fixture(params=["uv", "pip"])
+def path(request: pytest.FixtureRequest, tmp_path) -> str:
+    """A PATH with `uv`, or without it."""
+    if request.param == "pip":
+        return "/usr/bin:/bin"
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "uv").symlink_to(shutil.which("uv", path=f"{sys.prefix}/bin"))
+    return f"{programs}:/usr/bin:/bin"

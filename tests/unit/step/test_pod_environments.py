@@ -1,60 +1,23 @@
 """Python environments of pods: made once of wheels, kept by the server, taken by other pods. The index is a folder of
 the commit."""
 
-import base64
-import functools
-import hashlib
-import http.server
-import io
 import shutil
 import sys
-import threading
-import zipfile
 from collections.abc import Iterator
 
 import pytest
 
 from fakes.pod_server import stage
+from packages import package_index, wheel
 from podding import FILES, Pod, archive
 
 TRIES = "python -c 'import small; print(small.WORD)' > o; command -v smalltool; echo $VIRTUAL_ENV"
-
-
-def wheel() -> bytes:
-    """A package of one module and one program."""
-    files = {
-        "small.py": b"WORD = 'wheels'\ndef main(): print(WORD)\n",
-        "small-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: small\nVersion: 1.0\n",
-        "small-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        "small-1.0.dist-info/entry_points.txt": b"[console_scripts]\nsmalltool = small:main\n",
-    }
-    record = "".join(
-        f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip('=')},{len(data)}\n"
-        for name, data in files.items()
-    )
-    files["small-1.0.dist-info/RECORD"] = (record + "small-1.0.dist-info/RECORD,,\n").encode()
-    whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w") as packed:
-        for name, data in files.items():
-            packed.writestr(name, data)
-    return whole.getvalue()
 
 
 COMMIT = {
     **FILES, "wheels/small-1.0-py3-none-any.whl": wheel(), "requirements.txt": b"--no-index\n--find-links wheels\nsmall\n",
     "wrong.txt": b"--no-index\n--find-links wheels\nno-such-package\n",
 }  # fmt: skip
-
-
-@pytest.fixture(params=["uv", "pip"])
-def path(request: pytest.FixtureRequest, tmp_path) -> str:
-    """A PATH with `uv`, or without it."""
-    if request.param == "pip":
-        return "/usr/bin:/bin"
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / "uv").symlink_to(shutil.which("uv", path=f"{sys.prefix}/bin"))
-    return f"{programs}:/usr/bin:/bin"
 
 
 def test_an_environment_is_made_once_and_taken_by_the_next_pod(pod: Pod, serve, path: str) -> None:
@@ -81,17 +44,10 @@ def test_an_environment_is_made_once_and_taken_by_the_next_pod(pod: Pod, serve, 
 
 
 @pytest.fixture
-def index(tmp_path) -> Iterator[str]:
+def index() -> Iterator[str]:
     """A package index without TLS, with the one wheel."""
-    folder = tmp_path / "index/simple/small"
-    folder.mkdir(parents=True)
-    (folder / "small-1.0-py3-none-any.whl").write_bytes(COMMIT["wheels/small-1.0-py3-none-any.whl"])
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "index"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/simple/"
-    server.shutdown()
-    server.server_close()
+    with package_index() as address:
+        yield address
 
 
 def test_packages_come_from_the_index_that_the_platform_names(pod: Pod, serve, path: str, index: str) -> None:

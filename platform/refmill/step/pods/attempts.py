@@ -19,7 +19,7 @@ import zlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional
 from urllib.parse import quote
 
-from refmill.step.pods import hashing, objects, outputs, workspace
+from refmill.step.pods import hashing, objects, outputs, proxies, workspace
 from refmill.step.pods.faults import AGAIN, FAILED, AttemptFailed, PodOver
 from refmill.step.pods.following import Following
 from refmill.step.pods.halting import Halt
@@ -165,7 +165,7 @@ class Attempt:
             return environments.ready(
                 os.path.join(pod.folder, "env"), pod.wire, "/api/runs/%s/environments/" % pod.share["run"], pod.root,
                 stage["requirements"], str(stage.get("environment") or ""),
-                {**env, **environments.index(str(pod.share.get("index") or ""))},
+                {**proxies.making(pod.share, env), **environments.index(str(pod.share.get("index") or ""))},
             )  # fmt: skip
         except OSError as error:
             raise AttemptFailed("environment", str(error)) from error

@@ -12,7 +12,7 @@ import os
 import re
 import resource
 import signal
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from refmill.step.masks import MASK, Masks
 from refmill.step.pods.faults import Stopped
@@ -93,7 +93,7 @@ class Hiding(Masks):
 
 class Order(NamedTuple):
     """What is to be run, and where. `secrets` are variables that are masked in the log; `hidden` is masked there
-    too, and given to nobody."""
+    too, and given to nobody; so is each of `masked`, which may be part of a variable."""
 
     commands: List[str]
     cwd: str
@@ -102,6 +102,7 @@ class Order(NamedTuple):
     hidden: str
     timeout: Optional[float]
     log_limit: int
+    masked: Sequence[str] = ()
 
 
 def run(order: Order, directory: str, halt: Halt) -> Dict[str, Any]:
@@ -116,7 +117,7 @@ def run(order: Order, directory: str, halt: Halt) -> Dict[str, Any]:
         raise Stopped
     kills, before = _kills(), resource.getrusage(resource.RUSAGE_CHILDREN)
     supervisor = Supervisor(spec, directory, order.secrets)
-    supervisor.log.masks = Hiding(order.secrets.values(), order.hidden)
+    supervisor.log.masks = Hiding([*order.secrets.values(), *order.masked], order.hidden)
     try:
         ended = supervisor.run()
     finally:

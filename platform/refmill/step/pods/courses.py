@@ -8,7 +8,7 @@ import time
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from refmill.step import output
-from refmill.step.pods import commands, script, workspace
+from refmill.step.pods import commands, proxies, script, workspace
 from refmill.step.pods.attempts import LOG_LIMIT, Attempt, End, Pod, failed, over, since
 from refmill.step.pods.faults import AGAIN, DONE, FAILED, AttemptFailed, PodOver, Stopped
 from refmill.step.pods.following import Following, say
@@ -155,8 +155,9 @@ def _carried_out(attempt: Attempt, begun: Mapping[str, Any]) -> End:
         attempt.log = Following(pod.wire, os.path.join(directory, "log"), attempt.log_url)
         attempt.log.start()
         order = commands.Order(
-            stage["commands"], cwd, env, dict(stage.get("secrets") or {}), pod.token, stage.get("timeout"), _limit(pod)
-        )
+            stage["commands"], cwd, env, dict(stage.get("secrets") or {}), pod.token, stage.get("timeout"), _limit(pod),
+            proxies.hidden(pod.share),
+        )  # fmt: skip
         with attempt.shown():
             found = commands.run(order, directory, pod.halt)
         end = End(found["reason"], found["detail"], found["code"], found["signal"], found["seconds"], found["usage"])
@@ -215,7 +216,9 @@ def _given_up(attempt: Attempt, end: End) -> int:
 
 def _said(pod: Pod, stage: Mapping[str, Any], begun: Mapping[str, Any]) -> Dict[str, str]:
     """The variables that the server names."""
-    return {"REFMILL_RUN": pod.share["run"], **(stage.get("env") or {}), **(begun.get("env") or {})}
+    own = {"REFMILL_RUN": pod.share["run"], **(stage.get("env") or {}), **(begun.get("env") or {})}
+    secret: Mapping[str, str] = stage.get("secrets") or {}
+    return {**proxies.of_stage(pod.share, {**own, **secret}), **own}
 
 
 def _limit(pod: Pod) -> int:
@@ -256,7 +259,7 @@ def _time(pod: Pod, name: str) -> float:
 def _write_log(pod: Pod, path: str, secrets: Mapping[str, str]) -> None:
     """The log of the script as the supervisor would have written it; its lines have the time of now."""
     workspace.remove(path)
-    log = output.Log(path, _limit(pod), commands.Hiding(secrets.values(), pod.token))
+    log = output.Log(path, _limit(pod), commands.Hiding([*secrets.values(), *proxies.hidden(pod.share)], pod.token))
     stream = output.Stream(log, "o")
     descriptor = workspace.open_inside(pod.base, ".refmill/%s/%s" % (script.FOLDER, script.LOG))
     if descriptor is not None:

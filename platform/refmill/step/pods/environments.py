@@ -21,7 +21,7 @@ import tarfile
 import zlib
 from typing import Dict, List
 
-from refmill.step.pods import objects, workspace
+from refmill.step.pods import objects, proxies, workspace
 from refmill.step.pods.faults import AttemptFailed
 from refmill.step.pods.following import say
 from refmill.step.pods.wire import Away, Refused, Unreadable, Wire
@@ -129,5 +129,5 @@ def _run(command: List[str], cwd: str, env: Dict[str, str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AttemptFailed("environment", "%s could not be run: %s" % (os.path.basename(command[0]), error)) from error
     if done.returncode:
-        words = done.stdout.decode("utf-8", "replace").strip()
+        words = proxies.masked(done.stdout.decode("utf-8", "replace"), env).strip()
         raise AttemptFailed("environment", words[-SHOWN:] or "%s ended with %d" % (command[0], done.returncode))
