@@ -86,6 +86,7 @@ def test_a_missing_image_fails_with_its_name_once_patience_is_over(here: World):
     here.cluster.wait_for(lambda: not here.things("pods"), "its pod goes")
 
 
+@pytest.mark.ci
 def test_a_stage_that_no_node_takes_waits_with_its_reason_and_can_be_stopped(here: World):
     order = here.run({"one": []}, {"one": {"gpu": 1}})
     engine = here.start()
