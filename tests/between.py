@@ -17,8 +17,9 @@ class Between:
     """Of each request, `METHOD /path`, `before` says what becomes of it: it is passed on, or cut off in the middle of
     its body, or refused. `after` is called once the server has it, before its answer is handed back."""
 
-    def __init__(self, port: int) -> None:
-        self._server, self._listening = port, socket.create_server(("127.0.0.1", 0), backlog=64)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._server, self._host = (host, port), host
+        self._listening = socket.create_server((host, 0), backlog=64)
         self.requests: list[str] = []
         self.before: Wanted = lambda _: ""
         self.after: Callable[[str], object] = lambda _: None
@@ -26,7 +27,7 @@ class Between:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        return f"http://{self._host}:{self._listening.getsockname()[1]}"
 
     def close(self) -> None:
         self._listening.close()
@@ -54,7 +55,7 @@ class Between:
                 client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 return
             kept = [line for line in head[1:-1] if not line.lower().startswith((b"connection:", b"expect:"))]
-            with socket.create_connection(("127.0.0.1", self._server)) as server:
+            with socket.create_connection(self._server) as server:
                 server.sendall(b"".join([head[0], *kept, b"Connection: close\r\n\r\n"]))
                 left = length // 2 if deed == "cut" else length
                 while left and (block := asked.read1(min(left, 1 << 16))):

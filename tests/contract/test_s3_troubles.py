@@ -296,3 +296,6 @@ def test_addresses_of_places_are_read() -> None:
     for settings in ({"kms_key": "x"}, {"encryption": "kms"}):
         with pytest.raises(errors.WrongUse, match="kms"):
             named_place("s3://bucket", **settings)
+    for part in ((5 << 20) - 1, (5 << 30) + 1):
+        with pytest.raises(errors.WrongUse, match="s3_part"):
+            named_place("s3://bucket", part=part)

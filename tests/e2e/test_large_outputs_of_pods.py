@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,6 +251,39 @@ def test_uploads_of_other_runs_and_repositories_are_refused(world: World) -> Non
     assert world.left() == []
 
 
+def test_whoever_asks_again_while_an_object_is_read_is_told_to_come_back(world: World) -> None:
+    pod = world.played(world.planted())
+    pod.open()
+    data = os.urandom(SIZE)
+    name = hashlib.md5(data).hexdigest()
+    said = {"sizes": {name: SIZE}}
+    assert pod.json("POST", pod.share["batch"], {"operation": "upload", "objects": [name], **said})["objects"] == {
+        name: {"parts": True}
+    }
+    begun = pod.json("POST", pod.share["batch"], {"operation": "parts", "objects": {name: ""}, **said})["objects"][name]
+    etags = [put_part(href, data[n * PART :][:PART]) for n, href in enumerate(begun["hrefs"])]
+    settle = {"operation": "settle", "objects": {name: begun["ticket"]}, "etags": {name: etags}, **said}
+    reads, answers, go = threading.Event(), list[Any](), threading.Event()
+
+    def after(request: str) -> None:
+        if request.startswith("GET") and "/incoming/" in request:
+            reads.set()
+            go.wait(SECONDS)
+
+    world.inner.after = after
+    first = threading.Thread(target=lambda: answers.append(pod.json("POST", pod.share["batch"], settle)["objects"]))
+    first.start()
+    assert reads.wait(SECONDS)
+    with refused(503) as told:
+        pod.json("POST", pod.share["batch"], settle)
+    assert told[0].headers["Retry-After"] == "5"
+    go.set()
+    first.join()
+    assert answers == [{name: {"status": 201}}]
+    again = pod.json("POST", pod.share["batch"], {"operation": "parts", "objects": {name: ""}, **said})["objects"]
+    assert again == {name: {"present": True}}
+
+
 def test_a_runner_of_before_and_many_objects_at_once_are_answered_as_ever(world: World) -> None:
     run = world.planted()
     pod = world.played(run)
@@ -272,6 +306,13 @@ def repository(world: World, name: str) -> Any:
     found = world.parts.records.catalogue.find("alice", name)
     assert found is not None
     return found
+
+
+def put_part(address: str, data: bytes) -> str:
+    """The ETag."""
+    with urlopen(Request(address, data=data, method="PUT"), timeout=30) as answer:
+        etag: str = answer.headers["ETag"]
+        return etag
 
 
 def put(address: str, data: bytes = OTHER) -> int:

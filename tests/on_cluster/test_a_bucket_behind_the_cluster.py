@@ -7,6 +7,7 @@ from clusters import OnCluster
 from pushing import FIT, HERE, SPEC, Attempted, Lead, Pushed, assert_alike, platform_on, push_new
 
 import s3_servers
+from between import Between
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 AWAY = "does not answer"
@@ -53,6 +54,30 @@ def test_a_run_waits_for_a_store_that_is_away_and_goes_on(
         here = push_new(platform, "here", tmp_path, files | {FIT: HERE})
         here.ended()
         assert_alike(there, here)
+
+
+LARGE = """\
+stages:
+  make: {cmd: head -c 12000017 /dev/zero | tr '\\0' m > large, outs: [large]}
+  use: {cmd: wc -c < large > size.txt && tail -c 3 large >> size.txt, deps: [large], outs: [size.txt]}
+"""
+
+
+def test_a_large_output_goes_to_the_bucket_in_parts(
+    workflows: OnCluster, python_image: str, namespace: str, tmp_path: Path
+):
+    (tmp_path / "platform").mkdir()
+    with s3_servers.s3_server("minio", tmp_path / "s3", workflows.here) as s3:
+        between = Between(s3.port, workflows.here)
+        settings = s3.settings() | {"s3_part": "5Mi", "s3_public": between.address, "s3_encryption": "s3"}
+        with platform_on(workflows, namespace, python_image, tmp_path / "platform", **settings) as platform:
+            there = push_new(platform, "there", tmp_path, {"dvc.yaml": LARGE, FIT: SPEC + "  fuse: false\n"})
+            there.ended()
+            assert [between.count(f"PUT .*partNumber={number}&") for number in (1, 2, 3, 4)] == [1, 1, 1, 0]
+            here = push_new(platform, "here", tmp_path, {"dvc.yaml": LARGE, FIT: HERE})
+            here.ended()
+            assert_alike(there, here)
+        between.close()
 
 
 def _still_running(pushed: Pushed) -> None:
