@@ -6,7 +6,6 @@ import pytest
 from clusters import OnCluster
 from pushing import FIT, SPEC, platform_on, push_new
 
-from cluster import network
 from packages import http_proxy, package_index
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -21,16 +20,16 @@ FILES = {
 def test_packages_come_through_it_and_its_password_is_nowhere(
     workflows: OnCluster, python_image: str, namespace: str, tmp_path: Path
 ):
-    with package_index(host=network.HOST) as index, http_proxy(f"mill:{PASSWORD}", host=network.HOST) as proxy:
+    with package_index(host=workflows.here) as index, http_proxy(f"mill:{PASSWORD}", host=network.HOST) as proxy:
         settings = {
-            "argo_index": index.replace(network.HOST, "packages.test"), "argo_no_proxy": ".svc",
-            "argo_proxy": f"http://mill:{PASSWORD}@{network.HOST}:{proxy.port}", "argo_pods": "Never",
+            "argo_index": index.replace(workflows.here, "packages.test"), "argo_no_proxy": ".svc",
+            "argo_proxy": f"http://mill:{PASSWORD}@{workflows.here}:{proxy.port}", "argo_pods": "Never",
         }  # fmt: skip
         with platform_on(workflows, namespace, python_image, tmp_path / "platform", **settings) as platform:
             pushed = push_new(platform, "proxied", tmp_path, FILES)
             pushed.ended()
             log = platform.refmill("logs", "alice/proxied#1", "one")
-            assert f"HTTPS_PROXY=http://mill:***@{network.HOST}:{proxy.port}" in log
+            assert f"HTTPS_PROXY=http://mill:***@{workflows.here}:{proxy.port}" in log
             host = platform.address.split("://")[1].rpartition(":")[0]
             assert f"NO_PROXY=.svc,{host},localhost,127.0.0.1,::1" in log
             assert any("packages.test" in asked for asked in proxy.asked)
