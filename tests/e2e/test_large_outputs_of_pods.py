@@ -310,7 +310,8 @@ def repository(world: World, name: str) -> Any:
 
 def put_part(address: str, data: bytes) -> str:
     """The ETag."""
-    with urlopen(Request(address, data=data, method="PUT"), timeout=30) as answer:
+    asked = Request(address, data=data, method="PUT", headers={"Content-Type": "application/octet-stream"})
+    with urlopen(asked, timeout=30) as answer:
         etag: str = answer.headers["ETag"]
         return etag
 
