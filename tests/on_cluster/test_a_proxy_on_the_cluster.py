@@ -20,7 +20,7 @@ FILES = {
 def test_packages_come_through_it_and_its_password_is_nowhere(
     workflows: OnCluster, python_image: str, namespace: str, tmp_path: Path
 ):
-    with package_index(host=workflows.here) as index, http_proxy(f"mill:{PASSWORD}", host=network.HOST) as proxy:
+    with package_index(host=workflows.here) as index, http_proxy(f"mill:{PASSWORD}", host=workflows.here) as proxy:
         settings = {
             "argo_index": index.replace(workflows.here, "packages.test"), "argo_no_proxy": ".svc",
             "argo_proxy": f"http://mill:{PASSWORD}@{workflows.here}:{proxy.port}", "argo_pods": "Never",
