@@ -86,3 +86,8 @@ def test_people_are_told_how_to_run_commands_and_how_to_go_back(
     assert f"kubectl exec -it {pods} -n prod -- refmill gc --dry-run" in notes
     assert "--reuse-values --set maintenance=false" in notes
     assert "port-forward" not in notes
+
+
+def test_a_release_that_does_not_know_of_it_is_upgraded_with_its_values() -> None:
+    # --reuse-values leaves out what only the newer chart has.
+    assert charting.rendered({"maintenance": None}) == charting.rendered({})
