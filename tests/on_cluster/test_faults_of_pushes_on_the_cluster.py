@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from clusters import OnCluster, processes
-from pushing import FIT, SPEC, Attempted, Lead, Pushed, push_new
+from clusters import OnCluster, away, processes
+from pushing import FIT, HERE, SPEC, Attempted, Lead, Pushed, assert_alike, push_new
 
 from cluster import images
 from cluster.configuration import NODE_NAME
@@ -121,19 +121,50 @@ def test_pods_that_are_evicted_say_why_and_their_stages_go_on_if_they_may(
     ]
 
 
+IN_A_ROW = {
+    "dvc.yaml": "stages:\n  first: {cmd: python3 led.py first, outs: [first.txt]}\n"
+    "  slow: {cmd: python3 led.py slow, deps: [first.txt], outs: [slow.txt]}\n"
+    "  after: {cmd: cat first.txt slow.txt > after.txt, deps: [first.txt, slow.txt], outs: [after.txt]}\n",
+    FIT: SPEC + "  fuse: false\n",
+}
+"""A pod for each; the first two do what the test says."""
+
+
+@pytest.mark.parametrize("program", ["kube-apiserver", "workflow-contro"])
+def test_a_run_outlives_the_kill_of_what_makes_its_pods(
+    program: str, platform: Platform, tmp_path: Path, workflows: OnCluster, revived: None, led: Lead
+):
+    repository = f"without-{program}"
+    pushed = push_new(platform, repository, tmp_path, IN_A_ROW | led.files)
+    led.wait_for("first")
+    workflows.wait_for(lambda: pushed.is_at("first", 1, "running"), "it is told")
+    with away(program):
+        assert workflows.kubectl.answers() == (program != "kube-apiserver")
+        led.give("first", "echo first > first.txt")
+        workflows.wait_for(
+            lambda: pushed.is_at("first", 1, "succeeded"), "what runs goes on, and the platform hears it"
+        )
+        late = push_new(platform, f"{repository}-late", tmp_path, {"dvc.yaml": "stages:\n  only: {cmd: 'true'}\n"})
+        workflows.wait_for(late.attempts, "a push is taken")
+        assert led.asked == ["first"], "nobody makes the next pod"
+    led.give("slow", "echo slow > slow.txt")
+    pushed.ended()
+    late.ended()
+    assert led.asked == ["first", "slow"]
+    for name in ("first", "slow"):
+        led.give(name, f"echo {name} > {name}.txt")
+    here = push_new(platform, f"{repository}-here", tmp_path, IN_A_ROW | {FIT: HERE} | led.files)
+    here.ended()
+    assert_alike(pushed, here)
+
+
 GONE = "its pod is gone, and another one takes its place: its node was lost, or somebody deleted it"
 
 
 def test_a_run_outlives_the_end_of_its_node(
     platform: Platform, tmp_path: Path, workflows: OnCluster, revived: None, led: Lead
 ):
-    pushed = push_new(platform, "node", tmp_path, {
-        "dvc.yaml": "stages:\n  first: {cmd: python3 led.py first, outs: [first.txt]}\n"
-        "  slow: {cmd: python3 led.py slow, deps: [first.txt], outs: [slow.txt]}\n"
-        "  after: {cmd: cat first.txt slow.txt > after.txt, deps: [first.txt, slow.txt], outs: [after.txt]}\n",
-        FIT: SPEC + "  fuse: false\n",
-        **led.files,
-    })  # fmt: skip
+    pushed = push_new(platform, "node", tmp_path, IN_A_ROW | led.files)
     led.wait_for("first")
     # A kubelet that ends and comes back is no loss: what runs in pods runs on.
     (kubelet,) = processes("kubelet")
