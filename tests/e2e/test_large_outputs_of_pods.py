@@ -220,6 +220,17 @@ def test_what_a_killed_pod_began_to_send_is_given_up_at_the_end_of_the_run(world
     assert list(world.bucket.multipart.begun("incoming/", 1e12)) == []
 
 
+def test_what_was_begun_for_a_repository_that_is_deleted_is_given_up(world: World) -> None:
+    pod = world.played(world.planted("gone"))
+    pod.open()
+    asked = {"operation": "parts", "objects": {"0" * 32: ""}, "sizes": {"0" * 32: SIZE}}
+    begun = pod.json("POST", pod.share["batch"], asked)["objects"]["0" * 32]
+    assert put(begun["hrefs"][0]) == 200
+    world.platform.refmill("repo", "delete", "alice/gone", "--yes")
+    assert put(begun["hrefs"][0]) == 404
+    assert world.left() == []
+
+
 def test_uploads_of_other_runs_and_repositories_are_refused(world: World) -> None:
     first, other = world.planted("first"), world.planted("other")
     mine = world.played(first)
