@@ -139,3 +139,13 @@ def test_a_download_that_brings_something_each_time_is_not_given_up(pod: Pod, se
     assert pod.run(server, REFMILL_PATIENCE="0.5") == 0, pod.said  # seven pauses of a quarter of a second and more
     assert server.starts == sorted(server.starts)
     assert made(server) == data
+
+
+def test_nothing_is_left_of_a_download_that_was_given_up(pod: Pod, serve) -> None:
+    server = serve(stage("s", "true", inputs={"in": {}}), signed=True)
+    server.stages[0]["inputs"] = {"in": server.put(os.urandom(3_000_000))}
+    server.fault("GET /../", "truncate", 1)
+    server.fault("GET /../", "403", 1000)
+    assert pod.run(server) == 1
+    assert [end["reason"] for end in server.ends()] == ["input-damaged"]
+    assert [path for path in (pod.base / ".refmill" / "objects").rglob("*") if path.is_file()] == []

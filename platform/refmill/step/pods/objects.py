@@ -21,6 +21,7 @@ MOST = 1000  # objects of one request
 ROUNDS = 4  # how often new addresses are asked for, where those that were given did not work
 LARGE = 5 << 20  # bytes above which the size is told, so that parts may be wanted: no store takes smaller ones
 READ_ONLY = 0o444
+PARTLY = ".part"
 SHORT = 64 << 10  # bytes that are read of an answer which says no
 
 
@@ -35,12 +36,19 @@ class Objects:
 
     def bring(self, names: Iterable[str]) -> None:
         """Have these, from the store where need be. Raises AttemptFailed, Away, Refused, OSError."""
+        try:
+            self._bring(names)
+        finally:
+            for name in self._partly:  # nobody goes on with it
+                workspace.remove(self._path(name) + PARTLY)
+            self._partly.clear()
+
+    def _bring(self, names: Iterable[str]) -> None:
         lacking = [name for name in dict.fromkeys(names) if not self._has(name)]
         for name in lacking:
             if not hashing.is_name(name):
                 raise AttemptFailed("input-damaged", "%s is no MD5" % name[:80])
         failed: List[Tuple[str, str]] = []
-        self._partly.clear()
         for _ in range(ROUNDS):
             failed = []
             for names_now in _chunks(lacking):
@@ -197,7 +205,7 @@ class Objects:
         """Bring one object, going on where a connection broke off, or an address was no longer good."""
         digest, start = self._partly.pop(name, (hashing.Digest(name), 0))
         place = self._path(name)
-        temporary = place + ".part"
+        temporary = place + PARTLY
         os.makedirs(os.path.dirname(place), exist_ok=True)
         with open(temporary, "r+b" if start else "wb", buffering=0) as file:
             file.seek(start)
