@@ -218,9 +218,10 @@ class ArgoEngine:
         rows = {row.address: row for row in self._parts.runs.stages(run_id)}
         pausing = {pod.stages[0] for pod in course.pods if pod.pause}
         progress = judging.progress(self._sight(course, rows=list(rows.values())))
-        ready = [rows[address] for address in progress.ready() if address not in pausing]
-        states = [StageRun(row.address, "queued", row.attempt, explanation=why) for row in ready]
-        if not states or self._change(run_id, states, ready):
+        ready = [*progress.ready(), *(row.address for row in rows.values() if row.status == "queued")]
+        told = [rows[address] for address in ready if address not in pausing and rows[address].explanation != why]
+        states = [StageRun(row.address, "queued", row.attempt, explanation=why) for row in told]
+        if not states or self._change(run_id, states, told):
             course.waits = why
 
     def _count_earlier(self) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from argo_worlds import World
 from platforms import wait
+from refmill.clients.bell import LocalBell
 from refmill.model.runs import StageRun
 from refmill.ports.engines import RunOrder
 from refmill_argo import engine as engines
@@ -63,6 +64,36 @@ def test_of_two_that_wait_the_one_of_higher_priority_begins_first(world: World):
     engine.stop(first.run.id)
     wait(lambda: world.is_there(third))
     assert not world.is_there(second)
+
+
+def test_what_a_run_waits_for_is_said_once_and_anew_when_it_is_another_thing(
+    world: World, soon: None, monkeypatch: pytest.MonkeyPatch
+):
+    first, second, _, other = runs(world)
+    rings: list[str] = []
+    monkeypatch.setattr(world, "bell", Rung(rings))
+    engine = world.start(most=2, each=1)
+    for order in (first, other):
+        engine.submit(order)
+    wait(lambda: there(world, first, other) == [True, True])
+    engine.submit(second)
+    wait(lambda: why(world, second) == HAS_ONE)
+    time.sleep(1.0)  # and it is looked at again and again
+    assert rings.count(f"run:{second.run.id}") == 1
+    engine._turns._each = 0
+    wait(lambda: "2 other runs are on the cluster" in why(world, second))
+
+
+class Rung(LocalBell):
+    """A bell that notes what it was rung for."""
+
+    def __init__(self, rings: list[str]) -> None:
+        super().__init__()
+        self.rings = rings
+
+    def ring(self, topic: str) -> None:
+        self.rings.append(topic)
+        super().ring(topic)
 
 
 @pytest.mark.parametrize("limits", [{"each": 1}, {"most": 1}], ids=["of an owner", "of all"])
