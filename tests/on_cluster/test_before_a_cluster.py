@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import tarfile
 
+import given
 import pytest
-from clusters import command
+from clusters import OnCluster, command
 
 from cluster import argo, components, images, lifecycle, network, oci, places, preflight
 from cluster.certificates import Authority
 from cluster.errors import ClusterError
+from cluster.kubectl import Kubectl
 
 
 def copied(tool: components.Tool, monkeypatch, tmp_path) -> components.Tool:
@@ -128,6 +130,33 @@ def test_addresses_that_another_network_has_are_named(monkeypatch):
 def test_wider_and_own_routes_are_no_hindrance(monkeypatch):
     assert routes(monkeypatch, {"dst": "default", "dev": "eth0"}, {"dst": "10.0.0.0/8", "dev": "vpn"}) == []
     assert routes(monkeypatch, {"dst": "10.244.0.0/16", "dev": network.LINK}) == []
+
+
+def a_kubeconfig(path, server: str):
+    cluster, context = {"name": "a", "cluster": {"server": server}}, {"name": "b", "context": {"cluster": "a"}}
+    other = {"name": "other", "cluster": {"server": "https://192.0.2.1"}}
+    told = {"current-context": "b", "contexts": [context], "clusters": [other, cluster]}
+    path.write_text(json.dumps(told))
+    return path
+
+
+def test_this_machines_address_is_sought_where_a_given_cluster_is_and_is_none_that_only_the_machine_has(
+    monkeypatch, tmp_path
+):
+    monkeypatch.delenv(given.HOST, raising=False)
+    local = a_kubeconfig(tmp_path / "kind", "https://127.0.0.1:40001")
+    assert given.own_address(local) == ""
+    monkeypatch.setenv(given.HOST, "172.18.0.1")
+    assert given.own_address(local) == "172.18.0.1"
+    monkeypatch.setenv(given.KUBECONFIG, str(local))
+    assert given.hosts() == ["127.0.0.1", "172.18.0.1"]
+    monkeypatch.delenv(given.KUBECONFIG)
+    assert given.hosts() == []
+
+
+def test_without_an_address_for_pods_the_reason_names_the_remedy():
+    with pytest.raises(pytest.skip.Exception, match="CLUSTER_HOST=ADDRESS"):
+        OnCluster(Kubectl(places.Path("kubectl"), places.Path("config")), None, "").here  # noqa: B018 - it is refused
 
 
 def test_a_folder_without_argo_is_the_one_named_reason(tmp_path):
