@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 import telling
@@ -29,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     global _home  # noqa: PLW0603 - pytest's hooks share nothing else before the first fixture exists
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it starts with "&"
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile("on a busy machine", hypothesis.settings(), deadline=None)
+    hypothesis.settings.load_profile("on a busy machine")
     _home = Path(tempfile.mkdtemp(prefix="refmill-tests-"))
     for name in list(os.environ):
         if name not in KEPT and not name.startswith(KEPT_PREFIXES):
