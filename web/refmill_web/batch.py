@@ -36,6 +36,8 @@ from refmill.texts import text
 
 MOST = 1000
 """Objects of one request."""
+MOST_IN_PARTS = 4
+"""The same of "parts", each of which is answered with a hundred signed addresses: a request is not to take seconds."""
 LONGEST = 1 << 20
 """Bytes of a request, also of one that was packed."""
 SECONDS = 3600
@@ -67,8 +69,9 @@ def parse(body: bytes) -> Asked:
         sizes, first, etags = (dict(asked.get(name) or {}) for name in ("sizes", "first", "etags"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _odd() from error
-    if len(wanted) > MOST:
-        raise errors.LimitExceeded(text("a request may ask for %(limit)s objects", limit=MOST))
+    most = MOST_IN_PARTS if operation == "parts" else MOST
+    if len(wanted) > most:
+        raise errors.LimitExceeded(text("a request may ask for %(limit)s objects", limit=most))
     if operation not in _OPERATIONS or not all(
         isinstance(md5, str) and is_stored_name(md5) and isinstance(ticket, str) for md5, ticket in wanted.items()
     ):
