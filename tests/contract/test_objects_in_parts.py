@@ -114,7 +114,10 @@ def test_other_parts_than_those_that_were_sent_are_refused(
     assert left(ground) == []
 
 
-@pytest.mark.parametrize(("name", "size"), [(md5(b"another"), len(DATA)), (NAME, len(DATA) - 1), (NAME, len(DATA) + 1)])
+@pytest.mark.parametrize(
+    ("name", "size"), [(md5(b"another"), len(DATA)), (NAME, len(DATA) - 1), (NAME, len(DATA) + 1)],
+    ids=["another object", "too little", "too much"],
+)  # fmt: skip
 def test_something_else_than_was_said_is_refused_and_leaves_nothing(ground: Ground, name: str, size: int) -> None:
     store = ground.store("a")
     ticketed, etags = sent(store, DATA, Piecemeal(name, size, RUN))
