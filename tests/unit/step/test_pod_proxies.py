@@ -148,8 +148,9 @@ def test_an_environment_that_cannot_be_made_tells_no_password(pod: Pod, serve, p
     server.extra = {"proxy": told(proxy, "127.0.0.1")}
     assert pod.run(server, PATH=path) == 1
     ((reason, detail),) = [(end["reason"], end["detail"]) for end in server.ends()]
-    assert (reason, "127.0.0.1:9" in detail) == ("environment", True)
-    assert "programs" in path or "mill:***@" in detail  # pip tells the whole address, uv does not
+    assert reason == "environment"
+    told_by = "127.0.0.1:9" if "programs" in path else "mill:***@"  # pip tells what follows the host, uv does not
+    assert told_by in detail
     for words in (detail, pod.said):
         assert SAID not in words
         assert "w0rd" not in words
