@@ -100,7 +100,7 @@ def followers(platform: Platform, run_id: str, stage: str, count: int, cookies: 
         for thread in threads:
             thread.join(20)
         for client in clients:
-            with suppress(ConnectionClosed):
+            with suppress(ConnectionClosed, OSError):  # the server may close it at the same moment
                 client.close()
 
 
