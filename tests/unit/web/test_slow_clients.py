@@ -126,3 +126,17 @@ def test_who_ends_in_the_middle_does_not_stand_there_any_longer() -> None:
         assert not gone.wait(0.2)
         theirs.close()
         assert gone.wait(10)
+
+
+def test_a_connection_that_was_closed_at_that_moment_leaves_and_ends_nobody_else(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    porter, gone, come = Porter(seconds=60), threading.Event(), threading.Event()
+    ours, theirs = pair
+    closed = socket.socket()
+    closed.close()
+    porter.keep(closed, lambda: Look.UNFINISHED, lambda: None, gone.set)
+    assert gone.wait(10)
+    porter.keep(ours, lambda: look(ours), come.set, lambda: None)
+    theirs.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert come.wait(10)
