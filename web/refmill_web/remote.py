@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import zlib
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Literal, Protocol
@@ -25,7 +24,7 @@ from refmill.formats.hashing import OLD
 from refmill.model.people import is_name
 from refmill.ports.objects import Read, Store, Underway
 from refmill.texts import Text, text
-from refmill_web import batch
+from refmill_web import batch, packed
 
 LOG = logging.getLogger(__name__)
 
@@ -133,11 +132,12 @@ class DataRemote:
         announced = _length(environ)
         if announced is None or announced > batch.LONGEST:
             raise errors.LimitExceeded(text("a request for objects has at most %(limit)s bytes", limit=batch.LONGEST))
+        folded = packed.is_packed(environ.get("HTTP_CONTENT_ENCODING", "identity"))
         read = _reader(environ, announced)
         body = bytearray()
         while block := read(CHUNK):
             body += block
-        asked = batch.parse(_unpacked(bytes(body), environ.get("HTTP_CONTENT_ENCODING", "identity").lower()))
+        asked = batch.parse(packed.unfolded(bytes(body), batch.LONGEST) if folded else bytes(body))
         admitted = self._gate.admit(
             owner, name, "read" if asked.operation == "download" else "write", environ.get("HTTP_AUTHORIZATION")
         )
@@ -224,22 +224,6 @@ def _part(environ: WSGIEnvironment, size: int, etag: str) -> tuple[int, int] | N
         return size - min(int(found[2]), size), size
     start, last = int(found[1]), int(found[2] or size)
     return (min(start, size), min(last + 1, size)) if start <= last or not found[2] else None
-
-
-def _unpacked(body: bytes, encoding: str) -> bytes:
-    """A request for objects as it was before the step runner packed it. Raises WrongUse, LimitExceeded."""
-    if encoding == "identity":
-        return body
-    packed = zlib.decompressobj(wbits=31)  # 31: as gzip does
-    try:
-        found = packed.decompress(body, batch.LONGEST + 1) if encoding == "gzip" else b""
-    except zlib.error as error:
-        raise errors.WrongUse(text("the body is not what gzip makes")) from error
-    if len(found) > batch.LONGEST:
-        raise errors.LimitExceeded(text("a request for objects has at most %(limit)s bytes", limit=batch.LONGEST))
-    if not packed.eof:
-        raise errors.WrongUse(text("a body is sent as it is, or packed by gzip"))
-    return found
 
 
 def _length(environ: WSGIEnvironment) -> int | None:

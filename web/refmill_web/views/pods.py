@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from refmill.texts import text
 from refmill_argo.archives import NAME as ARCHIVE
 from refmill_argo.desk import Paused
 from refmill_argo.outcomes import Behind
-from refmill_web import failures
+from refmill_web import failures, packed
 from refmill_web.services import services
 
 blueprint = Blueprint("pods", __name__, url_prefix="/api/runs/<run_id>")
@@ -153,25 +152,10 @@ def _number(word: str) -> int:
 
 def _body(limit: int, unfolded: int = 0) -> bytes:
     """The request's body, unfolded if it is packed. Raises LimitExceeded, WrongUse."""
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip"):
-        raise errors.WrongUse(text("a body is sent as it is, or packed by gzip"))
+    folded = packed.is_packed(request.headers.get("Content-Encoding", "identity"))
     request.max_content_length = limit
     body = request.get_data(cache=False)
-    return body if encoding == "identity" else _unfolded(body, unfolded or limit)
-
-
-def _unfolded(body: bytes, limit: int) -> bytes:
-    packed = zlib.decompressobj(wbits=31)
-    try:
-        found = packed.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise errors.WrongUse(text("the body is not what gzip makes")) from error
-    if len(found) > limit:
-        raise errors.LimitExceeded(text("a request has at most %(limit)s bytes when it is unfolded", limit=limit))
-    if not packed.eof or packed.unused_data:
-        raise errors.WrongUse(text("the body is not what gzip makes"))
-    return found
+    return packed.unfolded(body, unfolded or limit) if folded else body
 
 
 @contextlib.contextmanager
