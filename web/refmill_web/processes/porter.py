@@ -129,16 +129,12 @@ class Porter:
             return
         number = connection.fileno()
         until = time.monotonic() + (self._seconds if seconds is None else seconds)
-        guest = _Guest(looks, until, enter, leave)
         with self._guard:
-            self._guests[number] = guest
+            self._guests[number] = _Guest(looks, until, enter, leave)
         try:
             self._poll.register(number, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
         except (OSError, ValueError):  # a thread that had it, as a WebSocket's, has closed it at this moment
-            with self._guard:
-                if self._guests.get(number) is guest:
-                    del self._guests[number]
-            leave()
+            self._out(number, leave)
 
     def make_room(self) -> None:
         """Send away whoever has stood outside for longest: where there are too many, it is those who never finish."""
