@@ -1,6 +1,12 @@
-"""DVC and Refmill, each loaded and ready to run."""
+"""DVC and Refmill, each loaded and ready to run; fixtures that a conftest or a file takes over by importing them."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from archive import Project
+from comparing import Refmill
+from oracle import Oracle
 
 from warm import Warm
 
@@ -19,11 +25,26 @@ _REFMILL = (
 """The same of Refmill, which loads DVC's parser only where nothing is remembered of a project."""
 
 
-def dvc(site: Path) -> Warm:
-    """DVC, which keeps what it knows of this machine at `site`."""
-    return Warm("dvc.cli", "main", *_DVC, DVC_SITE_CACHE_DIR=str(site))
+@pytest.fixture(scope="session")
+def dvc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    ready = Warm("dvc.cli", "main", *_DVC, DVC_SITE_CACHE_DIR=str(tmp_path_factory.mktemp("site")))
+    yield ready
+    ready.stop()
 
 
-def refmill() -> Warm:
-    """Refmill's own command."""
-    return Warm("refmill_web.cli", "main", *_REFMILL)
+@pytest.fixture(scope="session")
+def oracle(dvc: Warm, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
+    return Oracle(dvc, tmp_path_factory.mktemp("oracle"))
+
+
+@pytest.fixture(scope="session")
+def refmill() -> Iterator[Refmill]:
+    ready = Warm("refmill_web.cli", "main", *_REFMILL)
+    yield Refmill(ready)
+    ready.stop()
+
+
+@pytest.fixture
+def started(project: Project, oracle: Oracle, tmp_path: Path) -> Path:
+    """The project in a working copy, with one commit."""
+    return oracle.start(project, tmp_path / "here")

@@ -13,6 +13,7 @@ import given
 import pytest
 from clusters import OnCluster, command
 from pushing import Lead, lead, platform_on
+from warmed import dvc, oracle  # noqa: F401 - fixtures
 
 from browsing import browser, page  # noqa: F401 - fixtures
 from cluster import argo, components, images, lifecycle, network, platform_image

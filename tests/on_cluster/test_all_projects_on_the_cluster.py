@@ -1,12 +1,10 @@
 """Every project of the conformance suite that can be pushed, pushed to the cluster as it is: what `dvc repro` makes of it
 comes back."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import warmed
 from archive import Project, projects
 from comparing import Pushed, assert_as_by_dvc, entries, push
 from oracle import Oracle
@@ -24,18 +22,6 @@ class Tried:
 
     pushed: Pushed
     before: set[str]
-
-
-@pytest.fixture(scope="module")
-def dvc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    ready = warmed.dvc(tmp_path_factory.mktemp("site"))
-    yield ready
-    ready.stop()
-
-
-@pytest.fixture(scope="module")
-def oracle(dvc: Warm, tmp_path_factory: pytest.TempPathFactory) -> Oracle:
-    return Oracle(dvc, tmp_path_factory.mktemp("oracle"))
 
 
 @pytest.fixture(scope="module")
